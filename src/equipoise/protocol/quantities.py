@@ -30,6 +30,11 @@ def round_half_away(value: float) -> int:
     return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
 
 
+def number_text(value: float) -> str:
+    """Shortest text that reads back as exactly this number, without a needless ".0"."""
+    return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A number with the unit that the protocol wrote; an empty unit means a pure number."""
@@ -38,7 +43,7 @@ class Quantity:
     unit: str
 
     def __str__(self) -> str:
-        return f"{self.value:g} {self.unit}".rstrip()
+        return f"{number_text(self.value)} {self.unit}".rstrip()
 
 
 def parse_quantity(text: Any) -> Quantity:
@@ -103,7 +108,9 @@ def parse_timepoint(text: Any) -> Timepoint:
     try:
         duration = parse_duration(text)
     except ValueError:
-        raise ValueError(f'expected a time point such as "week 9", "month 8" or "4 months", not "{text}"') from None
+        raise ValueError(
+            f'expected a time point such as "week 9", "month 8" or "4 months", not "{text}"'
+        ) from None
     return Timepoint(str(text).strip(), days(duration))
 
 
@@ -121,7 +128,11 @@ def parse_count(text: Any) -> int:
 
 def _schema(pattern_words: str, example: str) -> WithJsonSchema:
     return WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "number"}], "description": pattern_words, "examples": [example]}
+        {
+            "anyOf": [{"type": "string"}, {"type": "number"}],
+            "description": pattern_words,
+            "examples": [example],
+        }
     )
 
 
@@ -130,6 +141,8 @@ _as_text = PlainSerializer(str, return_type=str)
 Amount = Annotated[
     Quantity, BeforeValidator(parse_quantity), _as_text, _schema("a number with its unit", "4.5 MIU")
 ]
-Duration = Annotated[Quantity, BeforeValidator(parse_duration), _as_text, _schema("a length of time", "8 weeks")]
+Duration = Annotated[
+    Quantity, BeforeValidator(parse_duration), _as_text, _schema("a length of time", "8 weeks")
+]
 At = Annotated[Timepoint, BeforeValidator(parse_timepoint), _as_text, _schema("a day of the trial", "week 9")]
 Count = Annotated[int, BeforeValidator(parse_count), _schema("a whole number", "3 cycles")]
