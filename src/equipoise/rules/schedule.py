@@ -1,0 +1,116 @@
+"""When the calendar of a regimen lets a cycle start: induction slots, reviews, the minimum gap.
+
+Nothing here looks at a measurement. All days are whole days since randomisation; every window includes both
+its first and its last day.
+"""
+
+from __future__ import annotations
+
+from equipoise.rules.terms import NEVER, NONE, DoseRules, Situation
+from equipoise.rules.truth import NO, YES
+
+
+def intervals_until(days: int, every: int) -> int:
+    """The smallest count of whole intervals that covers `days` (0 when `days` is not above 0)."""
+    if days <= 0:
+        return 0
+    return (days + every - 1) // every
+
+
+def earliest_after_gap(rules: DoseRules, now: Situation, day: int) -> int:
+    """The first day from `day` on that keeps the minimum gap and the wait after a hold."""
+    earliest = max(day, now.hold_until)
+    if now.cycles > 0:
+        earliest = max(earliest, now.last_cycle_day + rules.minimum_gap)
+    return earliest
+
+
+def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
+    """Due day of the induction cycle whose window is open on `day`, or of the next one; NEVER after the last.
+
+    By the calendar: due days are multiples of the interval, one cycle each, and a slot whose window has passed
+    is lost. From the previous cycle: one interval after it, then every further interval until one is taken up.
+    Induction is over once its cycles are given, and when maintenance begins.
+    """
+    if now.cycles >= rules.induction_cycles:
+        return NEVER
+    every = rules.induction_every
+    if rules.induction_by_calendar == YES:
+        slot = intervals_until(day - rules.induction_window, every)
+        if now.cycles > 0:
+            slot = max(slot, now.last_cycle_day // every + 1)
+        if slot >= rules.induction_cycles:
+            return NEVER
+        due = slot * every
+    else:
+        first = 0
+        if now.cycles > 0:
+            first = now.last_cycle_day + every
+        due = first + every * intervals_until(day - rules.induction_window - first, every)
+    if rules.maintenance_from != NONE and max(due, day) >= rules.maintenance_from:
+        return NEVER
+    return due
+
+
+def induction_due(rules: DoseRules, now: Situation) -> int:
+    """Due day of the induction cycle that is open today, or of the next one; NEVER when induction is over."""
+    return induction_slot(rules, now, now.day)
+
+
+def review_on_or_before(rules: DoseRules, day: int) -> int:
+    """The latest maintenance review due on or before `day`; NEVER when there is none yet."""
+    if rules.maintenance_from == NONE or day < rules.maintenance_from:
+        return NEVER
+    latest = day - (day - rules.maintenance_from) % rules.review_every
+    for extra in rules.extra_reviews:
+        if rules.maintenance_from <= extra <= day:
+            latest = max(latest, extra)
+    return latest
+
+
+def review_after(rules: DoseRules, day: int) -> int:
+    """The first maintenance review due after `day`; NEVER without maintenance."""
+    if rules.maintenance_from == NONE:
+        return NEVER
+    if day < rules.maintenance_from:
+        return rules.maintenance_from
+    following = day - (day - rules.maintenance_from) % rules.review_every + rules.review_every
+    for extra in rules.extra_reviews:
+        if day < extra < following and extra >= rules.maintenance_from:
+            following = extra
+    return following
+
+
+def review_open(rules: DoseRules, now: Situation, day: int) -> bool:
+    """Whether the latest review is still within its window on `day` and has not had its cycle."""
+    review = review_on_or_before(rules, day)
+    if review == NEVER or day > review + rules.maintenance_window:
+        return False
+    return now.cycles == 0 or now.last_cycle_day < review
+
+
+def opening(rules: DoseRules, now: Situation, day: int) -> int:
+    """The first day from `day` on at which the calendar lets a cycle start, whatever is measured until then:
+    a due induction cycle or a review, inside its window, the minimum gap kept; NEVER when none will come."""
+    if rules.maximum_cycles != NONE and now.cycles >= rules.maximum_cycles:
+        return NEVER
+    earliest = earliest_after_gap(rules, now, day)
+    due = induction_slot(rules, now, earliest)
+    if due != NEVER:
+        return max(due, earliest)
+    if rules.maintenance_from == NONE:
+        return NEVER
+    if review_open(rules, now, earliest):
+        return earliest
+    return review_after(rules, earliest)
+
+
+def next_decision_day(rules: DoseRules, now: Situation) -> int:
+    """The first day after today on which the calendar lets a cycle start, so that a decision is worth taking.
+
+    Inside an open window that is tomorrow. NEVER when nothing will come: not in this arm, follow-up over,
+    stopped, cycles used up, induction over without maintenance.
+    """
+    if now.randomized == NO or now.assigned == NO or now.in_follow_up == NO or now.stopped == YES:
+        return NEVER
+    return opening(rules, now, max(now.day, -1) + 1)
