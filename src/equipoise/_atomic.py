@@ -1,0 +1,213 @@
+"""Folders and files that appear whole or not at all.
+
+Everything is written into a hidden sibling and moved into place in one step. A folder under construction is
+held by a lock that the operating system drops when its process ends, however it ends; so what a killed run
+left behind is recognised by the next one, and removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from equipoise.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has no such locks: nothing is taken for left behind there
+    fcntl = None  # type: ignore[assignment]
+
+_LOCK = ".lock"
+_WRITING = ".writing-"
+_REPLACED = ".replaced-"
+
+
+def explain(error: OSError, path: Path, doing: str) -> UserError:
+    """An error of the file system as a message that says where and what to do."""
+    mends = {
+        errno.ENOSPC: "the disk is full: free some space or choose another folder",
+        errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
+        errno.EACCES: "no permission: choose a folder that you may write to",
+        errno.EPERM: "no permission: choose a folder that you may write to",
+        errno.EROFS: "the disk is read-only: choose another folder",
+        errno.ENOENT: "a folder on the way there does not exist: create it first",
+        errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
+        errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+        errno.EFBIG: "a file became larger than is allowed here: choose another folder or raise the limit",
+    }
+    reason = mends.get(error.errno or 0, error.strerror or str(error))
+    return UserError(f"{path}: cannot {doing}: {reason}")
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise UserError when something stands at `path` and may not be replaced."""
+    if not force and (path.exists() or path.is_symlink()):
+        raise UserError(f"{path} exists already: choose another place with --out, or replace it with --force")
+
+
+@contextlib.contextmanager
+def new_folder(
+    path: str | os.PathLike[str], *, force: bool = False, marker: str | None = None
+) -> Iterator[Path]:
+    """A folder to fill; at the end of the block it takes its place at `path`, and on any exception it is
+    removed.
+
+    With `force` a folder at `path` is replaced; `marker` names a file that such a folder must hold, so that a
+    folder of something else is never removed by mistake (an empty one may always be replaced).
+    Raises UserError when `path` exists, or cannot be written.
+    """
+    final = Path(os.path.abspath(path))
+    refuse_existing(final, force)
+    _refuse_strange(final, marker)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _clean_up_after_the_dead(final)
+        refuse_existing(final, force)
+        temporary = final.parent / f".{final.name}{_WRITING}{secrets.token_hex(4)}"
+        temporary.mkdir()
+    except OSError as error:
+        raise explain(error, final, "write there") from error
+    lock = _hold(temporary)
+    try:
+        try:
+            yield temporary
+            _sync_tree(temporary)
+            _release(temporary, lock)
+            lock = None
+            _move_into_place(temporary, final, force)
+        except OSError as error:
+            raise explain(error, final, "write there") from error
+    finally:
+        _release(temporary, lock)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
+    """A file to write; at the end of the block it takes its place at `path`, and on any exception it is
+    removed."""
+    final = Path(os.path.abspath(path))
+    refuse_existing(final, force)
+    if final.is_dir():
+        raise UserError(f"{final} is a folder: give the name of a file")
+    temporary = final.parent / f".{final.name}{_WRITING}{secrets.token_hex(4)}"
+    try:
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            sync_file(temporary)
+            os.replace(temporary, final)
+            _sync_folder(final.parent)
+        except OSError as error:
+            raise explain(error, final, "write there") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def sync_file(path: Path) -> None:
+    """Have the operating system put a file's content on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_strange(final: Path, marker: str | None) -> None:
+    if not final.exists():
+        return
+    if not final.is_dir():
+        raise UserError(f"{final} is a file, not a folder: choose another place with --out")
+    if marker is not None and not (final / marker).is_file() and any(final.iterdir()):
+        raise UserError(
+            f"{final} holds something else (no {marker} in it) and is not replaced: choose another place "
+            f"with --out"
+        )
+
+
+def _hold(folder: Path) -> int | None:
+    if fcntl is None:  # pragma: no cover
+        return None
+    descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _release(folder: Path, descriptor: int | None) -> None:
+    if descriptor is not None:
+        (folder / _LOCK).unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _is_dead(folder: Path) -> bool:
+    """Whether no process holds this folder any more."""
+    if fcntl is None:  # pragma: no cover
+        return False
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _clean_up_after_the_dead(final: Path) -> None:
+    """Remove what killed runs left beside `final`; put back a folder that was moved aside for a
+    replacement."""
+    for aside in sorted(final.parent.glob(f".{_escaped(final.name)}{_REPLACED}*")):
+        if final.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, final)
+    for left in sorted(final.parent.glob(f".{_escaped(final.name)}{_WRITING}*")):
+        if left.is_dir() and _is_dead(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _move_into_place(temporary: Path, final: Path, force: bool) -> None:
+    refuse_existing(final, force)
+    if not final.exists():
+        os.rename(temporary, final)
+        _sync_folder(final.parent)
+        return
+    aside = final.parent / f".{final.name}{_REPLACED}{secrets.token_hex(4)}"
+    os.rename(final, aside)
+    try:
+        os.rename(temporary, final)
+    except BaseException:
+        os.rename(aside, final)
+        raise
+    _sync_folder(final.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for root, _, files in os.walk(folder):
+        for name in files:
+            sync_file(Path(root) / name)
+        _sync_folder(Path(root))
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # pragma: no cover
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
