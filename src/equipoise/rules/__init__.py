@@ -1,4 +1,4 @@
-"""What the protocol decides for one participant: eligible or not, which arm, what is due, which dose, what counts.
+"""What the protocol decides for one participant: eligible or not, arm, dose, what is due, what counts.
 
 Pure functions of plain numbers, without clock, randomness or files; they run as Python and compiled.
 """

@@ -145,6 +145,11 @@ def dose_so_far(rules: DoseRules, now: Situation) -> float:
 # --- the rules ----------------------------------------------------------------------------------------------
 
 
+def heeds_toxicity(rules: DoseRules) -> bool:
+    """The regimen has a rule on toxicity."""
+    return rules.reduce_from_grade != NONE or rules.stop_from_grade != NONE
+
+
 def must_reduce(rules: DoseRules, now: Situation) -> bool:
     """Toxicity since the last cycle asks for a lower dose."""
     return rules.reduce_from_grade != NONE and now.cycles > 0 and now.toxicity >= rules.reduce_from_grade
@@ -227,7 +232,7 @@ def missing_for_cycle(rules: DoseRules, now: Situation) -> int:
         missing |= UNKNOWN_HOLD
     if now.cover == UNKNOWN:
         missing |= UNKNOWN_COVER
-    if now.cycles > 0 and now.toxicity < 0 and (rules.reduce_from_grade != NONE or rules.stop_from_grade != NONE):
+    if now.cycles > 0 and now.toxicity < 0 and heeds_toxicity(rules):
         missing |= UNKNOWN_TOXICITY
     if not in_induction(rules, now):
         if not measure_current(rules, now):
@@ -366,6 +371,7 @@ LOOP_FUNCTIONS: tuple[Callable[..., Any], ...] = (
     higher_step,
     within_limits,
     dose_so_far,
+    heeds_toxicity,
     must_reduce,
     must_stop_for_toxicity,
     lowest_dose_not_tolerated,

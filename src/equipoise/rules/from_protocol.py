@@ -55,7 +55,8 @@ def _padded(doses: set[float], name: str) -> Levels:
 def _padded_reviews(review_days: list[int], name: str) -> ExtraReviews:
     if len(review_days) > MAXIMUM_EXTRA_REVIEWS:
         raise UserError(
-            f'regimen "{name}" has {len(review_days)} extra reviews; at most {MAXIMUM_EXTRA_REVIEWS} are supported'
+            f'regimen "{name}" has {len(review_days)} extra reviews; '
+            f"at most {MAXIMUM_EXTRA_REVIEWS} are supported"
         )
     padded = sorted(review_days) + [NONE] * (MAXIMUM_EXTRA_REVIEWS - len(review_days))
     a, b, c, d, e, f, g, h = padded
@@ -75,11 +76,12 @@ def _measured_within(protocol: Protocol, regimen: Regimen) -> int:
 
 
 def dose_rules(protocol: Protocol, name: str) -> DoseRules:
-    """The numbers of the regimen `name`: times in days, doses in the unit of its cycle, rises and goals in the
-    unit of its measure.
+    """The numbers of the regimen `name`: times in days, doses in the unit of its cycle, rises in the unit of
+    its measure.
 
-    The dose levels are the doses that the protocol names (starting dose, escalation and reduction steps) from
-    floor to ceiling; floor and ceiling are limits, not steps, so a dose that nobody wrote down is never given.
+    The dose levels are the doses that the protocol names (starting dose, escalation and reduction steps)
+    from floor to ceiling; floor and ceiling are limits, not steps, so a dose that nobody wrote down is never
+    given.
 
     Raises UserError when the regimen does not exist or is continuous, when a unit does not fit, when the
     starting dose lies outside floor and ceiling, or when there are more levels than are supported.

@@ -60,7 +60,8 @@ REASONS = {
     STOPPED_UNKNOWN: ("stop unknown", "No cycle: it is not known whether {drug} was stopped for good."),
     STOP_TOXICITY: (
         "stop for toxicity",
-        "Stop {drug}: toxicity of grade {toxicity} since the last cycle (the limit is grade {stop_from_grade}).",
+        "Stop {drug}: toxicity of grade {toxicity} since the last cycle (stopping starts at grade "
+        "{stop_from_grade}).",
     ),
     STOP_BELOW_LOWEST: (
         "stop below lowest dose",
@@ -103,7 +104,8 @@ REASONS = {
     COURSE_COMPLETE: ("course complete", "No cycle: the course is complete and no reviews follow."),
     AT_GOAL: (
         "at goal",
-        "Wait: {measure} is {value} and has reached the goal of {goal}; the next review is on day {not_before}.",
+        "Wait: {measure} is {value} and has reached the goal of {goal}; the next review is on day "
+        "{not_before}.",
     ),
     NO_COVER: ("no cover", "Wait: {cover} is not being taken, and must be during each cycle."),
     HOLD_UNKNOWN: (
@@ -142,12 +144,12 @@ REASONS = {
     ),
     ESCALATE_NO_RESPONSE: (
         "escalate for no response",
-        "A cycle at the higher dose of {dose}: after {cycles_at_dose} cycles at {dose_now} {measure} is {value}, "
-        "a rise of less than {escalation_rise} over the baseline of {baseline}.",
+        "A cycle at the higher dose of {dose}: after {cycles_at_dose} cycles at {dose_now}, {measure} is "
+        "{value}, a rise of less than {escalation_rise} over the baseline of {baseline}.",
     ),
     START_INDUCTION: (
         "induction due",
-        "Induction cycle {next_cycle} of {induction_cycles} at {dose}: it has been due since day {induction_due}.",
+        "Induction cycle {next_cycle} of {induction_cycles} at {dose}: due since day {induction_due}.",
     ),
     START_BELOW_GOAL: (
         "below goal",

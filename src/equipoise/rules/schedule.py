@@ -26,10 +26,11 @@ def earliest_after_gap(rules: DoseRules, now: Situation, day: int) -> int:
 
 
 def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
-    """Due day of the induction cycle whose window is open on `day`, or of the next one; NEVER after the last.
+    """Due day of the induction cycle whose window is open on `day`, or of the next; NEVER after the last.
 
-    By the calendar: due days are multiples of the interval, one cycle each, and a slot whose window has passed
-    is lost. From the previous cycle: one interval after it, then every further interval until one is taken up.
+    By the calendar: due days are multiples of the interval, one cycle each, and a slot whose window has
+    passed is lost. From the previous cycle: one interval after it, then every further interval until one is
+    taken up.
     Induction is over once its cycles are given, and when maintenance begins.
     """
     if now.cycles >= rules.induction_cycles:
@@ -53,7 +54,7 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
 
 
 def induction_due(rules: DoseRules, now: Situation) -> int:
-    """Due day of the induction cycle that is open today, or of the next one; NEVER when induction is over."""
+    """Due day of the induction cycle that is open today, or of the next; NEVER when induction is over."""
     return induction_slot(rules, now, now.day)
 
 

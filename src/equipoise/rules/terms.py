@@ -86,9 +86,9 @@ class DoseRules(NamedTuple):
     floor: float
     ceiling: float
     levels: Levels
-    """Every dose the protocol names (start, escalation, reduction) between floor and ceiling, rising, NaN after."""
+    """Every dose the protocol names (start, escalation, reduction) from floor to ceiling, rising, then NaN."""
     steps: Levels
-    """The doses an escalation may move to (start and escalation steps), rising, NaN after."""
+    """The doses an escalation may move to (start and escalation steps), rising, then NaN."""
     minimum_gap: int
     maximum_cycles: int
     induction_cycles: int
