@@ -43,7 +43,9 @@ class Item(Block):
     """One thing that is asked, measured or derived, with its unit; criteria and rules speak of items only.
 
     `collect` says when: at screening, at every visit that lists it, at each cycle, or whenever it happens.
-    `valid_for` makes an older value unknown. `derive` computes it from other items.
+    `valid_for` makes an older value unknown. `derive` computes it from other items wherever it is not itself
+    measured; an item that is derived and also collected at visits is derived at entry and measured afterwards.
+    An empty list of `categories` leaves them open; the item named `site` is the participant's site number.
     """
 
     label: str
@@ -342,6 +344,8 @@ class Endpoint(Block):
     label: str
     first_of: list[EventKind] = Field(min_length=1)
     competing: list[EventKind] = []
+    terms: list[str] = []
+    """Of the kinds in `first_of`, only events of these terms count; every term when left out."""
     censor_at: list[Literal["loss to follow-up", "withdrawal", "end of study"]] = [
         "loss to follow-up", "withdrawal", "end of study",
     ]  # fmt: skip
@@ -455,6 +459,18 @@ class PublishedFigure(Block):
     status: Literal["registry", "abstract", "secondary", "derived"]
 
 
+class PublishedTerm(Block):
+    """Participants with events of one term (an organ class, say) as published, by arm, to stand beside the same
+    rows of `safety`. `groups` are finer kinds within the term; a participant with two of them counts in both,
+    so a term's own figure may be their sum and then exceeds the number of participants."""
+
+    kind: EventKind
+    term: str
+    participants: dict[Name, Annotated[int, Field(ge=0)]]
+    groups: dict[str, dict[Name, Annotated[int, Field(ge=0)]]] = {}
+    status: Literal["registry", "abstract", "secondary", "derived"]
+
+
 class Simulation(Block):
     """Which virtual population stands in for the participants. Without this block a trial is conducted,
     checked, shown and decided on, but not simulated."""
@@ -494,4 +510,5 @@ class Protocol(Block):
     calendar: Calendar
     monitoring: Monitoring
     published: dict[Name, PublishedFigure] = {}
+    published_terms: list[PublishedTerm] = []
     simulation: Simulation | None = None
