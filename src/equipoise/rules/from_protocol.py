@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from equipoise.errors import UserError
+from equipoise.protocol import units
 from equipoise.protocol.model import Protocol, Regimen
 from equipoise.protocol.quantities import Quantity, days
 from equipoise.rules.terms import (
@@ -39,8 +40,6 @@ def amount_in(amount: Quantity, unit: str) -> float:
     """The amount as a number of `unit`; an amount written without a unit is taken to be in `unit`."""
     if amount.unit in ("", unit):
         return amount.value
-    from equipoise.protocol import units
-
     return float(f"{units.convert(amount.value, amount.unit, unit):.{SIGNIFICANT_DIGITS}g}")
 
 

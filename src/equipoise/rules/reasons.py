@@ -78,8 +78,8 @@ REASONS = {
     ),
     STOP_NO_RESPONSE: (
         "stop for no response",
-        "Stop {drug}: {since_first} after the first cycle {measure} is {value}, a rise of less than "
-        "{stop_rise} over the baseline of {baseline}.",
+        "Stop {drug}: {since_first} after the first cycle {measure} is {value}, {less_than} "
+        "{stop_rise} from the baseline of {baseline}.",
     ),
     HOLD_JUST_ENDED: ("hold just ended", "Wait: a hold has only just ended; not before day {hold_until}."),
     TOO_SOON: (
@@ -145,7 +145,7 @@ REASONS = {
     ESCALATE_NO_RESPONSE: (
         "escalate for no response",
         "A cycle at the higher dose of {dose}: after {cycles_at_dose} cycles at {dose_now}, {measure} is "
-        "{value}, a rise of less than {escalation_rise} over the baseline of {baseline}.",
+        "{value}, {less_than} {escalation_rise} from the baseline of {baseline}.",
     ),
     START_INDUCTION: (
         "induction due",

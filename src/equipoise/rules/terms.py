@@ -86,7 +86,7 @@ class DoseRules(NamedTuple):
     floor: float
     ceiling: float
     levels: Levels
-    """Every dose the protocol names (start, escalation, reduction) from floor to ceiling, rising, then NaN."""
+    """Each dose the protocol names (start, escalation, reduction), floor to ceiling, rising, then NaN."""
     steps: Levels
     """The doses an escalation may move to (start and escalation steps), rising, then NaN."""
     minimum_gap: int
