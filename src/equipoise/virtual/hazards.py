@@ -1,0 +1,123 @@
+"""Hazards per day of opportunistic disease, death and grade 4 events, and how they are integrated.
+
+Time is cut into quadrature pieces within which the hazard is constant: its value at the functional CD4 count in
+the middle of the piece times the exact mean of the exposure kernels. Pieces are cut at switches of the virus, at
+opportunistic disease, and (when cycles touch the hazards at all) at cycles. An event falls on the day on which
+the cumulative hazard reaches a unit exponential that was drawn beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from equipoise._compile import njit
+from equipoise.virtual.latent import long_lived, mean_exposure, native
+from equipoise.virtual.maths import exp, exponential_quantile, floor_day, log
+from equipoise.virtual.philox import uniforms
+
+__all__ = ["NEVER", "Hazards", "crossing_day", "functional", "hazards", "piece_hazards", "piece_length", "threshold"]
+
+NEVER = 1 << 40
+"""A day that never comes."""
+
+QUIET_DAYS = 61
+"""Longest piece without a recent cycle (two months)."""
+RECENT_DAYS = 28
+"""Longest piece in the 112 days after a cycle."""
+FRESH_DAYS = 14
+"""Longest piece in the 28 days after a cycle; half of it when the acute harm lasts less than 28 days."""
+
+_LN_350 = 5.857933154483459
+_LN_500 = 6.214608098422191
+_LN_750 = 6.620073206530356
+
+
+class Hazards(NamedTuple):
+    """Per day."""
+
+    opportunistic: float
+    death: float
+    grade4: float
+
+
+@njit
+def threshold(seed, trial, number, purpose, index):
+    """Unit exponential that the cumulative hazard must reach: purpose as in `streams`, index = occurrence."""
+    u, _ = uniforms(seed, purpose, index, number, trial)
+    return exponential_quantile(u)
+
+
+@njit
+def piece_length(d, couples, since_cycle):
+    """Longest piece (days) that may start `since_cycle` days after the last cycle (any number if not `couples`).
+
+    `couples`: there has been a cycle and some dial lets cycles touch the hazards. Without it both arms use the
+    same pieces, so that a person's event times are identical in both.
+    """
+    if not couples or since_cycle >= 112:
+        return QUIET_DAYS
+    if since_cycle >= 28:
+        return RECENT_DAYS
+    return FRESH_DAYS // 2 if d.rho_acute != 0.0 and d.tau_acute < 28.0 else FRESH_DAYS
+
+
+@njit
+def functional(d, native_now, induced_now):
+    """Functional CD4: native cells plus the functional share of the induced ones, capped; at least 1."""
+    return max(min(native_now + d.phi * induced_now, d.functional_cap), 1.0)
+
+
+@njit
+def hazards(b, d, p, viraemic, after_od, day, functional_now, acute, chronic):
+    """Hazards per day at `day` (float, since randomisation) for a functional count and mean exposures."""
+    age = p.age + day / 365.25
+    lf = log(functional_now) - _LN_350
+    virus = b.virus_on_hazard * (p.log10_level - 1.7) if viraemic else 0.0
+    harm = d.rho_acute * acute + d.rho_chronic * chronic
+    od = exp(b.ln_od - b.od_power * lf + virus + (b.od_prior_aids if p.prior_aids else 0.0))
+    background = exp(b.ln_death_45 + b.death_age * (age - 45.0))
+    linked = p.frailty * exp(b.ln_death - b.death_power * lf + virus + b.death_linked_age * (age - 40.0))
+    death = (background + linked) * (b.death_after_od if after_od else 1.0)
+    g4 = exp(
+        b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500)
+    )
+    return Hazards(
+        od * (1.0 + d.harm_opportunistic * harm),
+        death * (1.0 + d.harm_death * harm),
+        g4 * (1.0 + d.harm_grade4 * harm),
+    )
+
+
+@njit
+def piece_hazards(b, d, p, viraemic, after_od, start, end, n_start, n_target, n_rate, n_day, burst, long, acute, chronic, cycle_day):
+    """Hazards of the piece from day `start` to `end`.
+
+    Native cells were `n_start` on `n_day` and relax to `n_target`; burst, long-lived cells and exposures were as
+    given on `cycle_day` (-1: no cycle yet).
+    """
+    middle = 0.5 * (start + end)
+    n = native(n_start, n_target, n_rate, middle - n_day)
+    induced = 0.0
+    a = 0.0
+    x = 0.0
+    if cycle_day >= 0:
+        if d.phi != 0.0:
+            fast, slow = long_lived(b, p, burst, long, middle - cycle_day)
+            induced = fast + slow
+        if d.rho_acute != 0.0:
+            a = mean_exposure(acute, start - cycle_day, end - cycle_day, d.tau_acute)
+        if d.rho_chronic != 0.0:
+            x = mean_exposure(chronic, start - cycle_day, end - cycle_day, d.tau_chronic)
+    return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, induced), a, x)
+
+
+@njit
+def crossing_day(start, end, reached, hazard, needed):
+    """Whole day in [start, end] on which the cumulative hazard, `reached` on day `start`, gets to `needed`
+    (never before `start`); NEVER if not within the piece."""
+    if reached + hazard * (end - start) < needed:
+        return NEVER
+    days = (needed - reached) / hazard
+    day = start + max(math.ceil(days), 0)
+    return min(day, end)

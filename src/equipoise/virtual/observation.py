@@ -1,0 +1,26 @@
+"""What a laboratory reports of what is there: counts with noise on the fourth-root scale, RNA with a limit."""
+
+from __future__ import annotations
+
+import math
+
+from equipoise._compile import njit
+from equipoise.virtual.maths import exp, normal_quantile
+
+__all__ = ["copies", "measured_count"]
+
+
+@njit
+def measured_count(b, count, u):
+    """CD4 as reported (whole cells/mm3, at least 1) for a true count and a uniform u."""
+    root = math.sqrt(math.sqrt(count)) + b.count_noise * normal_quantile(u)
+    if root <= 1.0:
+        return 1.0
+    square = root * root
+    return float(int(square * square + 0.5))
+
+
+@njit
+def copies(log10_level):
+    """Copies/mL, to the whole copy, of a log10 level (before any limit of detection)."""
+    return float(int(exp(log10_level * 2.302585092994046) + 0.5))

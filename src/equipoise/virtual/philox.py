@@ -1,0 +1,82 @@
+"""Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, SC11, 2011).
+
+A draw is a function of (seed; purpose, index, person, trial) and of nothing else: no state is kept, so the
+result does not depend on the order of the work, on threads or on chunks, and the same person meets the same
+chances in both arms. The generator is checked against the known answers of Random123.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from equipoise._compile import njit
+from equipoise.virtual.maths import normal_quantile
+
+__all__ = ["block", "normal_column", "split_seed", "uniform_column", "uniforms"]
+
+_M0 = np.uint64(0xD2511F53)
+_M1 = np.uint64(0xCD9E8D57)
+_W0 = np.uint64(0x9E3779B9)
+_W1 = np.uint64(0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+
+
+@njit
+def block(c0, c1, c2, c3, k0, k1):
+    """Ten rounds of Philox4x32: four 32-bit counter words and two key words (held in uint64) to four words."""
+    x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
+    a, b = np.uint64(k0), np.uint64(k1)
+    for _ in range(10):
+        p0 = _M0 * x0
+        p1 = _M1 * x2
+        x0, x1, x2, x3 = (p1 >> _32) ^ x1 ^ a, p1 & _LOW, (p0 >> _32) ^ x3 ^ b, p0 & _LOW
+        a = (a + _W0) & _LOW
+        b = (b + _W1) & _LOW
+    return x0, x1, x2, x3
+
+
+@njit
+def split_seed(seed):
+    """The two 32-bit key words of a 64-bit seed."""
+    s = np.uint64(seed)
+    return s & _LOW, s >> _32
+
+
+@njit
+def _unit(high, low):
+    """Two 32-bit words to a uniform of 53 bits strictly inside (0, 1)."""
+    whole = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
+    # 2^-53 times (whole + 1/2) rounds to 1 for the largest value only; shift that one down.
+    u = (np.float64(np.int64(whole)) + 0.5) * 1.1102230246251565e-16
+    return min(u, 0.9999999999999999)
+
+
+@njit
+def uniforms(seed, purpose, index, person, trial):
+    """Two uniforms in (0, 1) for one purpose (see `streams`), index, person and trial; each below 2^32."""
+    k0, k1 = split_seed(seed)
+    x0, x1, x2, x3 = block(
+        np.uint64(purpose) & _LOW, np.uint64(index) & _LOW, np.uint64(person) & _LOW, np.uint64(trial) & _LOW, k0, k1
+    )
+    return _unit(x0, x1), _unit(x2, x3)
+
+
+@njit
+def uniform_column(seed, purpose, index, trial, first, count):
+    """Uniforms of shape (2, count) for the persons first .. first + count - 1."""
+    out = np.empty((2, count))
+    for i in range(count):
+        out[0, i], out[1, i] = uniforms(seed, purpose, index, first + i, trial)
+    return out
+
+
+@njit
+def normal_column(seed, purpose, index, trial, first, count):
+    """Standard normals of shape (2, count) for the persons first .. first + count - 1."""
+    out = np.empty((2, count))
+    for i in range(count):
+        u, v = uniforms(seed, purpose, index, first + i, trial)
+        out[0, i] = normal_quantile(u)
+        out[1, i] = normal_quantile(v)
+    return out
