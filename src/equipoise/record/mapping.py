@@ -71,10 +71,14 @@ class MeasureInput:
 
 @dataclass(frozen=True)
 class SubgroupInput:
-    """Levels of a subgroup: `levels` has participant (Int32) and level (Utf8, null where unknown)."""
+    """Levels of a subgroup: `levels` has participant (Int32) and level (Utf8, null where unknown).
+
+    `order` lists the levels in the order in which they are shown.
+    """
 
     label: str
     levels: pl.DataFrame
+    order: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -720,23 +724,33 @@ class _Mapper:
         self, rule: SubgroupMapping, people: pl.DataFrame, baseline: pl.DataFrame | None
     ) -> SubgroupInput:
         if rule.of in self.rules.strata:
-            level = pl.col(f"stratum_{rule.of}")
-            return SubgroupInput(rule.label, people.select("participant", level.alias("level")))
+            levels = people.select("participant", pl.col(f"stratum_{rule.of}").alias("level"))
+            return SubgroupInput(rule.label, levels, _order(levels, self.rules.strata[rule.of].values))
         assert baseline is not None
+        item = self.rules.baseline[rule.of]
         mine = baseline.filter(pl.col("item") == rule.of)
-        if self.rules.baseline[rule.of].is_category:
-            return SubgroupInput(rule.label, mine.select("participant", pl.col("text").alias("level")))
+        if item.is_category:
+            levels = mine.select("participant", pl.col("text").alias("level"))
+            return SubgroupInput(rule.label, levels, _order(levels, item.values))
         if not rule.cuts:
             raise UserError(
-                f"{self.place}: the subgroups of {rule.label} need `cuts`: {rule.of} is a number (cuts: "
-                f"[50], say)"
+                f"{self.place}: the subgroups of {rule.label} need `cuts`: {rule.of} is a number "
+                "(cuts: [50], say)"
             )
         cuts = sorted(rule.cuts)
         names = [f"below {cuts[0]:g}"]
         names += [f"{low:g} to below {high:g}" for low, high in pairwise(cuts)]
         names += [f"{cuts[-1]:g} or above"]
         level = pl.col("value").cut(cuts, labels=names, left_closed=True).cast(pl.String)
-        return SubgroupInput(rule.label, mine.select("participant", level.alias("level")))
+        return SubgroupInput(rule.label, mine.select("participant", level.alias("level")), tuple(names))
+
+
+def _order(levels: pl.DataFrame, values: Mapping[str, str] | None) -> tuple[str, ...]:
+    """The levels that occur, in the order of the mapping; alphabetically where it lists none."""
+    found = set(levels["level"].drop_nulls())
+    if values is None:
+        return tuple(sorted(found))
+    return tuple(level for level in dict.fromkeys(values.values()) if level in found)
 
 
 def _undo(stored_as: str, value: pl.Expr) -> pl.Expr:
