@@ -9,5 +9,6 @@ from equipoise.protocol.reading import ProtocolError, bundled, load, loads
 from equipoise.protocol.writing import canonical, dumps, json_schema, resolve, sha256
 
 __all__ = [
-    "Protocol", "ProtocolError", "bundled", "canonical", "dumps", "json_schema", "load", "loads", "resolve", "sha256",
+    "Protocol", "ProtocolError", "bundled", "canonical", "dumps", "json_schema", "load", "loads",
+    "resolve", "sha256",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ _TIMEPOINT = re.compile(r"^\s*(?P<name>day|week|month|year)\s+(?P<count>[+-]?\d+
 
 def round_half_away(value: float) -> int:
     """Nearest whole number, halves away from zero (the trialist's rounding, not the banker's)."""
-    return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
+    return math.floor(abs(value) + 0.5) * (1 if value >= 0 else -1)
 
 
 def number_text(value: float) -> str:

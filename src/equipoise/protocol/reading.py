@@ -1,8 +1,9 @@
 """Reads protocol files: YAML made for people, with errors that name the place and the mend.
 
-The YAML understood is the plain core of YAML 1.2: only `true` and `false` are truth values, `null` and `~` are
-nothing, numbers are decimal, dates are text until a field expects a date. Whatever makes a file mean something
-other than what it shows is refused: anchors, aliases, tags, merge keys, keys said twice, several documents.
+The YAML understood is the plain core of YAML 1.2: only `true` and `false` are truth values, `null` and `~`
+are nothing, numbers are decimal, dates are text until a field expects a date. Whatever makes a file mean
+something other than what it shows is refused: anchors, aliases, tags, merge keys, keys said twice, several
+documents.
 
 Every error is a `ProtocolError` with one message, `file:line:column: field.path: what was expected`.
 """
@@ -34,8 +35,9 @@ MAX_NODES = 200_000
 class ProtocolError(UserError):
     """A protocol file cannot be read.
 
-    `place` is the file (or what stands for it), `line` and `column` count from 1 (None where there is no line to
-    point at), `path` names the field ("regimens.aldesleukin.cycle.dose"), `message` says what was expected.
+    `place` is the file (or what stands for it), `line` and `column` count from 1 (None where there is no
+    line to point at), `path` names the field ("regimens.aldesleukin.cycle.dose"), `message` says what was
+    expected.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Source:
         return tuple(walked), at
 
     def value_at(self, path: tuple[str | int, ...]) -> Position:
-        """Position of the value at `path` (not of its key); of the nearest block around it if it is absent."""
+        """Position of the value at `path` (not of its key); or of the nearest block around it."""
         node = self._root
         for step in path:
             node = node.children.get(step, node)
@@ -116,6 +118,7 @@ def path_text(path: tuple[str | int, ...]) -> str:
 
 INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -144,7 +147,7 @@ class _Composer:
             raise self.fail("a protocol is one document; a second one starts here", event.start_mark)
         return node
 
-    def node(self, event: Any, path: tuple[str | int, ...], depth: int) -> _Node:
+    def refuse(self, event: Any, path: tuple[str | int, ...]) -> None:
         mark = event.start_mark
         if isinstance(event, yaml.AliasEvent):
             raise self.fail("aliases (*name) are not allowed; write the value out", mark, path)
@@ -154,8 +157,12 @@ class _Composer:
             )
         if event.tag is not None:
             raise self.fail(
-                f"tags ({_short(event.tag, 40)}) are not allowed; write the plain value", mark, path
+                f"tags ({_short(event.tag, 60)}) are not allowed; write the plain value", mark, path
             )
+
+    def node(self, event: Any, path: tuple[str | int, ...], depth: int) -> _Node:
+        mark = event.start_mark
+        self.refuse(event, path)
         self.count += 1
         if self.count > MAX_NODES:
             raise self.fail(f"too many values (more than {MAX_NODES:,}) for a protocol", mark, path[:3])
@@ -164,8 +171,6 @@ class _Composer:
         at = Position(mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             value = self.scalar(event, path) if event.implicit[0] else event.value
-            if isinstance(value, str) and "\0" in value:
-                raise self.fail("the character NUL is not allowed", mark, path)
             return _Node(value, at)
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(at, path, depth)
@@ -182,18 +187,13 @@ class _Composer:
         node = _Node({}, at)
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             mark: Any = event.start_mark
+            self.refuse(event, path)
             if not isinstance(event, yaml.ScalarEvent):
-                if isinstance(event, yaml.AliasEvent) or event.anchor is not None or event.tag is not None:
-                    self.node(event, path, depth + 1)
                 raise self.fail("a key must be a plain word, not a list or a block", mark, path)
             key = event.value
             key_path = (*path, key) if len(key) <= 80 else path
-            if event.anchor is not None or event.tag is not None:
-                self.node(event, path, depth + 1)
             if key == "<<":
                 raise self.fail("merge keys (<<) are not allowed; write the values out", mark, path)
-            if "\0" in key:
-                raise self.fail("the character NUL is not allowed", mark, path)
             if key in node.keys:
                 first = node.keys[key]
                 raise self.fail(f"said twice; the first is at line {first.line}", mark, key_path)
@@ -222,13 +222,15 @@ class _Composer:
         return text
 
 
+_COLON = "a colon is not allowed here; put the text in quotes, or start a new line"
+_TABS = "tabs are not allowed at the start of a line; use spaces"
 _YAML_WORDS = {
-    "found character that cannot start any token": "this character cannot start a value; put the text in quotes",
-    "found duplicate anchor": "anchors (&name) are not allowed; write the value out where it is needed",
-    "mapping values are not allowed here": "a colon is not allowed here; put the text in quotes, or start a new line",
-    "mapping values are not allowed in this context": (
-        "a colon is not allowed here; put the text in quotes, or start a new line"
+    "found character that cannot start any token": (
+        "this character cannot start a value; put the text in quotes"
     ),
+    "found duplicate anchor": "anchors (&name) are not allowed; write the value out where it is needed",
+    "mapping values are not allowed here": _COLON,
+    "mapping values are not allowed in this context": _COLON,
     "could not find expected ':'": "expected `key: value`; a colon is missing",
     "did not find expected key": "expected a key that lines up with those above it",
     "did not find expected '-' indicator": "expected a list entry that lines up with those above it",
@@ -237,8 +239,6 @@ _YAML_WORDS = {
     "found unexpected end of stream": "the text ends in the middle of a quoted value",
     "did not find expected node content": "expected a value here",
     "did not find expected <document start>": "expected `key: value` lines only; this line is neither",
-    "found a tab character that violates indentation": "tabs are not allowed at the start of a line; use spaces",
-    "control characters are not allowed": "control characters are not allowed",
 }
 
 
@@ -250,34 +250,33 @@ def parse_yaml(text: str | bytes, place: str = "protocol") -> Source:
         root = composer.document()
     except yaml.MarkedYAMLError as error:
         raise _yaml_error(error, content, place) from None
-    except yaml.reader.ReaderError as error:
-        line = content.count("\n", 0, error.position) + 1
-        column = error.position - (content.rfind("\n", 0, error.position) + 1) + 1
-        raise ProtocolError("control characters are not allowed", place, line, column) from None
     if root is None or root.value is None:
         raise ProtocolError("the file is empty; `equipoise new` writes one to start from", place)
     return Source(root.value, place, root)
 
 
 def _decode(text: str | bytes, place: str) -> str:
-    size = len(text)
-    if size > MAX_BYTES:
-        raise ProtocolError(f"too large for a protocol ({size:,} bytes; at most {MAX_BYTES:,})", place)
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = text.count(b"\n", 0, error.start) + 1
-            column = (
-                len(text[text.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8", "replace")) + 1
-            )
-            raise ProtocolError("not UTF-8 text; save the file as UTF-8", place, line, column) from None
-    text = text.removeprefix("\ufeff")
-    for bad in re.finditer("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]", text):
-        line = text.count("\n", 0, bad.start()) + 1
-        column = bad.start() - (text.rfind("\n", 0, bad.start()) + 1) + 1
-        raise ProtocolError(f"the control character U+{ord(bad[0]):04X} is not allowed", place, line, column)
-    return text
+    if len(text) > MAX_BYTES:
+        raise _too_large(len(text), place)
+    try:
+        content = text.decode("utf-8") if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode("utf-8")
+        raise ProtocolError("not UTF-8 text; save the file as UTF-8", place, *_line_column(before)) from None
+    content = content.removeprefix("\ufeff")
+    if bad := _CONTROL.search(content):
+        message = f"the control character U+{ord(bad[0]):04X} is not allowed"
+        raise ProtocolError(message, place, *_line_column(content[: bad.start()]))
+    return content
+
+
+def _line_column(before: str) -> tuple[int, int]:
+    """Line and column of the place that follows this text."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def _too_large(size: int, place: str) -> ProtocolError:
+    return ProtocolError(f"too large for a protocol ({size:,} bytes; at most {MAX_BYTES:,})", place)
 
 
 def _yaml_error(error: yaml.MarkedYAMLError, text: str, place: str) -> ProtocolError:
@@ -295,7 +294,7 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str, place: str) -> ProtocolE
     return ProtocolError(_YAML_WORDS.get(problem, problem), place, mark.line + 1, mark.column + 1)
 
 
-# --- from data to a protocol ----------------------------------------------------------------------------------
+# --- from data to a protocol --------------------------------------------------------------------------------
 
 
 def bundled() -> list[str]:
@@ -326,9 +325,7 @@ def load_source(name_or_path: str | Path) -> Source:
         if path.is_dir():
             raise ProtocolError("this is a folder; name the protocol file in it", name)
         if path.is_file() and path.stat().st_size > MAX_BYTES:
-            raise ProtocolError(
-                f"too large for a protocol ({path.stat().st_size:,} bytes; at most {MAX_BYTES:,})", name
-            )
+            raise _too_large(path.stat().st_size, name)
         return parse_yaml(path.read_bytes(), name)
     except FileNotFoundError:
         raise ProtocolError(
@@ -390,9 +387,10 @@ def _real_path(detail: Any, source: Source) -> tuple[str | int, ...]:
     """The path of a complaint without the validator's own marks (branches of unions, "[key]")."""
     node, path = source.data, []
     for index, step in enumerate(detail["loc"]):
-        if isinstance(node, dict) and step in node:
-            node = node[step]
-        elif isinstance(node, list) and isinstance(step, int) and 0 <= step < len(node):
+        inside = (
+            isinstance(step, int) and step < len(node) if isinstance(node, list) else isinstance(node, dict)
+        )
+        if inside and (isinstance(node, list) or step in node):
             node = node[step]
         elif index == len(detail["loc"]) - 1 and detail["type"] == "missing":
             pass
@@ -419,11 +417,7 @@ def _complain(path: tuple[str | int, ...], details: list[Any], source: Source) -
             return _Complaint(1, at, parent, f"expected {name + 1} values or more")
         return _Complaint(1, at, parent, f'missing key "{name}"')
     if detail["loc"] and detail["loc"][-1] == "[key]":
-        message = (
-            f'"{_short(name, 60)}" is not a name; names have lower-case letters, digits and _, start with a letter '
-            "and have at most 60 characters"
-        )
-        return _Complaint(1, at, path, message)
+        return _Complaint(1, at, path, _NOT_A_NAME.format(f'"{_short(name, 60)}"'))
     value = _value_at(source, path)
     if len(details) > 1 and len({d["type"] for d in details}) > 1:
         wanted = [w for d in details if (w := _WANTED.get(d["type"]))]
@@ -456,6 +450,11 @@ _WANTED = {
     "date_from_datetime_inexact": "a date such as 2001-04-30",
 }
 
+_NOT_A_NAME = (
+    "{} is not a name; names have lower-case letters, digits and _, start with a letter and have at most "
+    "60 characters"
+)
+
 _LIMITS = {
     "greater_than": ("above", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -485,10 +484,7 @@ def _words(detail: Any, value: Any) -> str:
             return f"expected {allowed[0]}, not {_shown(value)}"
         return f"expected one of: {', '.join(allowed)}; not {_shown(value)}{guess}"
     if kind == "string_pattern_mismatch":
-        return (
-            f"{_shown(value)} is not a name; names have lower-case letters, digits and _, start with a letter "
-            "and have at most 60 characters"
-        )
+        return _NOT_A_NAME.format(_shown(value))
     if kind == "string_too_long":
         return f"too long: at most {context['max_length']} characters"
     if kind == "string_too_short":

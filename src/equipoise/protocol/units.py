@@ -1,9 +1,11 @@
-"""Units of measurement as trials write them: cells/mm3, copies/mL, g/dL, MIU, x ULN, 10^9/L, %, kg/m2, months.
+"""Units of measurement as trials write them: cells/mm3, copies/mL, g/dL, MIU, x ULN, 10^9/L, %, kg/m2,
+months.
 
-Known units are defined here, with their size; pint does the arithmetic. Things that are counted (cells, copies,
-international units, multiples of the upper limit of normal) are dimensions of their own, so that cells/mm3 and
-copies/mL never mix. A word that is not known is a unit of its own too, so that any trial can be written down; it only
-compares with itself. A power of ten over a volume (10^9/L, 1/mm3) counts cells, as laboratories mean it.
+Known units are defined here, with their size; pint does the arithmetic. Things that are counted (cells,
+copies, international units, multiples of the upper limit of normal) are dimensions of their own, so that
+cells/mm3 and copies/mL never mix. A word that is not known is a unit of its own too, so that any trial can
+be written down; it only compares with itself. A power of ten over a volume (10^9/L, 1/mm3) counts cells, as
+laboratories mean it.
 
 Times follow `quantities`: a week is 7 days, a month 30.4375 days, a year 365.25 days.
 """
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     import pint
 
 _DEFINITIONS = (
-    "pico- = 1e-12 = p-", "nano- = 1e-9 = n-", "micro- = 1e-6 = u-", "milli- = 1e-3 = m-", "centi- = 1e-2 = c-",
-    "deci- = 1e-1 = d-", "kilo- = 1e3 = k-", "mega- = 1e6 = M-",
+    "pico- = 1e-12 = p-", "nano- = 1e-9 = n-", "micro- = 1e-6 = u-", "milli- = 1e-3 = m-",
+    "centi- = 1e-2 = c-", "deci- = 1e-1 = d-", "kilo- = 1e3 = k-", "mega- = 1e6 = M-",
     "gram = [mass] = g", "meter = [length] = m", "day = [time] = d = days", "mole = [substance] = mol",
-    "mmHg = [pressure]", "pascal = mmHg / 133.322387415 = Pa", "degC = [temperature]", "calorie = [energy] = cal",
+    "mmHg = [pressure]", "pascal = mmHg / 133.322387415 = Pa", "degC = [temperature]",
+    "calorie = [energy] = cal",
     "joule = calorie / 4.184 = J",
-    "cell = [cell] = _ = cells", "copy = [copy] = _ = copies", "IU = [international_unit]", "U = [enzyme_unit]",
+    "cell = [cell] = _ = cells", "copy = [copy] = _ = copies", "IU = [international_unit]",
+    "U = [enzyme_unit]",
     "equivalent = [equivalent] = Eq", "osmole = [osmole] = Osm",
     "ULN = [upper_limit_of_normal]", "LLN = [lower_limit_of_normal]",
     "liter = 1e-3 * meter ** 3 = L = l",
@@ -50,7 +54,9 @@ class UnitError(ValueError):
 
 
 def convert(value: float, from_unit: str, to_unit: str) -> float:
-    """The number that expresses `value` `from_unit` in `to_unit`. Raises `UnitError` if the units do not agree."""
+    """The number that expresses `value` `from_unit` in `to_unit`. Raises `UnitError` if the units do not
+    agree.
+    """
     ratio = factor(from_unit, to_unit)
     return value * ratio if ratio >= 1 else value / factor(to_unit, from_unit)
 
@@ -124,7 +130,9 @@ def _tidy(unit: str) -> str:
 
 
 def _parts(unit: str) -> list[tuple[float, str, int, int]] | None:
-    """Factors as (number, word, power, +1 above or -1 below the line); None if the text is not built of factors."""
+    """Factors as (number, word, power, +1 above or -1 below the line); None if the text is not built of
+    factors.
+    """
     text = _tidy(unit)
     if match := _CELLS.fullmatch(text):
         text = f"{match['power'] or '1'} cell/{match['volume']}"

@@ -1,9 +1,9 @@
 """Writes protocols: YAML for people, the resolved form for machines, and the hash that names a version.
 
-The resolved form is the protocol with every default filled in; what is absent stays absent. The canonical form is
-the resolved form as JSON with sorted keys, runs of white space in texts made one space, texts in Unicode NFC, and
-numbers in one spelling (4, 4.0 and 4e0 are all `4`). Comments, order of keys, quotes and layout do not count, so that
-two files of the same meaning have the same SHA-256.
+The resolved form is the protocol with every default filled in; what is absent stays absent. The canonical
+form is the resolved form as JSON with sorted keys, runs of white space in texts made one space, texts in
+Unicode NFC, and numbers in one spelling (4, 4.0 and 4e0 are all `4`). Comments, order of keys, quotes and
+layout do not count, so that two files of the same meaning have the same SHA-256.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -57,7 +57,7 @@ def _plain(value: Any) -> Any:
 class _Dumper(yaml.SafeDumper):
     """Writes what `reading` reads: quotes only where the plain text would mean something else."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own declaration)
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -73,7 +73,9 @@ def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 
 
 def _number(dumper: _Dumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", number_text(value))
+    text = number_text(value)
+    tag = "tag:yaml.org,2002:int" if INTEGER.fullmatch(text) else "tag:yaml.org,2002:float"
+    return dumper.represent_scalar(tag, text)
 
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""])

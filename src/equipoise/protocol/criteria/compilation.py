@@ -9,8 +9,26 @@ from typing import Protocol
 
 from equipoise.protocol import units
 from equipoise.protocol.criteria.grammar import (
-    KEYWORDS, And, Arithmetic, Call, Compare, CriteriaError, Expression, In, Kind, Name, Negative, Node, Not, Number,
-    Or, Scaled, Text, Truth, Unknown, parse,
+    KEYWORDS,
+    And,
+    Arithmetic,
+    Call,
+    Compare,
+    CriteriaError,
+    Expression,
+    In,
+    Kind,
+    Name,
+    Negative,
+    Node,
+    Not,
+    Number,
+    Or,
+    Scaled,
+    Text,
+    Truth,
+    Unknown,
+    parse,
 )  # fmt: skip
 
 
@@ -54,10 +72,10 @@ def compile(
 ) -> Expression:
     """An expression whose names, kinds and units agree with `items`, ready to be evaluated.
 
-    Numbers written with a unit are turned into the unit of what they are compared with; a bare number is taken to
-    be in that unit. `expect` is the kind that the expression must yield (None: any); `unit` is the unit in which a
-    number is wanted (None: as it comes).
-    Raises `CriteriaError` for the first fault, pointing at the character.
+    Numbers written with a unit are turned into the unit of what they are compared with; a bare number is
+    taken to be in that unit. `expect` is the kind that the expression must yield (None: any); `unit` is the
+    unit in which a number is wanted (None: as it comes). Raises `CriteriaError` for the first fault,
+    pointing at the character.
     """
     parsed = parse(text) if isinstance(text, str) else text
     if parsed.compiled:
@@ -133,7 +151,7 @@ class _Compiler:
             case Text():
                 return _Typed(node, "category")
             case Name():
-                return self.name(node)
+                return self.name(node)[1]
             case And(parts=parts) | Or(parts=parts):
                 return _Typed(
                     replace(node, parts=tuple(self.wanted(p, "boolean").node for p in parts)), "boolean"
@@ -145,7 +163,7 @@ class _Compiler:
             case In():
                 return self.membership(node)
             case Unknown(part=part):
-                return _Typed(replace(node, part=self.visit(part).node), "boolean")
+                return _Typed(replace(node, part=self.name(part)[0]), "boolean")
             case _:
                 return self.arithmetic(node)
 
@@ -156,14 +174,15 @@ class _Compiler:
             return replace(typed, kind=None)
         return typed
 
-    def name(self, node: Name) -> _Typed:
+    def name(self, node: Name) -> tuple[Name, _Typed]:
         item = self.items.get(node.name)
         if item is None:
             self.fault(f'there is no item "{node.name}"{_near(node.name, list(self.items))}', node)
-            return _Typed(node, None)
+            return node, _Typed(node, None)
         if node.name in KEYWORDS:
             self.fault(f'"{node.name}" is a word of the language, not a name', node)
-        return _Typed(replace(node, kind=item.type), item.type, item.unit if item.type == "number" else None)
+        named = replace(node, kind=item.type)
+        return named, _Typed(named, item.type, item.unit if item.type == "number" else None)
 
     def in_unit(self, typed: _Typed, unit: str) -> _Typed:
         """The part, turned into `unit`."""

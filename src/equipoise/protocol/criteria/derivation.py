@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def derivations(items: Mapping[str, Item]) -> dict[str, Expression]:
     """The compiled derivations of the items that have one, each after those that it needs.
 
-    Raises `CriteriaError` for a wrong expression and `UserError` for items that are derived from each other in a
-    circle.
+    Raises `CriteriaError` for a wrong expression and `UserError` for items that are derived from each other
+    in a circle.
     """
     pending = {name: parse(item.derive) for name, item in items.items() if item.derive is not None}
     ordered: dict[str, Expression] = {}

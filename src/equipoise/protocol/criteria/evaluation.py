@@ -1,8 +1,8 @@
 """What an expression yields: for one person, or for a column of people; the same answer either way.
 
-Truth has three values, true, false and unknown, by Kleene's strong logic ("On notation for ordinal numbers", J Symb
-Log 1938;3:150-155): `false and unknown` is false, `true or unknown` is true, `not unknown` is unknown. A comparison
-or a sum with something unknown is unknown, and so is a division by zero.
+Truth has three values, true, false and unknown, by Kleene's strong logic ("On notation for ordinal numbers",
+J Symb Log 1938;3:150-155): `false and unknown` is false, `true or unknown` is true, `not unknown` is
+unknown. A comparison or a sum with something unknown is unknown, and so is a division by zero.
 """
 
 from __future__ import annotations
@@ -13,19 +13,35 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from equipoise.protocol.criteria.grammar import (
-    And, Arithmetic, Call, Compare, Expression, In, Name, Negative, Node, Not, Number, Or, Scaled, Text, Truth, Unknown,
-    children, Kind,
+    And,
+    Arithmetic,
+    Call,
+    Compare,
+    Expression,
+    In,
+    Kind,
+    Name,
+    Negative,
+    Node,
+    Not,
+    Number,
+    Or,
+    Scaled,
+    Text,
+    Truth,
+    Unknown,
+    children,
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 Value = bool | float | str | None
 """A value for one person: None (or NaN, or the empty text) is unknown."""
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
@@ -38,7 +54,7 @@ def _ready(expression: Expression) -> None:
         node = stack.pop()
         if isinstance(node, Number) and node.unit is not None:
             raise ValueError(
-                f'"{expression.text}" has numbers with units: use criteria.compile(text, items) before evaluating it'
+                f'"{expression.text}" holds units: use criteria.compile(text, items) before evaluating it'
             )
         stack.extend(children(node))
 
@@ -49,10 +65,10 @@ def _ready(expression: Expression) -> None:
 def evaluate(expression: Expression, values: Mapping[str, Value]) -> Value:
     """The value of the expression for one person.
 
-    `values` maps item names to numbers (in the item's unit), True/False, or the text of a category. None, NaN, ""
-    and a missing name all mean unknown. Returns True, False, a float, a text, or None for unknown.
-    Raises ValueError if a value is not of the kind that the expression needs, or if the expression holds units and
-    has not been compiled.
+    `values` maps item names to numbers (in the item's unit), True/False, or the text of a category. None,
+    NaN, "" and a missing name all mean unknown. Returns True, False, a float, a text, or None for unknown.
+    Raises ValueError if a value is not of the kind that the expression needs, or if the expression holds
+    units and has not been compiled.
     """
     _ready(expression)
     return value_of(expression.root, values)
@@ -182,11 +198,11 @@ def _compare(node: Compare, values: Mapping[str, Value]) -> bool | None:
 def evaluate_columns(expression: Expression, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """The value of the expression for many people at once; agrees with `evaluate` row by row.
 
-    `columns` maps item names to arrays of one length n: numbers as float64 (or integers) with NaN for unknown;
-    truths as int8 1, 0, -1 (unknown), or as bool; categories as arrays of text (dtype object or str) with None or ""
-    for unknown. An item without a column is unknown for everybody; at least one column must be given.
-    Returns shape (n,): int8 1/0/-1 for a truth, float64 with NaN for a number, object with "" for a category.
-    Raises ValueError for columns of unequal length or of the wrong kind.
+    `columns` maps item names to arrays of one length n: numbers as float64 (or integers) with NaN for
+    unknown; truths as int8 1, 0, -1 (unknown), or as bool; categories as arrays of text (dtype object or
+    str) with None or "" for unknown. An item without a column is unknown for everybody; at least one column
+    must be given. Returns shape (n,): int8 1/0/-1 for a truth, float64 with NaN for a number, object with ""
+    for a category. Raises ValueError for columns of unequal length or of the wrong kind.
     """
     import numpy as np
 
@@ -195,7 +211,7 @@ def evaluate_columns(expression: Expression, columns: Mapping[str, NDArray[Any]]
     if len(lengths) != 1 or len(next(iter(lengths))) != 1:
         raise ValueError("expected columns of one dimension and one length, at least one")
     (n,) = next(iter(lengths))
-    result = _Columns(columns).value(expression.root)
+    result: Any = _Columns(columns).value(expression.root)
     if result is None:
         unknown = np.bool_(False)
         empty = {
@@ -257,15 +273,9 @@ class _Columns:
                     self.read[name] = self.column(name, kind)
                 return self.read[name]
             case And(parts=parts):
-                truths = [self.truths(part) for part in parts]
-                return _Truths(
-                    self.joined("and", truths), self.joined("or", [_Truths(t.no, t.yes) for t in truths])
-                )
+                return self.both([self.truths(part) for part in parts])
             case Or(parts=parts):
-                truths = [self.truths(part) for part in parts]
-                return _Truths(
-                    self.joined("or", truths), self.joined("and", [_Truths(t.no, t.yes) for t in truths])
-                )
+                return self.either([self.truths(part) for part in parts])
             case Not(part=part):
                 truth = self.truths(part)
                 return _Truths(truth.no, truth.yes)
@@ -284,29 +294,37 @@ class _Columns:
         if name not in self.columns:
             return None
         column = self.columns[name]
+        read: Any
         letter = column.dtype.kind
         if letter == "b":
-            found, read = "boolean", _Truths(column, ~column)
+            read, found = _Truths(column, ~column), "boolean"
         elif letter in "iuf" and (kind == "boolean" or (kind is None and column.dtype == np.int8)):
-            found, read = "boolean", _Truths(column == 1, column == 0)
+            read, found = _Truths(column == 1, column == 0), "boolean"
         elif letter in "iuf":
-            found, read = "number", column.astype(np.float64, copy=False)
+            read, found = column.astype(np.float64, copy=False), "number"
         elif letter == "O":
-            found, read = "category", _Texts(column, np.not_equal(column, None) & np.not_equal(column, ""))
+            read, found = _Texts(column, np.not_equal(column, None) & np.not_equal(column, "")), "category"
         elif letter in "UT":
-            found, read = "category", _Texts(column, column != "")
+            read, found = _Texts(column, column != ""), "category"
         else:
             raise ValueError(f"{name}: expected numbers, truths or texts, not a column of {column.dtype}")
         if kind is not None and kind != found:
             raise ValueError(f"{name}: expected a column of kind {kind}, not {column.dtype}")
         return read
 
-    def joined(self, how: str, truths: list[_Truths]) -> Any:
-        masks = [t.yes for t in truths]
-        result = masks[0]
-        for mask in masks[1:]:
-            result = result & mask if how == "and" else result | mask
-        return result
+    def both(self, truths: list[_Truths]) -> _Truths:
+        first, *others = truths
+        yes, no = first.yes, first.no
+        for other in others:
+            yes, no = yes & other.yes, no | other.no
+        return _Truths(yes, no)
+
+    def either(self, truths: list[_Truths]) -> _Truths:
+        first, *others = truths
+        yes, no = first.yes, first.no
+        for other in others:
+            yes, no = yes | other.yes, no & other.no
+        return _Truths(yes, no)
 
     def truths(self, node: Node) -> _Truths:
         value = self.value(node)
@@ -337,7 +355,7 @@ class _Columns:
     def compare(self, node: Compare) -> _Truths:
         found = [self.value(operand) for operand in node.operands]
         truths = [self.pair(sign, a, b) for sign, a, b in zip(node.operators, found, found[1:], strict=False)]
-        return _Truths(self.joined("and", truths), self.joined("or", [_Truths(t.no, t.yes) for t in truths]))
+        return self.both(truths)
 
     def pair(self, sign: str, a: Any, b: Any) -> _Truths:
         np = self.np
@@ -360,9 +378,7 @@ class _Columns:
 
     def membership(self, value: Any, options: tuple[Text, ...], negated: bool) -> _Truths:
         truths = [self.pair("==", value, _Texts(option.value, self.np.bool_(True))) for option in options]
-        inside = _Truths(
-            self.joined("or", truths), self.joined("and", [_Truths(t.no, t.yes) for t in truths])
-        )
+        inside = self.either(truths)
         return _Truths(inside.no, inside.yes) if negated else inside
 
     def arithmetic(self, node: Node) -> Any:

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from equipoise.protocol.criteria.compilation import Declared, compile
 from equipoise.protocol.criteria.evaluation import Value, value_of
 from equipoise.protocol.criteria.grammar import (
-    And, Compare, Expression, In, Name, Node, Not, Number, Or, Text, Truth, Unknown, walk,
+    And,
+    Compare,
+    Expression,
+    In,
+    Name,
+    Node,
+    Not,
+    Number,
+    Or,
+    Text,
+    Truth,
+    Unknown,
+    walk,
 )  # fmt: skip
 from equipoise.protocol.quantities import number_text
 
@@ -22,9 +34,9 @@ _MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 class Explanation:
     """A part of an expression with its value and the reason.
 
-    `text` is the part as written, `value` what it yields (None: unknown), `words` a sentence without a full stop
-    ("CD4 count 310 cells/mm3 is not below 300 cells/mm3"), `missing` the names that must be known before the value
-    can be, `parts` the parts of `and`, `or` and `not`.
+    `text` is the part as written, `value` what it yields (None: unknown), `words` a sentence without a full
+    stop ("CD4 count 310 cells/mm3 is not below 300 cells/mm3"), `missing` the names that must be known
+    before the value can be, `parts` the parts of `and`, `or` and `not`.
     """
 
     text: str

@@ -80,7 +80,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Number(Node):
-    """A number as written, with its unit (None: none written). `compile` replaces it by one in the item's unit."""
+    """A number as written, with its unit (None: none written). `compile` replaces it by one in the item's
+    unit.
+    """
 
     value: float
     unit: str | None = None
@@ -121,7 +123,9 @@ class Or(Node):
 
 @dataclass(frozen=True, slots=True)
 class Compare(Node):
-    """`operands[0] operators[0] operands[1] ...`; with more than one operator a range. `compile` adds the unit."""
+    """`operands[0] operators[0] operands[1] ...`; with more than one operator a range. `compile` adds the
+    unit.
+    """
 
     operands: tuple[Node, ...]
     operators: tuple[Comparator, ...]
@@ -172,8 +176,9 @@ class Scaled(Node):
 class Expression:
     """A parsed expression.
 
-    `names` are the items it speaks of, in order of appearance. `kind` and `unit` are what it yields, known once it
-    has been compiled against items (`compiled`); the numbers of a compiled expression are in the units of its items.
+    `names` are the items it speaks of, in order of appearance. `kind` and `unit` are what it yields, known
+    once it has been compiled against items (`compiled`); the numbers of a compiled expression are in the
+    units of its items.
     """
 
     text: str
@@ -526,8 +531,8 @@ class _Parser:
 def parse(text: str) -> Expression:
     """Read an expression without regard to what its names mean.
 
-    Raises `CriteriaError`, which points at the character. Use `compile` wherever items are known: it also checks
-    names, kinds and units, and turns written units into those of the items.
+    Raises `CriteriaError`, which points at the character. Use `compile` wherever items are known: it also
+    checks names, kinds and units, and turns written units into those of the items.
     """
     if len(text) > MAX_LENGTH:
         raise CriteriaError(f"too long: at most {MAX_LENGTH:,} characters", text, MAX_LENGTH)
