@@ -22,7 +22,7 @@ from typing import Any
 from equipoise.rules import reasons as why
 from equipoise.rules import schedule
 from equipoise.rules.from_protocol import dose_rules
-from equipoise.rules.schedule import induction_slot, opening, review_after
+from equipoise.rules.schedule import induction_slot, induction_slot_before, opening, review_after
 from equipoise.rules.terms import (
     ESCALATE,
     HOLD,
@@ -196,16 +196,8 @@ def in_induction(rules: DoseRules, now: Situation) -> bool:
 
 
 def induction_slot_lost(rules: DoseRules, now: Situation) -> bool:
-    """The last induction cycle that was due has had neither its cycle nor its window left."""
-    if now.cycles >= rules.induction_cycles:
-        return False
-    previous = induction_slot(rules, now, now.day) - rules.induction_every
-    if previous < 0 or previous + rules.induction_window >= now.day:
-        return False
-    return now.cycles == 0 or (
-        now.last_cycle_day < previous
-        and (rules.induction_by_calendar == YES or previous >= now.last_cycle_day + rules.induction_every)
-    )
+    """The last induction cycle that was due was not started, and its window has passed."""
+    return induction_slot_before(rules, now, induction_slot(rules, now, now.day)) != NEVER
 
 
 def calendar_reason(rules: DoseRules, now: Situation) -> int:
@@ -352,7 +344,10 @@ def decide(rules: DoseRules, now: Situation) -> Decision:
 
 
 LOOP_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    schedule.interval_day,
     schedule.intervals_until,
+    schedule.intervals_within,
+    schedule.induction_slot_before,
     schedule.earliest_after_gap,
     schedule.induction_slot,
     schedule.induction_due,

@@ -1,4 +1,4 @@
-"""A decision in words: one sentence for its reason, and every rule with yes, no or unknown beside its value."""
+"""A decision in words: one sentence for its reason, and every rule as yes, no or unknown with its value."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from equipoise.protocol.model import Protocol
+from equipoise.protocol.quantities import DAYS_PER
 from equipoise.rules import dosing, reasons, schedule
 from equipoise.rules.from_protocol import cyclic_regimen
 from equipoise.rules.terms import (
@@ -19,8 +20,6 @@ from equipoise.rules.terms import (
     unknown_names,
 )
 from equipoise.rules.truth import NO, UNKNOWN, YES, not_, word
-
-DAYS_IN_A_MONTH = 30.4375
 
 
 class Words(NamedTuple):
@@ -60,9 +59,8 @@ def _day(day: int) -> str:
 
 def _span(days: int) -> str:
     """A length of time as a person says it: days, and months from two months on."""
-    if days < 2 * DAYS_IN_A_MONTH:
-        return f"{days} days"
-    return f"{days} days ({days / DAYS_IN_A_MONTH:.0f} months)"
+    months = days / DAYS_PER["month"]
+    return f"{days} days" if months < 2 else f"{days} days ({months:.0f} months)"
 
 
 def sentence(decision: Decision, rules: DoseRules, now: Situation, names: Words = PLAIN_WORDS) -> str:
@@ -91,7 +89,7 @@ def sentence(decision: Decision, rules: DoseRules, now: Situation, names: Words 
         next_cycle=now.cycles + 1,
         induction_cycles=rules.induction_cycles,
         induction_due=due,
-        missed_due=due - rules.induction_every,
+        missed_due=schedule.induction_slot_before(rules, now, due),
         induction_window=rules.induction_window,
         maintenance_from=rules.maintenance_from,
         measured_day=now.measured_day,
@@ -185,7 +183,8 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
         lines.append(
             RuleLine(
                 f"{names.measure} has {direction} by at least "
-                f"{_number(rules.stop_rise, names.measure_unit)}, {_span(rules.stop_after)} after the first cycle.",
+                f"{_number(rules.stop_rise, names.measure_unit)}, {_span(rules.stop_after)} after the first "
+                "cycle.",
                 _responded(rules, now, rules.stop_rise),
                 response,
             )
@@ -209,7 +208,7 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
     induction = dosing.in_induction(rules, now)
     if induction:
         due = schedule.induction_due(rules, now)
-        rule = f"An induction cycle is due, and started within {rules.induction_window} days of {_day(due)}, its day."
+        rule = f"An induction cycle is due: it may start on {_day(due)} or up to {rules.induction_window} days after."
         lines.append(RuleLine(rule, _due_today(rules, now), f"today is day {now.day}"))
     elif rules.maintenance_from == NONE:
         lines.append(RuleLine("A cycle of the course is still to come.", NO, "the course is complete"))
@@ -217,7 +216,7 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
         review = schedule.review_on_or_before(rules, now.day)
         lines.append(
             RuleLine(
-                f"A review is due, within {rules.maintenance_window} days of its day, and has had no cycle yet.",
+                f"A review is open (its day or up to {rules.maintenance_window} days after), without a cycle yet.",
                 _due_today(rules, now),
                 f"latest review: {_day(review)}, next: {_day(schedule.review_after(rules, now.day))}",
             )

@@ -7,7 +7,7 @@ import math
 from equipoise.errors import UserError
 from equipoise.protocol import units
 from equipoise.protocol.model import Protocol, Regimen
-from equipoise.protocol.quantities import Quantity, days
+from equipoise.protocol.quantities import DAYS_PER, Quantity, days
 from equipoise.rules.terms import (
     MAXIMUM_EXTRA_REVIEWS,
     MAXIMUM_LEVELS,
@@ -37,10 +37,22 @@ def cyclic_regimen(protocol: Protocol, name: str) -> Regimen:
 
 
 def amount_in(amount: Quantity, unit: str) -> float:
-    """The amount as a number of `unit`; an amount written without a unit is taken to be in `unit`."""
+    """The amount as a number of `unit`; an amount written without a unit is taken to be in `unit`.
+
+    Raises UserError when the units do not agree.
+    """
     if amount.unit in ("", unit):
         return amount.value
-    return float(f"{units.convert(amount.value, amount.unit, unit):.{SIGNIFICANT_DIGITS}g}")
+    try:
+        converted = units.convert(amount.value, amount.unit, unit)
+    except units.UnitError as error:
+        raise UserError(f"{amount} cannot be expressed in {unit}: {error}") from None
+    return float(f"{converted:.{SIGNIFICANT_DIGITS}g}")
+
+
+def exact_days(interval: Quantity) -> float:
+    """An interval in days, not rounded: repeated days are rounded one by one, so that months do not drift."""
+    return interval.value * DAYS_PER[interval.unit.removesuffix("s")]
 
 
 def _padded(doses: set[float], name: str) -> Levels:
@@ -117,12 +129,12 @@ def dose_rules(protocol: Protocol, name: str) -> DoseRules:
         minimum_gap=days(regimen.minimum_gap),
         maximum_cycles=NONE if regimen.maximum_cycles is None else regimen.maximum_cycles,
         induction_cycles=0 if induction is None else induction.cycles,
-        induction_every=NONE if induction is None else days(induction.every),
+        induction_every=math.nan if induction is None else exact_days(induction.every),
         induction_by_calendar=YES if induction is not None and induction.anchor == "randomization" else NO,
         induction_window=NONE if induction is None else days(induction.start_within),
         direction=0 if goal is None else 1 if goal.direction == "up" else -1,
         maintenance_from=NONE if maintenance is None else maintenance.from_.day,
-        review_every=NONE if maintenance is None else days(maintenance.review),
+        review_every=math.nan if maintenance is None else exact_days(maintenance.review),
         extra_reviews=_padded_reviews(
             [] if maintenance is None else [at.day for at in maintenance.extra_reviews], name
         ),

@@ -9,12 +9,30 @@ from __future__ import annotations
 from equipoise.rules.terms import NEVER, NONE, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
 
+ROUND_HALF_UP = 0.5
 
-def intervals_until(days: int, every: int) -> int:
-    """The smallest count of whole intervals that covers `days` (0 when `days` is not above 0)."""
+
+def interval_day(count: int, every: float) -> int:
+    """The day, rounded, on which the interval has passed `count` times."""
+    return int(count * every + ROUND_HALF_UP)
+
+
+def intervals_until(days: int, every: float) -> int:
+    """The smallest count of intervals whose day is not before `days`; 0 when `days` is not above 0."""
     if days <= 0:
         return 0
-    return (days + every - 1) // every
+    count = int(days / every)
+    if interval_day(count, every) < days:
+        return count + 1
+    return count
+
+
+def intervals_within(days: int, every: float) -> int:
+    """The largest count of intervals whose day is not after `days` (which is 0 or more)."""
+    count = int(days / every)
+    if interval_day(count + 1, every) <= days:
+        return count + 1
+    return count
 
 
 def earliest_after_gap(rules: DoseRules, now: Situation, day: int) -> int:
@@ -39,18 +57,36 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
     if rules.induction_by_calendar == YES:
         slot = intervals_until(day - rules.induction_window, every)
         if now.cycles > 0:
-            slot = max(slot, now.last_cycle_day // every + 1)
+            slot = max(slot, intervals_within(now.last_cycle_day, every) + 1)
         if slot >= rules.induction_cycles:
             return NEVER
-        due = slot * every
+        due = interval_day(slot, every)
     else:
-        first = 0
+        start = 0
+        least = 0
         if now.cycles > 0:
-            first = now.last_cycle_day + every
-        due = first + every * intervals_until(day - rules.induction_window - first, every)
+            start = now.last_cycle_day
+            least = 1
+        slot = max(least, intervals_until(day - rules.induction_window - start, every))
+        due = start + interval_day(slot, every)
     if rules.maintenance_from != NONE and max(due, day) >= rules.maintenance_from:
         return NEVER
     return due
+
+
+def induction_slot_before(rules: DoseRules, now: Situation, due: int) -> int:
+    """The induction due day one interval before `due` that the participant could have used and did not: not
+    before randomisation, not yet used by a cycle, not the interval of the cycle itself; NEVER when none."""
+    if due == NEVER:
+        return NEVER
+    start = 0
+    if now.cycles > 0 and rules.induction_by_calendar != YES:
+        start = now.last_cycle_day
+    slot = intervals_within(due - start, rules.induction_every) - 1
+    previous = start + interval_day(slot, rules.induction_every)
+    if slot < 0 or (now.cycles > 0 and now.last_cycle_day >= previous):
+        return NEVER
+    return previous
 
 
 def induction_due(rules: DoseRules, now: Situation) -> int:
@@ -62,7 +98,10 @@ def review_on_or_before(rules: DoseRules, day: int) -> int:
     """The latest maintenance review due on or before `day`; NEVER when there is none yet."""
     if rules.maintenance_from == NONE or day < rules.maintenance_from:
         return NEVER
-    latest = day - (day - rules.maintenance_from) % rules.review_every
+    since = day - rules.maintenance_from
+    latest = rules.maintenance_from + interval_day(
+        intervals_within(since, rules.review_every), rules.review_every
+    )
     for extra in rules.extra_reviews:
         if rules.maintenance_from <= extra <= day:
             latest = max(latest, extra)
@@ -75,7 +114,8 @@ def review_after(rules: DoseRules, day: int) -> int:
         return NEVER
     if day < rules.maintenance_from:
         return rules.maintenance_from
-    following = day - (day - rules.maintenance_from) % rules.review_every + rules.review_every
+    reviews = intervals_within(day - rules.maintenance_from, rules.review_every)
+    following = rules.maintenance_from + interval_day(reviews + 1, rules.review_every)
     for extra in rules.extra_reviews:
         if day < extra < following and extra >= rules.maintenance_from:
             following = extra

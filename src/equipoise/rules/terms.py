@@ -93,14 +93,16 @@ class DoseRules(NamedTuple):
     maximum_cycles: int
     induction_cycles: int
     """0 when there is no induction."""
-    induction_every: int
+    induction_every: float
+    """Days, not rounded; the due days are."""
     induction_by_calendar: int
     """YES: due days are counted from randomisation; NO: from the previous cycle."""
     induction_window: int
     direction: int
     """1: the goal lies above (up), -1: below (down), 0: the regimen has no goal."""
     maintenance_from: int
-    review_every: int
+    review_every: float
+    """Days, not rounded; the review days are."""
     extra_reviews: ExtraReviews
     maintenance_window: int
     measured_within: int
