@@ -92,7 +92,7 @@ def test_aalen_johansen_agrees_with_lifelines():
     mine = aalen_johansen(time, status)
     theirs = AalenJohansenFitter(calculate_variance=True).fit(time, status, event_of_interest=1)
     np.testing.assert_allclose(mine.incidence, theirs.cumulative_density_.to_numpy()[1:, 0], atol=1e-12)
-    np.testing.assert_allclose(mine.se**2, theirs.variance_.to_numpy()[1:, 0], rtol=1e-6)
+    np.testing.assert_allclose(mine.se**2, theirs.variance_.to_numpy()[1:], rtol=1e-6)
 
 
 def test_without_competitors_incidence_is_one_minus_kaplan_meier():

@@ -147,9 +147,8 @@ def test_cox_agrees_with_statsmodels(decimals, ties):
     from statsmodels.duration.hazard_regression import PHReg
 
     time, event, X, strata, entry = people(400, 7, decimals, 2, 3, late=True)
-    entry = (
-        entry - 0.25
-    )  # where entry equals an event time statsmodels counts [entry, time], we (entry, time]
+    # where an entry equals an event time statsmodels counts [entry, time], and we (entry, time]
+    time, entry = time + 2, entry + 1.75
     theirs = PHReg(time, X, status=event, strata=strata, entry=entry, ties=ties).fit(
         disp=0, method="newton", tol=1e-14
     )
