@@ -208,7 +208,8 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
     induction = dosing.in_induction(rules, now)
     if induction:
         due = schedule.induction_due(rules, now)
-        rule = f"An induction cycle is due: it may start on {_day(due)} or up to {rules.induction_window} days after."
+        window = rules.induction_window
+        rule = f"An induction cycle is due: it may start on {_day(due)} or up to {window} days after."
         lines.append(RuleLine(rule, _due_today(rules, now), f"today is day {now.day}"))
     elif rules.maintenance_from == NONE:
         lines.append(RuleLine("A cycle of the course is still to come.", NO, "the course is complete"))
@@ -216,7 +217,7 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
         review = schedule.review_on_or_before(rules, now.day)
         lines.append(
             RuleLine(
-                f"A review is open (its day or up to {rules.maintenance_window} days after), without a cycle yet.",
+                f"A review is open (its day or {rules.maintenance_window} days after), without a cycle yet.",
                 _due_today(rules, now),
                 f"latest review: {_day(review)}, next: {_day(schedule.review_after(rules, now.day))}",
             )

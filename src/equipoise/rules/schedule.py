@@ -1,4 +1,4 @@
-"""When the calendar of a regimen lets a cycle start: induction slots, reviews, the minimum gap.
+"""The calendar: when a cycle may start (induction, reviews, the minimum gap), and when visits are due.
 
 Nothing here looks at a measurement. All days are whole days since randomisation; every window includes both
 its first and its last day.
@@ -6,6 +6,13 @@ its first and its last day.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from equipoise.errors import UserError
+from equipoise.protocol.model import Protocol, Visit
+from equipoise.protocol.quantities import DAYS_PER, days, round_half_away
+from equipoise.rules.from_protocol import exact_days
 from equipoise.rules.terms import NEVER, NONE, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
 
@@ -17,20 +24,20 @@ def interval_day(count: int, every: float) -> int:
     return int(count * every + ROUND_HALF_UP)
 
 
-def intervals_until(days: int, every: float) -> int:
-    """The smallest count of intervals whose day is not before `days`; 0 when `days` is not above 0."""
-    if days <= 0:
+def intervals_until(least: int, every: float) -> int:
+    """The smallest count of intervals whose day is not before `least`; 0 when `least` is not above 0."""
+    if least <= 0:
         return 0
-    count = int(days / every)
-    if interval_day(count, every) < days:
+    count = int(least / every)
+    if interval_day(count, every) < least:
         return count + 1
     return count
 
 
-def intervals_within(days: int, every: float) -> int:
-    """The largest count of intervals whose day is not after `days` (which is 0 or more)."""
-    count = int(days / every)
-    if interval_day(count + 1, every) <= days:
+def intervals_within(most: int, every: float) -> int:
+    """The largest count of intervals whose day is not after `most` (which is 0 or more)."""
+    count = int(most / every)
+    if interval_day(count + 1, every) <= most:
         return count + 1
     return count
 
@@ -155,3 +162,93 @@ def next_decision_day(rules: DoseRules, now: Situation) -> int:
     if now.randomized == NO or now.assigned == NO or now.in_follow_up == NO or now.stopped == YES:
         return NEVER
     return opening(rules, now, max(now.day, -1) + 1)
+
+
+# --- visits -------------------------------------------------------------------------------------------------
+
+
+class PlannedVisit(NamedTuple):
+    """One visit of one participant: `name` as people call it ("week 9"), `day` when it is due, the first and
+    the last day of its window, and the items collected."""
+
+    id: str
+    name: str
+    day: int
+    earliest: int
+    latest: int
+    collect: tuple[str, ...]
+
+
+TO_COME = "to come"
+OPEN = "open"
+OVERDUE = "overdue"
+EARLY = "early"
+IN_WINDOW = "in window"
+LATE = "late"
+
+
+def _repeats(visit: Visit, until_day: int) -> list[tuple[str, int]]:
+    assert visit.every is not None
+    assert visit.from_ is not None
+    every = exact_days(visit.every)
+    unit = "week" if visit.every.unit.startswith("week") else "month"
+    named = []
+    for count in range(1, intervals_within(max(0, until_day - visit.from_.day), every) + 1):
+        day = visit.from_.day + interval_day(count, every)
+        number = (
+            day // int(DAYS_PER["week"]) + 1 if unit == "week" else round_half_away(day / DAYS_PER["month"])
+        )
+        named.append((f"{unit} {number}", day))
+    return named
+
+
+def visits(protocol: Protocol, arm: str, until_day: int) -> tuple[PlannedVisit, ...]:
+    """The visits of an arm due up to and including `until_day`, in order of their day; screening visits have
+    negative days. Repeating visits come at rounded multiples of their interval, so that they do not drift.
+
+    Raises UserError when the protocol has no such arm.
+    """
+    if arm not in protocol.arms:
+        raise UserError(f'{protocol.protocol} has no arm "{arm}"; it has: {", ".join(protocol.arms)}')
+    planned = []
+    for visit in protocol.visits:
+        if visit.arms is not None and arm not in visit.arms:
+            continue
+        if visit.at is not None:
+            times = [(str(at), at.day) for at in visit.at if at.day <= until_day]
+        else:
+            times = _repeats(visit, until_day)
+        early, late = days(visit.window.early), days(visit.window.late)
+        planned += [
+            PlannedVisit(visit.id, name, day, day - early, day + late, tuple(visit.collect))
+            for name, day in times
+        ]
+    return tuple(sorted(planned, key=lambda one: one.day))
+
+
+def window_state(visit: PlannedVisit, attended_day: int | None, today: int) -> str:
+    """Where a visit stands. Attended: EARLY, IN_WINDOW or LATE. Not attended: TO_COME before its window, OPEN
+    in it, OVERDUE after it. The first and the last day belong to the window."""
+    if attended_day is not None:
+        if attended_day < visit.earliest:
+            return EARLY
+        return IN_WINDOW if attended_day <= visit.latest else LATE
+    if today < visit.earliest:
+        return TO_COME
+    return OPEN if today <= visit.latest else OVERDUE
+
+
+def visit_on(planned: Sequence[PlannedVisit], day: int) -> PlannedVisit | None:
+    """The planned visit that somebody who comes on `day` attends: the one whose window is open (the nearest,
+    if several are), else the nearest of all; of two equally near, the earlier. None when nothing is
+    planned."""
+    if not planned:
+        return None
+    open_now = [visit for visit in planned if visit.earliest <= day <= visit.latest]
+    return min(open_now or planned, key=lambda visit: (abs(visit.day - day), visit.day))
+
+
+def is_missed(planned: Sequence[PlannedVisit], visit: PlannedVisit, today: int) -> bool:
+    """Whether a visit that was not attended can no longer be: another visit is due by now, so that whoever
+    comes attends that one. Until then it is merely overdue."""
+    return today > visit.latest and any(visit.day < other.day <= today for other in planned)
