@@ -1,0 +1,434 @@
+"""Who comes to be screened: a population wider than the trial's, so that eligibility really selects.
+
+A baseline file (`library/baseline_*.yaml`) gives the true state of candidates (CD4 count, nadir, age, sex, earlier
+AIDS illness, suppression) and a distribution for every item that is asked at screening. Each candidate's answers
+depend on seed, trial and candidate number only. Eligibility is judged on measured counts, while the true count
+goes into the model: those selected for a low measurement are, truly, a little higher.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from equipoise._compile import njit
+from equipoise.errors import UserError
+from equipoise.protocol.criteria import derive_columns
+from equipoise.protocol.model import Item, Name, Protocol, Reference
+from equipoise.virtual.maths import exp, log, normal_quantile, normal_share
+from equipoise.virtual.parameters import Population, first_complaint, read_source
+from equipoise.virtual.philox import block, normal_column, split_seed, uniform_column
+from equipoise.virtual.streams import (
+    CD4_TRUE,
+    COUNTRY,
+    DEMOGRAPHY,
+    HISTORY,
+    ITEM,
+    SCREENING_COUNT,
+    VIROLOGY_AT_ENTRY,
+)
+
+__all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_baseline"]
+
+Column = NDArray[Any]
+
+
+# --- the file -------------------------------------------------------------------------------------------------
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    source: list[str] | str | None = None
+    assumed: str | None = None
+    note: str | None = None
+
+
+class Shape(_Part):
+    """A distribution between limits: `median` and `sd` of a normal, or of the logarithm of a lognormal beyond
+    `shift`."""
+
+    distribution: Literal["normal", "lognormal"]
+    median: float
+    sd: Annotated[float, Field(gt=0)]
+    low: float
+    high: float
+    shift: float = 0.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Shape:
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.distribution == "lognormal" and not (self.median > self.shift and self.low > self.shift):
+            raise ValueError("a lognormal needs median and low above its shift")
+        return self
+
+
+class Share(_Part):
+    share: Annotated[float, Field(ge=0, le=1)]
+
+
+class Rate(_Part):
+    per_year: Annotated[float, Field(ge=0, le=2)]
+
+
+class Answer(_Part):
+    """How candidates answer one item. Exactly one of the forms; `when` limits it to those who said yes to
+    another item (others: no, or unknown for a number), `only` to one sex."""
+
+    of: Literal["age", "sex", "country", "prior aids", "nadir", "cd4", "hiv rna"] | None = None
+    """A trait of the person; `cd4` and `hiv rna` are measured, with noise."""
+    sample: Literal[0, 1] = 1
+    """Which of the two screening samples a measurement comes from."""
+    history: bool = False
+    """Yes if this is the earlier AIDS illness that `history` drew."""
+    probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    value: float | bool | str | None = None
+    choices: dict[str, float] | None = None
+    normal: tuple[float, float] | None = None
+    """Mean and SD."""
+    lognormal: tuple[float, float] | None = None
+    """Median and SD of the logarithm."""
+    digits: Annotated[int, Field(ge=0, le=4)] = 1
+    when: Name | None = None
+    only: Literal["male", "female"] | None = None
+    otherwise: bool = False
+    """The answer of those whom `only` leaves out."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Answer:
+        forms = [self.of, self.probability, self.value, self.choices, self.normal, self.lognormal]
+        if sum(form is not None for form in forms) + self.history != 1:
+            raise ValueError(
+                "an answer has exactly one of `of`, `history`, `probability`, `value`, `choices`, `normal`, `lognormal`"
+            )
+        return self
+
+
+class BaselineFile(_Part):
+    equipoise_baseline: Literal[1]
+    name: Name
+    version: str
+    title: str
+    references: dict[str, Reference]
+    count: Shape
+    """True CD4 count of candidates, cells/mm3."""
+    nadir: Shape
+    """CD4 nadir; cut so that it lies at or below the true count."""
+    age: Shape
+    female: Share
+    prior_aids: Share
+    suppressed: Share
+    loss: Rate
+    withdrawal: Rate
+    history: dict[Name, Annotated[float, Field(ge=0)]] = {}
+    """Weights of the earlier AIDS illness, by the item that records it."""
+    items: dict[Name, Answer]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline population, read and checked."""
+
+    file: BaselineFile
+    place: str
+
+    @property
+    def name(self) -> str:
+        """Name by which a protocol's `simulation.baseline` asks for it."""
+        return self.file.name
+
+
+def bundled_baselines() -> list[str]:
+    """Names of the baseline populations that come with Equipoise."""
+    folder = resources.files("equipoise.virtual") / "library"
+    return sorted(
+        f.name.removeprefix("baseline_").removesuffix(".yaml")
+        for f in folder.iterdir()
+        if f.name.startswith("baseline_") and f.name.endswith(".yaml")
+    )
+
+
+def load_baseline(name_or_path: str | Path) -> Baseline:
+    """A bundled baseline population ("silcaat") or one in a file, checked. Raises UserError."""
+    source = read_source(name_or_path, bundled_baselines(), "baseline population", "baseline_")
+    if not isinstance(source.data, dict):
+        raise source.error("a baseline population is a block of `key: value` lines")
+    try:
+        file = BaselineFile.model_validate(source.data)
+    except ValidationError as error:
+        raise first_complaint(error, source) from None
+    for name, answer in file.items.items():
+        if answer.history and name not in file.history:
+            raise source.error(f"`{name}` has no weight in `history`", ("items", name))
+        if answer.when is not None and answer.when not in file.items:
+            raise source.error(f"there is no item `{answer.when}`", ("items", name, "when"))
+    if file.history and not any(w > 0 for w in file.history.values()):
+        raise source.error("at least one weight must be above zero", ("history",))
+    return Baseline(file, source.place)
+
+
+# --- candidates -----------------------------------------------------------------------------------------------
+
+
+class Candidates(NamedTuple):
+    """Candidates number `first` and on, n of them: what they answer, and what they truly are.
+
+    `columns`: item to column as `equipoise.protocol.criteria.evaluate_columns` takes them (numbers float64, truths
+    int8 1/0, categories object), derived items included. The rest, shape (n,): the arguments of
+    `equipoise.virtual.latent.person` after the candidate number.
+    """
+
+    first: int
+    columns: dict[str, Column]
+    count: Column
+    nadir: Column
+    age: Column
+    female: Column
+    prior_aids: Column
+    viraemic: Column
+    log10_level: Column
+
+
+@njit
+def _cut_column(u, lognormal, median, sd, low, high, shift):
+    """Quantiles of a normal or shifted lognormal, cut to lie between low and high[i] (its own inverse law)."""
+    out = np.empty(len(u))
+    middle = log(median - shift) if lognormal else median
+    bottom = ((log(low - shift) if lognormal else low) - middle) / sd
+    below = normal_share(bottom)
+    previous, top, share = np.nan, 0.0, 0.0
+    for i in range(len(u)):
+        if high[i] != previous:
+            previous = high[i]
+            limit = max(previous, low)
+            top = ((log(limit - shift) if lognormal else limit) - middle) / sd
+            share = normal_share(top) - below
+        z = normal_quantile(min(max(below + u[i] * share, 1e-15), 1.0 - 1e-15))
+        z = min(max(z, bottom), top)
+        out[i] = shift + exp(middle + sd * z) if lognormal else middle + sd * z
+    return out
+
+
+@njit
+def _exp_column(x):
+    out = np.empty(len(x))
+    for i in range(len(x)):
+        out[i] = exp(x[i])
+    return out
+
+
+@njit
+def _normal_of(u):
+    out = np.empty(len(u))
+    for i in range(len(u)):
+        out[i] = normal_quantile(u[i])
+    return out
+
+
+@njit
+def _measured(count, noise, z):
+    """CD4 as reported for true counts and normals z; the same arithmetic as `observation.measured_count`."""
+    out = np.empty(len(z))
+    for i in range(len(z)):
+        root = math.sqrt(math.sqrt(count[i])) + noise * z[i]
+        square = root * root
+        out[i] = float(int(square * square + 0.5)) if root > 1.0 else 1.0
+    return out
+
+
+@njit
+def _words(seed, purpose, index, trial, first, count):
+    """Uniforms of 32 bits in (0, 1), shape (4, count): four items share one block."""
+    k0, k1 = split_seed(seed)
+    out = np.empty((4, count))
+    for i in range(count):
+        w0, w1, w2, w3 = block(
+            np.uint64(purpose), np.uint64(index), np.uint64(first + i) & np.uint64(0xFFFFFFFF), np.uint64(trial), k0, k1
+        )
+        out[0, i] = (np.float64(np.int64(w0)) + 0.5) * 2.3283064365386963e-10
+        out[1, i] = (np.float64(np.int64(w1)) + 0.5) * 2.3283064365386963e-10
+        out[2, i] = (np.float64(np.int64(w2)) + 0.5) * 2.3283064365386963e-10
+        out[3, i] = (np.float64(np.int64(w3)) + 0.5) * 2.3283064365386963e-10
+    return out
+
+
+def _shaped(shape: Shape, u: Column, high: Column | None = None) -> Column:
+    limit = np.full(len(u), shape.high) if high is None else np.minimum(high, shape.high)
+    column: Column = _cut_column(
+        u, shape.distribution == "lognormal", shape.median, shape.sd, shape.low, limit, shape.shift
+    )
+    return column
+
+
+def _chosen(weights: list[float], u: Column) -> Column:
+    """Position of the choice for each uniform."""
+    edges = np.cumsum(np.asarray(weights, dtype=np.float64))
+    return np.minimum(np.searchsorted(edges / edges[-1], u, side="right"), len(weights) - 1)
+
+
+def asked_at_entry(protocol: Protocol) -> dict[str, Item]:
+    """Items that candidates are asked or measured on at screening or baseline, without the derived ones."""
+    return {
+        name: item
+        for name, item in protocol.items.items()
+        if item.derive is None and ("screening" in item.collect or "baseline" in item.collect)
+    }
+
+
+def candidates(
+    population: Population,
+    baseline: Baseline,
+    protocol: Protocol,
+    seed: int,
+    trial: int,
+    first: int,
+    count: int,
+) -> Candidates:
+    """Draw the candidates first .. first + count - 1 (numbered from 0 within a trial).
+
+    Independent of how the candidates are divided into calls. Raises UserError for an item of the protocol that the
+    baseline population does not know.
+    """
+    file = baseline.file
+    u_count, u_nadir = uniform_column(seed, CD4_TRUE, 0, trial, first, count)
+    u_age, u_sex = uniform_column(seed, DEMOGRAPHY, 0, trial, first, count)
+    u_aids, u_illness = uniform_column(seed, HISTORY, 0, trial, first, count)
+    u_virus, u_level = uniform_column(seed, VIROLOGY_AT_ENTRY, 0, trial, first, count)
+
+    true_count = _shaped(file.count, u_count)
+    nadir = _shaped(file.nadir, u_nadir, high=true_count)
+    age = np.round(_shaped(file.age, u_age), 2)
+    female = (u_sex < file.female.share).astype(np.int64)
+    prior_aids = (u_aids < file.prior_aids.share).astype(np.int64)
+    viraemic = (u_virus >= file.suppressed.share).astype(np.int64)
+    level = np.clip(
+        population.value("rna_level") + population.spread("rna_level") * _normal_of(u_level),
+        population.value("rna_level_low"),
+        population.value("rna_level_high"),
+    )
+    person = Candidates(first, {}, true_count, nadir, age, female, prior_aids, viraemic, level)
+
+    illness = None
+    if file.history:
+        names = list(file.history)
+        illness = (names, np.where(prior_aids == 1, _chosen(list(file.history.values()), u_illness), -1))
+
+    columns = person.columns
+    order = {name: position for position, name in enumerate(file.items)}
+    words: dict[int, Column] = {}
+
+    def uniform(name: str) -> Column:
+        position = order[name]
+        if position // 4 not in words:
+            words[position // 4] = _words(seed, ITEM, position // 4, trial, first, count)
+        return words[position // 4][position % 4]
+
+    def answer(name: str, item: Item) -> Column:
+        if name in columns:
+            return columns[name]
+        if name not in file.items:
+            raise UserError(
+                f"{protocol.protocol}: items.{name}: the baseline population {baseline.name} does not say how people "
+                f"answer it; add `{name}` under `items` in {baseline.place}"
+            )
+        spec = file.items[name]
+        column = _answers(spec, name, item, person, population, protocol, seed, trial, illness, uniform)
+        if spec.only is not None:
+            asked = female == (1 if spec.only == "female" else 0)
+            column = _else(column, asked, item, spec.otherwise)
+        if spec.when is not None:
+            if spec.when not in protocol.items:
+                raise UserError(
+                    f"{baseline.place}: items.{name}.when: {protocol.protocol} has no item `{spec.when}`"
+                )
+            column = _else(column, answer(spec.when, protocol.items[spec.when]) == 1, item, False)
+        columns[name] = column
+        return column
+
+    for name, item in asked_at_entry(protocol).items():
+        answer(name, item)
+    return person._replace(columns=derive_columns(columns, protocol.items))
+
+
+def _else(column: Column, asked: Column, item: Item, otherwise: bool) -> Column:
+    if item.type == "boolean":
+        return np.where(asked, column, np.int8(otherwise)).astype(np.int8)
+    if item.type == "number":
+        return np.where(asked, column, np.nan)
+    return np.where(asked, column, "")
+
+
+def _answers(
+    spec: Answer,
+    name: str,
+    item: Item,
+    person: Candidates,
+    population: Population,
+    protocol: Protocol,
+    seed: int,
+    trial: int,
+    illness: tuple[list[str], Column] | None,
+    uniform: Any,
+) -> Column:
+    n = len(person.count)
+    if spec.of is not None:
+        return _trait(spec, person, population, protocol, seed, trial)
+    if spec.history and illness is not None:
+        return (illness[1] == illness[0].index(name)).astype(np.int8)
+    if spec.probability is not None:
+        return (uniform(name) < spec.probability).astype(np.int8)
+    if spec.value is not None:
+        kinds: dict[str, Any] = {"boolean": np.int8, "number": np.float64, "category": object}
+        return np.full(n, spec.value, dtype=kinds[item.type])
+    if spec.choices is not None:
+        chosen = _chosen(list(spec.choices.values()), uniform(name))
+        if item.type == "number":
+            return np.array([float(key) for key in spec.choices])[chosen]
+        return np.array(list(spec.choices), dtype=object)[chosen]
+    z = _normal_of(uniform(name))
+    if spec.normal is not None:
+        column = spec.normal[0] + spec.normal[1] * z
+    else:
+        assert spec.lognormal is not None
+        column = _exp_column(math.log(spec.lognormal[0]) + spec.lognormal[1] * z)
+    column = np.round(column, spec.digits)
+    return np.clip(column, *item.range) if item.range is not None else column
+
+
+def _trait(
+    spec: Answer, person: Candidates, population: Population, protocol: Protocol, seed: int, trial: int
+) -> Column:
+    n, first = len(person.count), person.first
+    if spec.of == "age":
+        return person.age
+    if spec.of == "sex":
+        return np.where(person.female == 1, "female", "male").astype(object)
+    if spec.of == "prior aids":
+        return person.prior_aids.astype(np.int8)
+    if spec.of == "nadir":
+        return np.round(person.nadir)
+    if spec.of == "country":
+        if protocol.simulation is None:
+            raise UserError(f"{protocol.protocol}: simulation: a simulated trial needs `accrual` by country")
+        u, _ = uniform_column(seed, COUNTRY, 0, trial, first, n)
+        weights = protocol.simulation.accrual
+        return np.array(list(weights), dtype=object)[_chosen(list(weights.values()), u)]
+    z_count, z_rna = normal_column(seed, SCREENING_COUNT, spec.sample, trial, first, n)
+    if spec.of == "cd4":
+        column: Column = _measured(person.count, population.value("count_noise"), z_count)
+        return column
+    floor = population.value("rna_floor")
+    level = np.where(
+        person.viraemic == 1,
+        np.maximum(person.log10_level + population.value("rna_noise") * z_rna, floor),
+        floor + population.value("rna_suppressed_excess") * np.maximum(z_rna, -0.9) * 0.5,
+    )
+    return np.floor(_exp_column(level * 2.302585092994046) + 0.5)
