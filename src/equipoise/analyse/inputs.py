@@ -1,0 +1,245 @@
+"""From a record to the input of an analysis: endpoints derived by the protocol's rules, values, levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from equipoise.protocol import criteria
+from equipoise.protocol.model import Endpoint, Item, Protocol, Subgroup
+from equipoise.protocol.quantities import DAYS_PER
+from equipoise.record import AnalysisInput, Record
+from equipoise.record.mapping import EndpointInput, MeasureInput, SubgroupInput
+from equipoise.record.schemas import STRATUM_PREFIX
+
+_CENSORS = {"lost to follow-up": "loss to follow-up", "withdrew": "withdrawal"}
+_FROM_PARTICIPANTS = ("age", "sex", "country")
+
+
+def from_record(record: Record, protocol: Protocol) -> AnalysisInput:
+    """Everything the analysis plan needs from a record, all randomised participants by their arm.
+
+    Endpoints: every one of the protocol, with the strata and ties of the plan where the plan names it.
+    Measures: those of the plan; values after day 0 from `measurements`, `below` marks values reported as
+    below a limit. Raises UserError for an unreadable table.
+    """
+    people = record.table("participants").sort("participant")
+    planned = {plan.endpoint: plan for plan in protocol.analysis.time_to_event}
+    ends = _ends(record, protocol, people)
+    endpoints = []
+    for name, endpoint in protocol.endpoints.items():
+        plan = planned.get(name)
+        endpoints.append(
+            EndpointInput(
+                name=name,
+                label=endpoint.label,
+                role=endpoint.role,
+                times=endpoint_times(endpoint, record.scan("events"), ends),
+                strata=tuple(plan.strata) if plan else (),
+                ties=plan.ties if plan else "efron",
+            )
+        )
+    order = {plan.endpoint: k for k, plan in enumerate(protocol.analysis.time_to_event)}
+    endpoints.sort(key=lambda e: order.get(e.name, len(order)))
+    baseline, items = _baseline(record, protocol, people)
+    strata = [f"{STRATUM_PREFIX}{name}" for name in protocol.strata]
+    return AnalysisInput(
+        title=protocol.title,
+        arms={name: arm.label for name, arm in protocol.arms.items()},
+        reference_arm=protocol.analysis.reference_arm,
+        participants=people.select(
+            "participant", pl.col("participant").cast(pl.String).alias("id"), "arm", *strata
+        ),
+        endpoints=tuple(endpoints),
+        confidence=protocol.analysis.confidence,
+        strata={name: stratum.label for name, stratum in protocol.strata.items()},
+        baseline=baseline,
+        baseline_items=items,
+        measures=tuple(_measure(record, protocol, k) for k in range(len(protocol.analysis.measures))),
+        subgroups=tuple(_subgroup(s, protocol, people, baseline) for s in protocol.analysis.subgroups),
+        subgroup_endpoint=protocol.analysis.subgroup_endpoint,
+    )
+
+
+def _ends(record: Record, protocol: Protocol, people: pl.DataFrame) -> pl.DataFrame:
+    """participant, day and status of the end of follow-up, and the day of the data cut."""
+    cut = record.manifest.provenance.data_cut or protocol.calendar.end_of_follow_up
+    return (
+        people.select("participant", cutoff=(pl.lit(cut) - pl.col("randomized_date")).dt.total_days())
+        .join(record.table("disposition"), on="participant", how="left", maintain_order="left")
+        .with_columns(pl.col("day").fill_null(0), pl.col("status").fill_null("lost to follow-up"))
+    )
+
+
+def endpoint_times(endpoint: Endpoint, events: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
+    """participant, day, status, entry of one endpoint: `rules.endpoints` for everybody at once.
+
+    events: participant, day, kind, term. ends: participant, day and status of the end of follow-up, cutoff
+    (day of the data cut). Day is the first event of interest or competing event, or the end of observation.
+    """
+    counts = pl.col("kind").is_in(endpoint.first_of)
+    if endpoint.terms:
+        counts &= pl.col("term").is_in(endpoint.terms)
+    of_interest = events.filter(counts).group_by("participant").agg(first=pl.col("day").min()).collect()
+    competing = (
+        events.filter(pl.col("kind").is_in(endpoint.competing))
+        .group_by("participant")
+        .agg(other=pl.col("day").min())
+        .collect()
+    )
+    # follow-up that ends in a way the endpoint does not censor at is taken to go on to the data cut
+    uncensored = [s for s, word in _CENSORS.items() if word not in endpoint.censor_at]
+    return (
+        ends.join(of_interest, on="participant", how="left", maintain_order="left")
+        .join(competing, on="participant", how="left", maintain_order="left")
+        .with_columns(
+            end=pl.when(pl.col("status").is_in(uncensored))
+            .then(pl.max_horizontal("cutoff", "day"))
+            .otherwise(pl.col("day"))
+        )
+        .with_columns(
+            event=pl.col("first").is_not_null()
+            & (pl.col("first") <= pl.col("end"))
+            & (pl.col("other").is_null() | (pl.col("first") <= pl.col("other"))),
+            rival=pl.col("other").is_not_null() & (pl.col("other") <= pl.col("end")),
+        )
+        .select(
+            "participant",
+            pl.when("event")
+            .then(pl.col("first"))
+            .when("rival")
+            .then(pl.col("other"))
+            .otherwise(pl.col("end"))
+            .cast(pl.Float64)
+            .alias("day"),
+            pl.when("event").then(1).when("rival").then(2).otherwise(0).cast(pl.Int8).alias("status"),
+            pl.lit(0.0).alias("entry"),
+        )
+    )
+
+
+def _baseline(
+    record: Record, protocol: Protocol, people: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, tuple[str, str]]]:
+    """Baseline values, long; yes and no in words. Age, sex and country come from `participants` where the
+    protocol has no such item on record."""
+    names = [n for n in protocol.items if n != "site"]
+    every = pl.Enum([*names, *(n for n in _FROM_PARTICIPANTS if n not in names)])
+    booleans = [n for n, item in protocol.items.items() if item.type == "boolean"]
+    word = pl.when(pl.col("value") == 1).then(pl.lit("yes")).when(pl.col("value") == 0).then(pl.lit("no"))
+    long = (
+        record.scan("baseline")
+        .filter(pl.col("item").is_in(names))
+        .with_columns(
+            text=pl.when(pl.col("item").is_in(booleans)).then(word).otherwise(pl.col("text")),
+            value=pl.when(pl.col("item").is_in(booleans)).then(None).otherwise(pl.col("value")),
+        )
+        .select("participant", pl.col("item").cast(every), "value", "text")
+        .collect()
+    )
+    present = set(long["item"].unique().to_list())
+    more = []
+    for name in _FROM_PARTICIPANTS:
+        if name in present or name not in people.columns or people[name].null_count() == people.height:
+            continue
+        number = people[name].dtype.is_numeric()
+        nothing = pl.lit(None, pl.String if number else pl.Float64)
+        more.append(
+            people.select(
+                "participant",
+                pl.lit(name).cast(every).alias("item"),
+                (pl.col(name).cast(pl.Float64) if number else nothing).alias("value"),
+                (nothing if number else pl.col(name)).alias("text"),
+            )
+        )
+    frame = pl.concat([long, *more]).sort("item", "participant")
+    items = {
+        name: (protocol.items[name].label, protocol.items[name].unit) if name in protocol.items
+        else (name.capitalize(), "years" if name == "age" else "")
+        for name in frame["item"].unique(maintain_order=True).to_list()
+    }  # fmt: skip
+    return frame, items
+
+
+def _measure(record: Record, protocol: Protocol, number: int) -> MeasureInput:
+    plan = protocol.analysis.measures[number]
+    item = protocol.items[plan.measure]
+    values = (
+        record.scan("measurements")
+        .filter(pl.col("item") == plan.measure)
+        .select(
+            "participant",
+            pl.col("day").cast(pl.Float64),
+            "value",
+            below=(pl.col("qualifier") == "<").fill_null(False),
+        )
+        .collect()
+    )
+    singular = plan.by.unit.removesuffix("s")
+    return MeasureInput(
+        name=plan.measure,
+        label=item.label,
+        unit=item.unit,
+        values=values,
+        grid_days=plan.by.value * DAYS_PER[singular],
+        transform=plan.transform,
+    )
+
+
+def _subgroup(
+    subgroup: Subgroup, protocol: Protocol, people: pl.DataFrame, baseline: pl.DataFrame
+) -> SubgroupInput:
+    """The level of each participant: the first whose condition holds; null where none does or can be told."""
+    declared: dict[str, criteria.Declared] = dict(protocol.items)
+    for name, stratum in protocol.strata.items():
+        if name not in declared:
+            levels = tuple(stratum.levels) if stratum.levels is not None else ()
+            declared[name] = criteria.Thing(stratum.label, "category", categories=levels or None)
+    conditions = {
+        level: criteria.compile(text, declared, "boolean") for level, text in subgroup.levels.items()
+    }
+    derived = criteria.derivations(protocol.items)
+    needed = {name for condition in conditions.values() for name in condition.names}
+    needed |= {name for expression in derived.values() for name in expression.names}
+    columns = _columns(needed, protocol.items, people, baseline)
+    complete = criteria.derive_columns(columns, protocol.items) if needed & set(derived) else columns
+    level = np.full(people.height, None, dtype=object)
+    for name, condition in reversed(conditions.items()):
+        level[criteria.evaluate_columns(condition, complete) == 1] = name
+    return SubgroupInput(
+        subgroup.label,
+        people.select("participant").with_columns(level=pl.Series(level.tolist(), dtype=pl.String)),
+    )
+
+
+def _columns(
+    names: set[str], items: Mapping[str, Item], people: pl.DataFrame, baseline: pl.DataFrame
+) -> dict[str, NDArray[Any]]:
+    """Columns for the criteria language, one entry per participant in order."""
+    columns: dict[str, NDArray[Any]] = {}
+    for name in sorted(names):
+        stratum = f"{STRATUM_PREFIX}{name}"
+        if stratum in people.columns and name not in items:
+            columns[name] = people[stratum].fill_null("").to_numpy()
+            continue
+        found = people.select("participant").join(
+            baseline.filter(pl.col("item") == name).select("participant", "value", "text")
+            if name in baseline["item"].dtype.categories  # type: ignore[attr-defined]
+            else baseline.clear().select("participant", "value", "text"),
+            on="participant",
+            how="left",
+            maintain_order="left",
+        )
+        kind = items[name].type if name in items else "number"
+        if kind == "number":
+            columns[name] = found["value"].fill_null(float("nan")).to_numpy()
+        elif kind == "boolean":
+            truth = found["text"].replace_strict({"yes": 1, "no": 0}, default=-1, return_dtype=pl.Int8)
+            columns[name] = truth.to_numpy()
+        else:
+            columns[name] = found["text"].fill_null("").to_numpy()
+    return columns
