@@ -72,8 +72,11 @@ def _time_unit(unit: str) -> str | None:
 
 def parse_duration(text: Any) -> Quantity:
     """Read "8 weeks", "4 months", "5 days", "2 years". Raises ValueError otherwise."""
-    quantity = parse_quantity(text)
-    if _time_unit(quantity.unit) is None:
+    try:
+        quantity = parse_quantity(text)
+    except ValueError:
+        quantity = None
+    if quantity is None or _time_unit(quantity.unit) is None:
         raise ValueError(f'expected a time such as "8 weeks" or "4 months", not "{text}"')
     return quantity
 

@@ -65,6 +65,7 @@ class _Node:
 
     value: Any
     at: Position
+    written: str = ""
     children: dict[str | int, _Node] = field(default_factory=dict)
     keys: dict[str, Position] = field(default_factory=dict)
 
@@ -101,6 +102,35 @@ class Source:
         for step in path:
             node = node.children.get(step, node)
         return node.at
+
+    def written(self, path: tuple[str | int, ...]) -> str:
+        """A single value as the file spells it; "" for a list, a block or nothing."""
+        node = self._root
+        for step in path:
+            if step not in node.children:
+                return ""
+            node = node.children[step]
+        return node.written
+
+    def locate(self, place: str) -> Position:
+        """Position of a field given as text ("visits[3].at"), or of the nearest block around it."""
+        node, at, rest = self._root, self._root.at, place
+        while rest:
+            step = next(
+                (
+                    (child, rest[len(text) :])
+                    for child in sorted(node.children, key=lambda c: -len(str(c)))
+                    if rest.startswith(text := path_text((child,)))
+                    and rest[len(text) : len(text) + 1] in ("", ".", "[")
+                ),
+                None,
+            )
+            if step is None:
+                break
+            child, rest = step[0], step[1].removeprefix(".")
+            at = node.keys.get(str(child), node.children[child].at)
+            node = node.children[child]
+        return at
 
     def error(self, message: str, path: tuple[str | int, ...] = ()) -> ProtocolError:
         """An error about the field at `path`."""
@@ -156,9 +186,8 @@ class _Composer:
                 "anchors (&name) are not allowed; write the value out where it is needed", mark, path
             )
         if event.tag is not None:
-            raise self.fail(
-                f"tags ({_short(event.tag, 60)}) are not allowed; write the plain value", mark, path
-            )
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            raise self.fail(f"tags ({_short(tag, 60)}) are not allowed; write the plain value", mark, path)
 
     def node(self, event: Any, path: tuple[str | int, ...], depth: int) -> _Node:
         mark = event.start_mark
@@ -171,7 +200,7 @@ class _Composer:
         at = Position(mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             value = self.scalar(event, path) if event.implicit[0] else event.value
-            return _Node(value, at)
+            return _Node(value, at, event.value)
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(at, path, depth)
         return self.mapping(at, path, depth)
@@ -181,7 +210,7 @@ class _Composer:
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             index = len(children)
             children[index] = self.node(event, (*path, index), depth + 1)
-        return _Node([child.value for child in children.values()], at, children)
+        return _Node([child.value for child in children.values()], at, children=children)
 
     def mapping(self, at: Position, path: tuple[str | int, ...], depth: int) -> _Node:
         node = _Node({}, at)
@@ -232,7 +261,9 @@ _YAML_WORDS = {
     "mapping values are not allowed here": _COLON,
     "mapping values are not allowed in this context": _COLON,
     "could not find expected ':'": "expected `key: value`; a colon is missing",
-    "did not find expected key": "expected a key that lines up with those above it",
+    "did not find expected key": (
+        "expected a key that lines up with those above it; or is a quote above not closed?"
+    ),
     "did not find expected '-' indicator": "expected a list entry that lines up with those above it",
     "did not find expected ',' or '}'": "expected a comma or } here",
     "did not find expected ',' or ']'": "expected a comma or ] here",
@@ -286,9 +317,7 @@ def _yaml_error(error: yaml.MarkedYAMLError, text: str, place: str) -> ProtocolE
     line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
     if line[: len(line) - len(line.lstrip())].count("\t"):
         column = line.index("\t") + 1
-        return ProtocolError(
-            _YAML_WORDS["found a tab character that violates indentation"], place, mark.line + 1, column
-        )
+        return ProtocolError(_TABS, place, mark.line + 1, column)
     if mark is None:
         return ProtocolError(problem, place)
     return ProtocolError(_YAML_WORDS.get(problem, problem), place, mark.line + 1, mark.column + 1)
@@ -408,7 +437,7 @@ def _complain(path: tuple[str | int, ...], details: list[Any], source: Source) -
     if kind == "extra_forbidden":
         known = _fields_at(parent)
         message = f'unknown key "{_short(name, 60)}"' + (
-            near(str(name), known) or _choice("; known here", known)
+            near(str(name), known, 0.7) or _choice("; known here", known)
         )
         return _Complaint(0, at, path, message)
     if kind == "missing":
@@ -426,7 +455,7 @@ def _complain(path: tuple[str | int, ...], details: list[Any], source: Source) -
                 1, source.value_at(path), path, f"expected {' or '.join(wanted)}, not {_shown(value)}"
             )
     at = source.value_at(path) if kind not in ("value_error",) or not isinstance(value, dict) else at
-    return _Complaint(1, at, path, _words(detail, value))
+    return _Complaint(1, at, path, _words(detail, value, source.written(path)))
 
 
 _WANTED = {
@@ -463,16 +492,18 @@ _LIMITS = {
 }
 
 
-def _words(detail: Any, value: Any) -> str:
+def _words(detail: Any, value: Any, written: str) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_type" and isinstance(value, int | float):
-        return f'expected text, not {_shown(value)}; put it in quotes: "{_shown(value, bare=True)}"'
+        return f'expected text, not {_short(written, 40)}; put it in quotes: "{_short(written, 40)}"'
     if kind in _WANTED:
         hint = ""
         if kind.startswith("bool") and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
             hint = "; write true or false, without quotes"
+        if kind in ("int_type", "float_type") and isinstance(value, str) and NUMBER.fullmatch(value):
+            hint = "; leave out the quotes"
         return f"expected {_WANTED[kind]}, not {_shown(value)}{hint}"
     if kind in _LIMITS:
         word, key = _LIMITS[kind]
@@ -511,21 +542,21 @@ def _short(value: Any, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _shown(value: Any, bare: bool = False) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return f"{value:.15g}" if bare or abs(value) < 1e16 else f"{value:g}"
+        return f"{value:.15g}"
     if isinstance(value, str):
         return f'"{_short(value, 60)}"'
     return "a list" if isinstance(value, list) else "a block"
 
 
-def near(word: str, known: list[str]) -> str:
+def near(word: str, known: list[str], likeness: float = 0.6) -> str:
     """ "; did you mean "silcaat"?" for the nearest of the known words, or nothing."""
-    match = difflib.get_close_matches(word.lower(), [k.lower() for k in known], n=1, cutoff=0.6)
+    match = difflib.get_close_matches(word.lower(), [k.lower() for k in known], n=1, cutoff=likeness)
     return f'; did you mean "{next(k for k in known if k.lower() == match[0])}"?' if match else ""
 
 

@@ -8,7 +8,9 @@ layout do not count, so that two files of the same meaning have the same SHA-256
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import json
 import re
 import unicodedata
@@ -16,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from equipoise.protocol import model
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import number_text
 from equipoise.protocol.reading import INTEGER, NOT_FINITE, NUMBER
@@ -62,8 +65,40 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_sequence(
+        self, tag: str, sequence: Any, flow_style: bool | None = None
+    ) -> yaml.SequenceNode:
+        node = super().represent_sequence(tag, sequence, flow_style)
+        node.flow_style = _fits_a_line(node.value, 60)
+        return node
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        node = super().represent_mapping(tag, mapping, flow_style)
+        node.flow_style = bool(node.value) and _fits_a_line(
+            [part for pair in node.value for part in pair], 76
+        )
+        return node
+
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
+
+
+def _fits_a_line(nodes: list[Any], room: int) -> bool:
+    """Whether a list or block is short and flat enough for one line with brackets."""
+    for node in nodes:
+        if not isinstance(node, yaml.ScalarNode) and not node.flow_style:
+            return False
+        room -= sum(len(scalar.value) + 2 for scalar in _scalars(node))
+    return room >= 0
+
+
+def _scalars(node: yaml.Node) -> list[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        return [node]
+    parts = (
+        node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+    )
+    return [scalar for part in parts for scalar in _scalars(part)]
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
@@ -92,6 +127,27 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _number)
 
 
+def _descriptions() -> dict[str, dict[str, str]]:
+    """What stands under each field of the model: block name -> key in the file -> text."""
+    found: dict[str, dict[str, str]] = {}
+    for block in ast.parse(inspect.getsource(model)).body:
+        if not isinstance(block, ast.ClassDef):
+            continue
+        fields = getattr(model, block.name).model_fields
+        texts = found.setdefault(block.name, {})
+        for field, below in zip(block.body, block.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                name = field.target.id
+                texts[fields[name].alias or name] = inspect.cleandoc(below.value.value)
+    return found
+
+
 def dumps(protocol: Protocol) -> str:
     """The protocol as YAML, in the order of the model, without what equals a default.
 
@@ -104,6 +160,14 @@ def dumps(protocol: Protocol) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of protocol files, for editors and other programs."""
+    """JSON Schema (2020-12) of protocol files, for editors and other programs.
+
+    The description of a field is the text that stands under it in the model.
+    """
     schema = Protocol.model_json_schema(by_alias=True, mode="validation")
+    described = _descriptions()
+    blocks = [(name, block) for name, block in schema["$defs"].items()] + [("Protocol", schema)]
+    for name, block in blocks:
+        for key, words in described.get(name, {}).items():
+            block["properties"].setdefault(key, {}).setdefault("description", words)
     return {"$schema": SCHEMA_DIALECT, **schema, "title": "Equipoise protocol, format 1"}
