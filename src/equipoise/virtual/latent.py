@@ -61,7 +61,7 @@ def native_level(b, count, nadir, age, eta):
 
 
 @njit
-def person(b, d, seed, trial, number, count, nadir, age, female, prior_aids, viraemic, log10_level):
+def person(b, d, h, seed, trial, number, count, nadir, age, female, prior_aids, viraemic, log10_level):
     """Complete a candidate with the traits that nobody can measure. Floats but for the flags; see `Person`."""
     u1, u2 = uniforms(seed, TRAITS_NATIVE, 0, number, trial)
     u3, u4 = uniforms(seed, TRAITS_HABIT, 0, number, trial)
@@ -78,7 +78,7 @@ def person(b, d, seed, trial, number, count, nadir, age, female, prior_aids, vir
         native_level(b, count, nadir, age, eta),
         d.response_multiplier * exp(b.ln_gain + b.gain_age * (age - 40.0) + b.gain_sd * normal_quantile(u2)),
         b.loss_long_lived * exp(-b.half_life_sd * normal_quantile(u4)),
-        b.accept_sd * normal_quantile(u3),
+        h.accept_sd * normal_quantile(u3),
         exp(-d.psi * eta - 0.5 * d.psi * d.psi),
     )
 
@@ -126,4 +126,6 @@ def exposure(at_cycle, days, tau):
 def mean_exposure(at_cycle, from_day, to_day, tau):
     """Exact mean of the exposure between two days after it was `at_cycle`."""
     h = to_day - from_day
+    if h <= 0.0:
+        return exposure(at_cycle, from_day, tau)
     return at_cycle * tau / h * (exp(-from_day / tau) - exp(-to_day / tau))
