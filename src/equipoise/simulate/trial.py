@@ -1,0 +1,565 @@
+"""The loop of a simulated trial: every participant walked from randomisation to the end of follow-up.
+
+This is the compiled twin of the plain walk in `equipoise.simulate.reference`, which defines the order of
+operations; a test holds the two together day by day and dose by dose. The dosing decision is `decide` of
+`equipoise.rules.dosing`, the very function that is called for a real participant.
+
+One source serves two purposes. Always kept is what happened to each participant (`Outcomes`), which is all that a
+thousand replicate trials need. With `keep_diary` every visit, decision, cycle, event and hold is noted as well
+(`Diary`), from which `equipoise.simulate.assemble` makes the record. Nothing is allocated within the loop.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+from numpy.typing import NDArray
+
+from equipoise._compile import njit
+from equipoise.rules import dosing
+from equipoise.rules.dosing import decide
+from equipoise.rules.schedule import induction_slot, next_decision_day
+from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, DoseRules, Situation
+from equipoise.rules.truth import NO, YES
+from equipoise.virtual.habits import accepts, contact_delay, cycle_outcome, episode_switch, leaving, visit_day
+from equipoise.virtual.hazards import NEVER as NO_DAY
+from equipoise.virtual.hazards import crossing_day, piece_hazards, piece_length, threshold
+from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
+from equipoise.virtual.maths import log
+from equipoise.virtual.observation import copies, measured_count
+from equipoise.virtual.philox import uniforms
+from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC
+from equipoise.virtual.virology import level, next_switch
+
+for _rule in dosing.LOOP_FUNCTIONS:
+    register_jitable(_rule)
+
+COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
+"""How follow-up ended."""
+OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
+"""What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3 toxicity."""
+DISEASES_KEPT = 4
+"""First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class ArmPlan(NamedTuple):
+    """What the loop needs to know of one arm."""
+
+    cycled: int
+    """YES when the arm has a regimen given in cycles; without one, `rules` is not used."""
+    rules: DoseRules
+    administrations: int
+    cover: int
+    """YES when a cycle needs the cover of antiretroviral therapy."""
+    holds: Ints
+    """Truth of `any hold` for each of the 8 masks of episodes (bit 0 pregnancy, 1 no contraception, 2 off therapy)."""
+    resume: Ints
+    """Days to wait after the holds of each mask have ended."""
+    planned: Ints
+    """Days of the planned visits after randomisation, rising."""
+    earliest: Ints
+    before: Ints
+    """First day that belongs to the next visit's window."""
+    measures_count: Ints
+    measures_rna: Ints
+
+
+class People(NamedTuple):
+    """Those randomised, one array element each. Counts in cells/mm3, days since randomisation."""
+
+    number: Ints
+    """Candidate number: the person word of every random draw."""
+    count: Floats
+    """True CD4 count at randomisation."""
+    nadir: Floats
+    age: Floats
+    female: Ints
+    prior_aids: Ints
+    viraemic: Ints
+    log10_level: Floats
+    baseline: Floats
+    """CD4 as measured at baseline; NaN unknown."""
+    goal: Floats
+    """NaN in an arm without a goal."""
+    end_day: Ints
+    """Day on which the trial ends for this participant."""
+
+
+class Outcomes(NamedTuple):
+    """What happened, one row for each participant. Days are -1 where there is none."""
+
+    diseases: Ints
+    """Days of the first opportunistic diseases, shape (participants, DISEASES_KEPT)."""
+    death: Ints
+    grade4: Ints
+    """First grade 4 event, of the background or of a cycle."""
+    last_day: Ints
+    status: Ints
+    cycles: Ints
+    injections: Ints
+    dose_total: Floats
+    """Sum of the doses of all injections given (MIU)."""
+    first_dose: Floats
+    last_dose: Floats
+    visits: Ints
+    """Visits attended."""
+    counts: Ints
+    """CD4 measurements after randomisation."""
+    count_sum: Floats
+    rnas: Ints
+    rna_sum: Floats
+    """Sum of log10 copies/mL, values below the limit taken as the limit."""
+    at_landmark: Floats
+    """CD4 measured nearest to each landmark, shape (participants, landmarks); NaN none."""
+    landmark_cycle: Ints
+    """Days from the start of the last cycle to that measurement; -1 before the first cycle."""
+    landmark_day: Ints
+
+
+class Diary(NamedTuple):
+    """Notes of a chunk of participants; `used` counts the rows of each table. Columns as in `assemble`."""
+
+    used: Ints
+    visits: Ints
+    visits_values: Floats
+    decisions: Ints
+    decisions_values: Floats
+    cycles: Ints
+    cycles_values: Floats
+    events: Ints
+    holds: Ints
+
+
+class Plan(NamedTuple):
+    """What all arms share."""
+
+    landmarks: Ints
+    """Days at which the CD4 count is looked up for each participant."""
+    landmark_reach: int
+    """A measurement belongs to a landmark when it is at most this many days away."""
+    rna_limit: float
+    """Limit of detection, copies/mL."""
+
+
+def outcomes(participants: int, landmarks: int) -> Outcomes:
+    """Empty outcomes for that many participants."""
+
+    def none() -> Ints:
+        return np.full(participants, -1, np.int64)
+
+    def zero() -> Ints:
+        return np.zeros(participants, np.int64)
+
+    def zeros() -> Floats:
+        return np.zeros(participants)
+
+    return Outcomes(
+        np.full((participants, DISEASES_KEPT), -1, np.int64), none(), none(), none(), zero(), zero(), zero(), zeros(),
+        zeros(), zeros(), zero(), zero(), zeros(), zero(), zeros(), np.full((participants, landmarks), np.nan),
+        np.full((participants, landmarks), -1, np.int64), np.full((participants, landmarks), -1, np.int64),
+    )  # fmt: skip
+
+
+VISIT_ROWS, DECISION_ROWS, CYCLE_ROWS, EVENT_ROWS, HOLD_ROWS = range(5)
+"""Positions in `Diary.used`."""
+
+
+def diary(visits: int, decisions: int, cycles: int, events: int, holds: int) -> Diary:
+    """An empty diary with room for that many rows of each table."""
+    return Diary(
+        np.zeros(5, np.int64), np.empty((visits, 4), np.int64), np.empty((visits, 5)),
+        np.empty((decisions, 18), np.int64), np.empty((decisions, 3)), np.empty((cycles, 7), np.int64),
+        np.empty((cycles, 1)), np.empty((events, 4), np.int64), np.empty((holds, 4), np.int64),
+    )  # fmt: skip
+
+
+@njit
+def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, diary):
+    """Walk the participants `rows` (positions in `people`), all of one arm, and note what happened to them.
+
+    kernel: `Kernel`; arm: `ArmPlan`; plan: `Plan`; people: `People`; rows: int64[k]; seed: uint64; trial: int64;
+    keep_diary: bool; outcomes: `Outcomes`; diary: `Diary`. Returns True, or False when the diary is full (the
+    notes are then to be thrown away). Order of operations on one day: see `equipoise.simulate.reference`.
+    """
+    b, d, h = kernel.biology, kernel.dials, kernel.habits
+    couples = d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
+    cycled = arm.cycled == YES
+    rules = arm.rules
+
+    for i in rows:
+        p = person(
+            b, d, h, seed, trial, people.number[i], people.count[i], people.nadir[i], people.age[i], people.female[i],
+            people.prior_aids[i], people.viraemic[i], people.log10_level[i],
+        )  # fmt: skip
+        number = p.number
+        last, status = people.end_day[i], COMPLETED
+        lost, withdrew = leaving(h, seed, trial, number)
+        if lost < last:
+            last, status = lost, LOST
+        if withdrew < last:
+            last, status = withdrew, WITHDREW
+
+        # The body: native cells relax from the last switch, induced cells and exposure fade from the last cycle.
+        viraemic, switches = p.viraemic, 0
+        n_start, n_day = p.count, 0
+        n_rate, n_target = relax(b, p, viraemic)
+        switch_on = next_switch(b, seed, trial, number, 0, viraemic, 0)
+        burst = long = acute = chronic = 0.0
+        cycle_day = -1
+
+        # Clinical events: cumulative hazards against thresholds drawn beforehand, in pieces of constant hazard.
+        after_od = 0
+        diseases = background4 = 0
+        od_reached = death_reached = grade4_reached = 0.0
+        od_needed = threshold(seed, trial, number, OPPORTUNISTIC, 0)
+        death_needed = threshold(seed, trial, number, DEATH, 0)
+        grade4_needed = threshold(seed, trial, number, GRADE4, 0)
+        begin_piece = True
+        piece_start = piece_end = 0
+        od_rate = death_rate = grade4_rate = 0.0
+        od_on = death_on = grade4_on = NO_DAY
+
+        # The course of the drug, as the rules know it.
+        contact_on = 0 if cycled else NO_DAY
+        contacts = offers = decisions = 0
+        offer_from = 0
+        stopped, reduced = NO, NO
+        cycles, at_dose = 0, 0
+        first_cycle = last_cycle = -1
+        dose = 0.0
+        toxicity, toxicity_on = 0, NO_DAY
+        measure, measured_day = people.baseline[i], 0
+        mask, hold_until = 0, 0
+        held_since = (-1, -1, -1)
+        switched = (0, 0, 0)
+        episodes = (NO_DAY, NO_DAY, NO_DAY)
+        if cycled:
+            episodes = (
+                episode_switch(h, p, seed, trial, 0, 0, 0),
+                episode_switch(h, p, seed, trial, 1, 0, 0),
+                episode_switch(h, p, seed, trial, 2, 0, 0),
+            )
+
+        visit, visit_on = _next_visit(h, seed, trial, number, arm, -1)
+        day = 0
+
+        while True:
+            if begin_piece:
+                since = day - cycle_day
+                piece_start = day
+                piece_end = min(day + piece_length(d, couples and cycle_day >= 0, since), switch_on)
+                od_rate, death_rate, grade4_rate = piece_hazards(
+                    b, d, p, viraemic, after_od, piece_start, piece_end, n_start, n_target, n_rate, n_day, burst, long,
+                    acute, chronic, cycle_day,
+                )  # fmt: skip
+                od_on = crossing_day(piece_start, piece_end, od_reached, od_rate, od_needed)
+                death_on = crossing_day(piece_start, piece_end, death_reached, death_rate, death_needed)
+                grade4_on = crossing_day(piece_start, piece_end, grade4_reached, grade4_rate, grade4_needed)
+                begin_piece = False
+
+            # The next day on which something happens.
+            day = min(od_on, death_on, grade4_on, piece_end, visit_on, contact_on, last)
+            if cycled:
+                day = min(day, toxicity_on, episodes[0], episodes[1], episodes[2])
+
+            # 1-4. Clinical events.
+            if od_on == day:
+                if diseases < DISEASES_KEPT:
+                    outcomes.diseases[i, diseases] = day
+                if keep_diary and not _note_event(diary, i, day, OD, diseases):
+                    return False
+                od_reached += od_rate * (day - piece_start)
+                death_reached += death_rate * (day - piece_start)
+                grade4_reached += grade4_rate * (day - piece_start)
+                after_od = 1
+                diseases += 1
+                od_needed += threshold(seed, trial, number, OPPORTUNISTIC, diseases)
+                begin_piece = True
+                continue
+            while grade4_on == day:
+                if outcomes.grade4[i] < 0:
+                    outcomes.grade4[i] = day
+                if keep_diary and not _note_event(diary, i, day, BACKGROUND4, background4):
+                    return False
+                background4 += 1
+                grade4_needed += threshold(seed, trial, number, GRADE4, background4)
+                grade4_on = crossing_day(piece_start, piece_end, grade4_reached, grade4_rate, grade4_needed)
+            if toxicity_on == day:
+                toxicity_on = NO_DAY
+                if toxicity == 4 and outcomes.grade4[i] < 0:
+                    outcomes.grade4[i] = day
+                if keep_diary and not _note_event(diary, i, day, CYCLE4 if toxicity == 4 else CYCLE3, cycles - 1):
+                    return False
+            if death_on == day:
+                if keep_diary and not _note_event(diary, i, day, DIED_OF, 0):
+                    return False
+                outcomes.death[i] = day
+                last, status = day, DIED
+                break
+
+            # 5. A piece of constant hazard ends, perhaps because the virus switches.
+            if piece_end == day:
+                od_reached += od_rate * (day - piece_start)
+                death_reached += death_rate * (day - piece_start)
+                grade4_reached += grade4_rate * (day - piece_start)
+                if switch_on == day:
+                    n_start, n_day = native(n_start, n_target, n_rate, day - n_day), day
+                    viraemic = 1 - viraemic
+                    switches += 1
+                    n_rate, n_target = relax(b, p, viraemic)
+                    switch_on = next_switch(b, seed, trial, number, switches, viraemic, day)
+                begin_piece = True
+
+            # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
+            if cycled and (episodes[0] == day or episodes[1] == day or episodes[2] == day):
+                for kind in range(3):
+                    if episodes[kind] != day:
+                        continue
+                    since = -1
+                    if switched[kind] % 2 == 0:
+                        mask |= 1 << kind
+                        since = day
+                    else:
+                        if arm.holds[mask] == YES:
+                            hold_until = max(hold_until, day + arm.resume[mask])
+                        mask &= ~(1 << kind)
+                        if keep_diary and not _note_hold(diary, i, kind, held_since[kind], day):
+                            return False
+                    held_since = _set(held_since, kind, since)
+                    switched = _set(switched, kind, switched[kind] + 1)
+                    following = episode_switch(h, p, seed, trial, kind, switched[kind], day)
+                    episodes = _set(episodes, kind, following)
+
+            # 7. A visit: CD4 and HIV RNA are measured.
+            came = visit_on == day
+            if came:
+                u, v = uniforms(seed, MEASUREMENT, visit, number, trial)
+                now_native = native(n_start, n_target, n_rate, day - n_day)
+                now_burst = now_long = 0.0
+                if cycle_day >= 0:
+                    now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
+                outcomes.visits[i] += 1
+                count = rna = np.nan
+                if arm.measures_count[visit] == YES:
+                    count = measured_count(b, now_native + now_burst + now_long, u)
+                    measure, measured_day = count, day
+                    outcomes.counts[i] += 1
+                    outcomes.count_sum[i] += count
+                    _look_up(outcomes, i, plan, day, count, last_cycle)
+                if arm.measures_rna[visit] == YES:
+                    rna = copies(level(b, p, viraemic, v))
+                    outcomes.rnas[i] += 1
+                    outcomes.rna_sum[i] += log(max(rna, plan.rna_limit)) / 2.302585092994046
+                if keep_diary and not _note_visit(
+                    diary, i, visit, day, viraemic, count, rna, now_native, now_burst, now_long
+                ):
+                    return False
+                visit, visit_on = _next_visit(h, seed, trial, number, arm, visit)
+
+            # 9. The last day, on which no decision is taken any more.
+            if day == last:
+                break
+
+            # 8. The dosing decision: the offer, its acceptance, the cycle.
+            if cycled and (came or contact_on == day):
+                now = Situation(
+                    day, YES, YES, YES, stopped, arm.holds[mask], hold_until,
+                    NO if arm.cover == YES and mask & 4 else YES,
+                    cycles, first_cycle, last_cycle, dose, at_dose, reduced,
+                    toxicity if toxicity_on == NO_DAY else 0,
+                    people.baseline[i], measure, measured_day, people.goal[i],
+                )  # fmt: skip
+                decision = decide(rules, now)
+
+                accepted = -1
+                following = decision.not_before
+                if decision.action == START or decision.action == REDUCE or decision.action == ESCALATE:
+                    if day < offer_from:
+                        following = next_decision_day(rules, _on_day(now, offer_from - 1))
+                    else:
+                        maintenance = induction_slot(rules, now, day) == NEVER
+                        accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
+                        offers += 1
+                        if accepted == 1:
+                            given, toxicity, delay = cycle_outcome(
+                                b, h, seed, trial, number, cycles, decision.dose, arm.administrations
+                            )
+                            toxicity_on = day + delay if toxicity > 0 else NO_DAY
+                            taken = given / arm.administrations
+                            now_native = native(n_start, n_target, n_rate, day - n_day)
+                            if cycle_day >= 0:
+                                burst, long = long_lived(b, p, burst, long, day - cycle_day)
+                                acute = exposure(acute, day - cycle_day, d.tau_acute)
+                                chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                            burst += rise(b, p, decision.dose, taken, now_native, now_native + burst + long)
+                            acute += decision.dose * taken / 7.5
+                            chronic += decision.dose * taken / 7.5
+                            cycle_day = day
+                            if keep_diary and not _note_cycle(
+                                diary, i, day, decision.dose, given, maintenance, decisions, toxicity, day + delay
+                            ):
+                                return False
+                            at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
+                            if decision.action == REDUCE:
+                                reduced = YES
+                            if first_cycle < 0:
+                                first_cycle = day
+                                outcomes.first_dose[i] = decision.dose
+                            dose, last_cycle = decision.dose, day
+                            cycles += 1
+                            outcomes.injections[i] += given
+                            outcomes.dose_total[i] += given * dose
+                            if couples and not begin_piece:
+                                od_reached += od_rate * (day - piece_start)
+                                death_reached += death_rate * (day - piece_start)
+                                grade4_reached += grade4_rate * (day - piece_start)
+                                begin_piece = True
+                        else:
+                            offer_from = day + h.offer_again
+                        following = next_decision_day(
+                            rules,
+                            _after(now, max(day, offer_from - 1), cycles, first_cycle, last_cycle, dose, at_dose, reduced),
+                        )
+                elif decision.action == STOP:
+                    stopped = YES
+                contact_on = NO_DAY
+                if following > day:
+                    contact_on = following + contact_delay(h, seed, trial, number, contacts)
+                    contacts += 1
+                decisions += 1
+                if keep_diary and not _note_decision(diary, i, now, decision, accepted):
+                    return False
+
+        for kind in range(3):
+            if keep_diary and held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
+                return False
+        outcomes.last_day[i] = last
+        outcomes.status[i] = status
+        outcomes.cycles[i] = cycles
+        outcomes.last_dose[i] = dose
+    return True
+
+
+@njit
+def _next_visit(h, seed, trial, number, arm, visit):
+    """Position and day of the next visit that is kept; NO_DAY when none is left."""
+    for following in range(visit + 1, len(arm.planned)):
+        day = visit_day(
+            h, seed, trial, number, following, arm.planned[following], arm.earliest[following], arm.before[following]
+        )
+        if day >= 0:
+            return following, day
+    return len(arm.planned), NO_DAY
+
+
+@njit
+def _set(three, position, value):
+    """The three numbers with one of them replaced."""
+    return (
+        value if position == 0 else three[0],
+        value if position == 1 else three[1],
+        value if position == 2 else three[2],
+    )
+
+
+@njit
+def _look_up(outcomes, i, plan, day, count, last_cycle):
+    """Keep a CD4 measurement for each landmark that it is nearest to so far."""
+    for k in range(len(plan.landmarks)):
+        distance = abs(day - plan.landmarks[k])
+        if distance > plan.landmark_reach:
+            continue
+        kept = outcomes.landmark_day[i, k]
+        if kept < 0 or distance < abs(kept - plan.landmarks[k]):
+            outcomes.at_landmark[i, k] = count
+            outcomes.landmark_day[i, k] = day
+            outcomes.landmark_cycle[i, k] = day - last_cycle if last_cycle >= 0 else -1
+
+
+@njit
+def _on_day(now, day):
+    """The same situation on another day."""
+    return _after(
+        now, day, now.cycles, now.first_cycle_day, now.last_cycle_day, now.dose, now.cycles_at_dose, now.reduced
+    )
+
+
+@njit
+def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
+    """The situation after an offer, on `day`."""
+    return Situation(
+        day, now.randomized, now.assigned, now.in_follow_up, now.stopped, now.hold, now.hold_until, now.cover, cycles,
+        first_cycle, last_cycle, dose, at_dose, reduced, now.toxicity, now.baseline, now.measure, now.measured_day,
+        now.goal,
+    )  # fmt: skip
+
+
+# --- the diary ----------------------------------------------------------------------------------------------
+
+
+@njit
+def _note_visit(diary, i, visit, day, viraemic, count, rna, now_native, now_burst, now_long):
+    row = diary.used[VISIT_ROWS]
+    if row >= diary.visits.shape[0]:
+        return False
+    diary.used[VISIT_ROWS] = row + 1
+    whole, real = diary.visits[row], diary.visits_values[row]
+    whole[0], whole[1], whole[2], whole[3] = i, visit, day, viraemic
+    real[0], real[1], real[2], real[3], real[4] = count, rna, now_native, now_burst, now_long
+    return True
+
+
+@njit
+def _note_decision(diary, i, now, decision, accepted):
+    row = diary.used[DECISION_ROWS]
+    if row >= diary.decisions.shape[0]:
+        return False
+    diary.used[DECISION_ROWS] = row + 1
+    whole, real = diary.decisions[row], diary.decisions_values[row]
+    whole[0], whole[1], whole[2], whole[3], whole[4] = i, now.day, decision.action, decision.reason, decision.not_before
+    whole[5], whole[6], whole[7], whole[8] = decision.unknown, accepted, now.measured_day, now.cycles
+    whole[9], whole[10], whole[11], whole[12] = now.toxicity, now.hold, now.hold_until, now.cover
+    whole[13], whole[14], whole[15] = now.stopped, now.first_cycle_day, now.last_cycle_day
+    whole[16], whole[17] = now.cycles_at_dose, now.reduced
+    real[0], real[1], real[2] = decision.dose, now.measure, now.dose
+    return True
+
+
+@njit
+def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, toxicity_day):
+    row = diary.used[CYCLE_ROWS]
+    if row >= diary.cycles.shape[0]:
+        return False
+    diary.used[CYCLE_ROWS] = row + 1
+    whole = diary.cycles[row]
+    whole[0], whole[1], whole[2], whole[3], whole[4] = i, day, given, maintenance, decision
+    whole[5], whole[6] = toxicity, toxicity_day
+    diary.cycles_values[row, 0] = dose
+    return True
+
+
+@njit
+def _note_event(diary, i, day, process, index):
+    row = diary.used[EVENT_ROWS]
+    if row >= diary.events.shape[0]:
+        return False
+    diary.used[EVENT_ROWS] = row + 1
+    whole = diary.events[row]
+    whole[0], whole[1], whole[2], whole[3] = i, day, process, index
+    return True
+
+
+@njit
+def _note_hold(diary, i, kind, since, until):
+    row = diary.used[HOLD_ROWS]
+    if row >= diary.holds.shape[0]:
+        return False
+    diary.used[HOLD_ROWS] = row + 1
+    whole = diary.holds[row]
+    whole[0], whole[1], whole[2], whole[3] = i, kind, since, until
+    return True
