@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol.criteria import derive_columns
-from equipoise.protocol.model import Item, Name, Protocol, Reference
+from equipoise.protocol.model import Item, Name, Protocol, Reference, Simulation
 from equipoise.virtual.maths import exp, log, normal_quantile, normal_share
 from equipoise.virtual.parameters import Population, first_complaint, read_source
 from equipoise.virtual.philox import block, normal_column, split_seed, uniform_column
@@ -83,7 +83,7 @@ class Answer(_Part):
     """How candidates answer one item. Exactly one of the forms; `when` limits it to those who said yes to
     another item (others: no, or unknown for a number), `only` to one sex."""
 
-    of: Literal["age", "sex", "country", "prior aids", "nadir", "cd4", "hiv rna"] | None = None
+    of: Literal["age", "sex", "country", "site", "prior aids", "nadir", "cd4", "hiv rna"] | None = None
     """A trait of the person; `cd4` and `hiv rna` are measured, with noise."""
     sample: Literal[0, 1] = 1
     """Which of the two screening samples a measurement comes from."""
@@ -182,12 +182,15 @@ class Candidates(NamedTuple):
     """Candidates number `first` and on, n of them: what they answer, and what they truly are.
 
     `columns`: item to column as `equipoise.protocol.criteria.evaluate_columns` takes them (numbers float64, truths
-    int8 1/0, categories object), derived items included. The rest, shape (n,): the arguments of
+    int8 1/0, categories object), derived items included. `country` (position in the protocol's accrual) and `site`
+    (1 and up) say where they are screened. The rest, shape (n,): the arguments of
     `equipoise.virtual.latent.person` after the candidate number.
     """
 
     first: int
     columns: dict[str, Column]
+    country: Column
+    site: Column
     count: Column
     nadir: Column
     age: Column
@@ -314,7 +317,8 @@ def candidates(
         population.value("rna_level_low"),
         population.value("rna_level_high"),
     )
-    person = Candidates(first, {}, true_count, nadir, age, female, prior_aids, viraemic, level)
+    country, site = _places(protocol, seed, trial, first, count)
+    person = Candidates(first, {}, country, site, true_count, nadir, age, female, prior_aids, viraemic, level)
 
     illness = None
     if file.history:
@@ -356,6 +360,41 @@ def candidates(
     for name, item in asked_at_entry(protocol).items():
         answer(name, item)
     return person._replace(columns=derive_columns(columns, protocol.items))
+
+
+def _simulation(protocol: Protocol) -> Simulation:
+    if protocol.simulation is None:
+        raise UserError(
+            f"{protocol.protocol}: simulation: this protocol names no virtual population, so it cannot be simulated"
+        )
+    return protocol.simulation
+
+
+def site_blocks(weights: list[int], sites: int) -> list[int]:
+    """Number of sites of each country, in proportion to its participants (largest remainders, at least one)."""
+    total = sum(weights)
+    sites = max(sites, len(weights))
+    exact = [sites * weight / total for weight in weights]
+    blocks = [max(1, int(share)) for share in exact]
+    while sum(blocks) < sites:
+        most = max(range(len(weights)), key=lambda i: exact[i] - blocks[i])
+        blocks[most] += 1
+    while sum(blocks) > sites:
+        least = max((i for i in range(len(weights)) if blocks[i] > 1), key=lambda i: blocks[i] - exact[i])
+        blocks[least] -= 1
+    return blocks
+
+
+def _places(protocol: Protocol, seed: int, trial: int, first: int, count: int) -> tuple[Column, Column]:
+    """Country (position in the accrual) and site (1 and up) of each candidate; large sites are assumed a few."""
+    simulation = _simulation(protocol)
+    weights = list(simulation.accrual.values())
+    u_country, u_site = uniform_column(seed, COUNTRY, 0, trial, first, count)
+    country = _chosen([float(weight) for weight in weights], u_country)
+    blocks = np.array(site_blocks(weights, simulation.sites))
+    start = np.concatenate([[0], np.cumsum(blocks)[:-1]])
+    within = (u_site * u_site * blocks[country]).astype(np.int64)
+    return country, start[country] + within + 1
 
 
 def _else(column: Column, asked: Column, item: Item, otherwise: bool) -> Column:
@@ -416,11 +455,9 @@ def _trait(
     if spec.of == "nadir":
         return np.round(person.nadir)
     if spec.of == "country":
-        if protocol.simulation is None:
-            raise UserError(f"{protocol.protocol}: simulation: a simulated trial needs `accrual` by country")
-        u, _ = uniform_column(seed, COUNTRY, 0, trial, first, n)
-        weights = protocol.simulation.accrual
-        return np.array(list(weights), dtype=object)[_chosen(list(weights.values()), u)]
+        return np.array(list(_simulation(protocol).accrual), dtype=object)[person.country]
+    if spec.of == "site":
+        return np.array([str(number) for number in range(_simulation(protocol).sites + 1)], dtype=object)[person.site]
     z_count, z_rna = normal_column(seed, SCREENING_COUNT, spec.sample, trial, first, n)
     if spec.of == "cd4":
         column: Column = _measured(person.count, population.value("count_noise"), z_count)
