@@ -36,6 +36,7 @@ def explain(error: OSError, path: Path, doing: str) -> UserError:
         errno.EPERM: "no permission: choose a folder that you may write to",
         errno.EROFS: "the disk is read-only: choose another folder",
         errno.ENOENT: "a folder on the way there does not exist: create it first",
+        errno.EEXIST: "a file stands where a folder is needed: choose another path",
         errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
         errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
         errno.EFBIG: "a file became larger than is allowed here: choose another folder or raise the limit",

@@ -287,7 +287,8 @@ def _text_values(data: Any, parent: str = "") -> Any:
 
 
 def _explained(error: ValidationError, source: Source, place: str) -> UserError:
-    detail = error.errors(include_url=False)[0]
+    details = error.errors(include_url=False)
+    detail = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
     path = tuple(step for step in detail["loc"] if step != "[key]")
     walked, at = source.find(path)
     message = detail["msg"].removeprefix("Value error, ")
@@ -405,7 +406,7 @@ class _Table:
         if column not in self.frame.columns:
             raise UserError(
                 f'{self.path}: there is no column "{column}" (which {wanted_by} of the mapping names)'
-                + _near(column, self.frame.columns)
+                + _near(column, [name for name in self.frame.columns if name != _ROW])
             )
         found = self.frame[column].str.strip_chars()
         return found.set(found.is_in(_MISSING), None)
@@ -741,7 +742,10 @@ class _Mapper:
         names = [f"below {cuts[0]:g}"]
         names += [f"{low:g} to below {high:g}" for low, high in pairwise(cuts)]
         names += [f"{cuts[-1]:g} or above"]
-        level = pl.col("value").cut(cuts, labels=names, left_closed=True).cast(pl.String)
+        level = pl.lit(names[0])
+        for cut, name in zip(cuts, names[1:], strict=True):
+            level = pl.when(pl.col("value") >= cut).then(pl.lit(name)).otherwise(level)
+        level = pl.when(pl.col("value").is_not_null()).then(level)
         return SubgroupInput(rule.label, mine.select("participant", level.alias("level")), tuple(names))
 
 

@@ -429,7 +429,7 @@ _WORDS_FOR_LIST: Mapping[str, str] = {
 _INTRODUCTION = """\
 # The record
 
-<!-- Written by `python -m equipoise.record.schemas > docs/record.md`; a test holds it to the code. -->
+<!-- Written by `equipoise schema record > docs/record.md`; a test holds it to the code. -->
 
 A record is what a trial leaves behind: one folder, the same tables whether the participants were virtual or
 real.
@@ -506,7 +506,3 @@ def _values_in_words(column: Column) -> str:
     if column.at_least is not None:
         return f"{column.at_least:g} or more"
     return ""
-
-
-if __name__ == "__main__":
-    print(documentation(), end="")
