@@ -241,9 +241,11 @@ class StopForNonResponse(Block):
 
 
 class Regimen(Block):
-    """A treatment. `continuous` is taken throughout; `cycles` is given in courses that the rules decide."""
+    """A treatment. `continuous` is taken throughout; `cycles` is given in courses that the rules decide;
+    `around cycles` is taken only about each cycle of the regimens that name it as their `cover`, from
+    `before` the cycle begins until `after` its last dose."""
 
-    kind: Literal["continuous", "cycles"]
+    kind: Literal["continuous", "cycles", "around cycles"]
     drug: str
     label: str | None = None
     cycle: Cycle | None = None
@@ -261,16 +263,23 @@ class Regimen(Block):
     stop_for_non_response: StopForNonResponse | None = None
     cover: Name | None = None
     """A regimen that must be taken during each cycle of this one (antiretroviral cover, say)."""
+    before: Duration | None = None
+    after: Duration | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Regimen:
-        if self.kind == "continuous":
+        if (self.kind == "around cycles") != (self.before is not None and self.after is not None):
+            raise ValueError("`before` and `after` go with kind: around cycles, and only with it")
+        if self.kind != "cycles":
             given = [
-                f for f in ("cycle", "ceiling", "floor", "minimum_gap", "induction", "goal", "maintenance",
-                            "escalation", "toxicity", "stop_for_non_response") if getattr(self, f) is not None
+                f for f in ("cycle", "ceiling", "floor", "minimum_gap", "maximum_cycles", "induction", "goal",
+                            "maintenance", "escalation", "toxicity", "stop_for_non_response", "cover")
+                if getattr(self, f) is not None
             ]  # fmt: skip
+            if self.hold_while:
+                given.append("hold_while")
             if given:
-                raise ValueError(f"a continuous regimen has no {', '.join(given)}")
+                raise ValueError(f"only a regimen given in cycles has {', '.join(given)}")
             return self
         missing = [f for f in ("cycle", "ceiling", "floor", "minimum_gap") if getattr(self, f) is None]
         if missing:
