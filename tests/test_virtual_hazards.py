@@ -1,0 +1,133 @@
+"""Hazards: what raises them, how they are added up over time, and on which day an event falls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from equipoise.virtual import hazards, latent, load_population
+from equipoise.virtual.streams import DEATH, OPPORTUNISTIC
+
+POPULATION = load_population("hiv_il2")
+B, D, H = POPULATION.kernel(POPULATION.dials("C"), 0.01, 0.001)
+
+
+def someone(**changes):
+    values = {"count": 320.0, "nadir": 110.0, "age": 45.0, "prior_aids": 0, "viraemic": 0, "level": 3.9, "number": 5}
+    v = values | changes
+    return latent.person(
+        B, D, H, 3, 0, v["number"], v["count"], v["nadir"], v["age"], 0, v["prior_aids"], v["viraemic"], v["level"]
+    )
+
+
+def per_year(person, functional=350.0, viraemic=0, after_od=0, day=0.0, acute=0.0, chronic=0.0, dials=D):
+    return 365.25 * np.array(
+        hazards.hazards(B, dials, person, viraemic, after_od, day, functional, acute, chronic)
+    )
+
+
+def test_the_rates_of_the_file_at_their_reference_points():
+    person = someone(age=45.0)._replace(frailty=1.0)
+    od, death, _ = per_year(person, 350.0)
+    assert od == pytest.approx(POPULATION.value("od_rate"))
+    linked = POPULATION.value("death_rate") * np.exp(5 * POPULATION.value("death_linked_on_age"))
+    assert death == pytest.approx(POPULATION.value("death_rate_45") + linked)
+    assert per_year(person, 500.0)[2] == pytest.approx(POPULATION.value("grade4_rate"))
+
+
+def test_risk_per_doubling_of_the_count():
+    person = someone()
+    assert per_year(person, 400.0)[0] / per_year(person, 200.0)[0] == pytest.approx(2 ** -POPULATION.value("od_power"))
+    assert per_year(person, 400.0)[1] > per_year(person, 400.0)[1] * 2 ** -POPULATION.value("death_power")
+
+
+def test_more_cells_than_750_lower_no_grade_4_rate():
+    person = someone()
+    assert per_year(person, 751.0)[2] == per_year(person, 2000.0)[2] < per_year(person, 700.0)[2]
+
+
+def test_what_raises_the_hazards():
+    calm = per_year(someone())
+    assert per_year(someone(), viraemic=1)[0] > calm[0]
+    assert per_year(someone(prior_aids=1))[0] == pytest.approx(calm[0] * np.exp(POPULATION.value("od_prior_aids")))
+    assert per_year(someone(), after_od=1)[1] == pytest.approx(POPULATION.value("death_after_od") * calm[1])
+    assert per_year(someone(), day=3652.5)[1] > calm[1]
+
+
+def test_harm_acts_on_the_chosen_endpoints_only():
+    calm = per_year(someone())
+    harmed = per_year(someone(), acute=1.0, dials=D._replace(rho_acute=0.5, harm_death=0.0))
+    assert harmed == pytest.approx(calm * np.array([1.5, 1.0, 1.0]))
+    both = per_year(someone(), acute=1.0, chronic=2.0, dials=D._replace(rho_acute=0.5, rho_chronic=0.1, harm_grade4=1.0))
+    assert both == pytest.approx(calm * 1.7)
+
+
+# --- adding up ---
+
+
+def cumulative(person, cycles, viraemic, dials, step=None):
+    """Cumulative hazards over eight years: in the pieces of the walk, or in fine steps of `step` days."""
+    rate, target = latent.relax(B, person, viraemic)
+    total, day, end = np.zeros(3), 0, 2920
+    burst = long = acute = chronic = 0.0
+    cycle_day = -1
+    stops = [*cycles, (end, 0.0)]
+    for stop, dose in stops:
+        while day < stop:
+            if step is None:
+                length = hazards.piece_length(dials, cycle_day >= 0, day - cycle_day)
+            else:
+                length = step
+            until = min(day + length, stop)
+            total += (until - day) * np.array(
+                hazards.piece_hazards(
+                    B, dials, person, viraemic, 0, day, until, person.count, target, rate, 0,
+                    burst, long, acute, chronic, cycle_day,
+                )
+            )  # fmt: skip
+            day = until
+        since = stop - max(cycle_day, 0)
+        native = latent.native(person.count, target, rate, stop)
+        burst, long = latent.long_lived(B, person, burst, long, since)
+        burst += latent.rise(B, person, dose, 1.0, native, native + burst + long)
+        if cycle_day >= 0:
+            acute = latent.exposure(acute, since, dials.tau_acute)
+            chronic = latent.exposure(chronic, since, dials.tau_chronic)
+        acute, chronic, cycle_day = acute + dose / 7.5, chronic + dose / 7.5, stop
+    return total
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    first=st.integers(0, 30),
+    gaps=st.lists(st.integers(42, 300), max_size=8),
+    number=st.integers(0, 10_000),
+    count=st.floats(50.0, 800.0),
+    viraemic=st.integers(0, 1),
+    preset=st.sampled_from(["A", "B", "C", "D", "E"]),
+)
+def test_the_pieces_of_the_walk_are_short_enough(first, gaps, number, count, viraemic, preset):
+    """Within 0.1 % of half-day steps over eight years, for every preset."""
+    dials = POPULATION.dials(preset)
+    person = someone(number=number, count=count, viraemic=viraemic)
+    cycles = [(first + sum(gaps[:i]), 7.5) for i in range(len(gaps) + 1)]
+    coarse = cumulative(person, cycles, viraemic, dials)
+    fine = cumulative(person, cycles, viraemic, dials, step=0.5)
+    assert coarse == pytest.approx(fine, rel=1e-3)
+
+
+def test_an_event_falls_on_the_day_on_which_the_hazard_is_used_up():
+    assert hazards.crossing_day(10, 38, 0.5, 0.01, 0.75) == 35
+    assert hazards.crossing_day(10, 38, 0.5, 0.01, 0.501) == 11
+    assert hazards.crossing_day(10, 38, 0.5, 0.01, 0.79) == hazards.NEVER
+    assert hazards.crossing_day(10, 38, 0.5, 0.01, 0.4) == 10
+
+
+def test_thresholds_are_unit_exponentials_and_differ_between_events():
+    od = np.array([hazards.threshold(1, 0, i, OPPORTUNISTIC, 0) for i in range(20_000)])
+    death = np.array([hazards.threshold(1, 0, i, DEATH, 0) for i in range(20_000)])
+    assert od.mean() == pytest.approx(1.0, abs=0.03)
+    assert od.var() == pytest.approx(1.0, abs=0.08)
+    assert abs(np.corrcoef(od, death)[0, 1]) < 0.03
