@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from equipoise.errors import UserError
 from equipoise.protocol.model import Name
-from equipoise.protocol.quantities import DAYS_PER, Duration, Quantity
+from equipoise.protocol.quantities import DAYS_PER, Duration
 from equipoise.protocol.reading import Source, parse_yaml, path_text
 
 
@@ -65,20 +65,17 @@ class MeasureInput:
     label: str
     unit: str
     values: pl.DataFrame
-    grid: Quantity
+    grid_days: float
     transform: Literal["none", "log10"] = "none"
 
 
 @dataclass(frozen=True)
 class SubgroupInput:
-    """Levels of a subgroup: `levels` has participant (Int32) and level (Utf8, null where unknown).
-
-    `order` lists the levels in the order in which they are shown.
-    """
+    """Levels of a subgroup: `levels` has participant (Int32) and level (Enum of the levels in the order in
+    which they are shown; null where unknown)."""
 
     label: str
     levels: pl.DataFrame
-    order: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -707,7 +704,12 @@ class _Mapper:
                 f"{rule.label}: {twice:,} further measurements on a day that has one already."
             )
         return MeasureInput(
-            name=name, label=rule.label, unit=rule.unit, values=values, grid=rule.by, transform=rule.analyse
+            name=name,
+            label=rule.label,
+            unit=rule.unit,
+            values=values,
+            grid_days=rule.by.value * DAYS_PER[rule.by.unit.removesuffix("s")],
+            transform=rule.analyse,
         )
 
     def _file(self, name: str) -> _Table:
@@ -726,13 +728,13 @@ class _Mapper:
     ) -> SubgroupInput:
         if rule.of in self.rules.strata:
             levels = people.select("participant", pl.col(f"stratum_{rule.of}").alias("level"))
-            return SubgroupInput(rule.label, levels, _order(levels, self.rules.strata[rule.of].values))
+            return _levels(rule.label, levels, self.rules.strata[rule.of].values)
         assert baseline is not None
         item = self.rules.baseline[rule.of]
         mine = baseline.filter(pl.col("item") == rule.of)
         if item.is_category:
             levels = mine.select("participant", pl.col("text").alias("level"))
-            return SubgroupInput(rule.label, levels, _order(levels, item.values))
+            return _levels(rule.label, levels, item.values)
         if not rule.cuts:
             raise UserError(
                 f"{self.place}: the subgroups of {rule.label} need `cuts`: {rule.of} is a number "
@@ -746,15 +748,14 @@ class _Mapper:
         for cut, name in zip(cuts, names[1:], strict=True):
             level = pl.when(pl.col("value") >= cut).then(pl.lit(name)).otherwise(level)
         level = pl.when(pl.col("value").is_not_null()).then(level)
-        return SubgroupInput(rule.label, mine.select("participant", level.alias("level")), tuple(names))
+        return _levels(rule.label, mine.select("participant", level.alias("level")), {n: n for n in names})
 
 
-def _order(levels: pl.DataFrame, values: Mapping[str, str] | None) -> tuple[str, ...]:
+def _levels(label: str, levels: pl.DataFrame, values: Mapping[str, str] | None) -> SubgroupInput:
     """The levels that occur, in the order of the mapping; alphabetically where it lists none."""
     found = set(levels["level"].drop_nulls())
-    if values is None:
-        return tuple(sorted(found))
-    return tuple(level for level in dict.fromkeys(values.values()) if level in found)
+    order = sorted(found) if values is None else [n for n in dict.fromkeys(values.values()) if n in found]
+    return SubgroupInput(label, levels.with_columns(pl.col("level").cast(pl.Enum(order))))
 
 
 def _undo(stored_as: str, value: pl.Expr) -> pl.Expr:
