@@ -43,8 +43,11 @@ _DEFINITIONS = (
 _SPELLING = str.maketrans(
     {"µ": "u", "μ": "u", "×": "x", "·": "*", "²": "2", "³": "3", "⁶": "^6", "⁹": "^9", "¹": "1", "⁰": "0"}
 )
-_ATOM = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?:(?:\^|\*\*)(?P<raised>-?[0-9]{1,2}))?|"
-                   r"(?P<word>[^\W\d_]\w*?)(?:(?:\^|\*\*)?(?P<power>-?[0-9]))?")  # fmt: skip
+_ATOM = re.compile(
+    r"10(?:\^|\*\*)(?P<tens>-?[0-9]{1,2})"
+    r"|(?P<number>(?=[0-9.]*[1-9])[0-9]{1,12}(?:\.[0-9]{1,12})?)"
+    r"|(?P<word>[^\W\d_]\w*?)(?:(?:\^|\*\*)(?P<power>-?[1-9])|(?P<digit>[0-9]))?"
+)
 _TIMES = re.compile(r"\*(?!\*)(?<!\*\*)|\s+")
 _CELLS = re.compile(r"(?:x ?)?(?P<power>10(?:\^|\*\*)[0-9]{1,2}|1)? ?/ ?(?P<volume>[a-z]?m\^?3|[a-z]?[lL])")
 
@@ -91,7 +94,7 @@ def strange_words(unit: str) -> list[str]:
     parts = _parts(unit)
     if parts is None:
         return [_tidy(unit)]
-    return [word for _, word, _, _ in parts if word and word not in _registry()]
+    return [word for _, word, _, _ in parts if word and not _is_known(word)]
 
 
 def product(a: str, b: str) -> str:
@@ -148,11 +151,13 @@ def _parts(unit: str) -> list[tuple[float, str, int, int]] | None:
                 return None
             side = 1 if index == 0 else -1
             if match["word"] is None:
-                parts.append((float(match["number"]) ** int(match["raised"] or 1), "", 1, side))
+                parts.append((float(match["number"] or f"1e{match['tens']}"), "", 1, side))
             else:
-                word, power = match["word"], match["power"]
-                if power and "^" not in piece and "**" not in piece and not re.fullmatch("[a-z]?m", word):
-                    word, power = word + power, "1"
+                word, power, digit = match["word"], match["power"], match["digit"]
+                if digit and re.fullmatch("[a-z]?m[23]", word + digit):
+                    power = digit
+                elif digit:
+                    word += digit
                 parts.append((1.0, word, int(power or 1), side))
     return parts
 
@@ -166,14 +171,18 @@ def _expression(unit: str) -> str:
     text = "1"
     for number, word, power, side in parts:
         text += " * " if side == 1 else " / "
-        text += f"{number!r}" if not word else f"({word if word in _registry() else _own(word)}) ** {power}"
+        text += f"{number!r}" if not word else f"({word if _is_known(word) else _own(word)}) ** {power}"
     return text
+
+
+def _is_known(word: str) -> bool:
+    return word.isascii() and word.isidentifier() and word in _registry()
 
 
 def _own(word: str) -> str:
     name = "own_" + word.encode().hex() + "_"
     registry = _registry()
-    if name not in registry:
+    if not _is_known(name):
         registry.define(f"{name} = [{name}]")
     return name
 

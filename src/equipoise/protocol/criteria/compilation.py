@@ -202,9 +202,11 @@ class _Compiler:
                 )
             factor = units.factor(typed.unit, unit)
         except units.UnitError:
-            here = f'the unit "{typed.unit}"' if typed.unit else "no unit"
-            there = f'something in "{unit}"' if unit else "something without a unit"
-            self.fault(f"{here} does not go with {there}", node)
+            if typed.unit and unit:
+                message = f'the units "{typed.unit}" and "{unit}" do not go together'
+            else:
+                message = f'a number in "{typed.unit or unit}" does not go together with one without a unit'
+            self.fault(message, node)
             return replace(typed, kind=None)
         if factor != 1.0:
             node = Scaled(node.at, node.end, node, factor)

@@ -1,0 +1,440 @@
+"""The criteria language: what it accepts, what it answers, and how it objects."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from equipoise.errors import UserError
+from equipoise.protocol import criteria
+from equipoise.protocol.criteria import CriteriaError, Thing
+from equipoise.protocol.criteria.grammar import MAX_DEPTH, MAX_LENGTH, MAX_NODES
+from equipoise.protocol.model import Item
+
+ITEMS: dict[str, Thing] = {
+    "cd4": Thing("CD4 count", unit="cells/mm3"),
+    "nadir": Thing("Lowest CD4 count", unit="cells/uL"),
+    "rna": Thing("HIV RNA", unit="copies/mL"),
+    "age": Thing("Age", unit="years"),
+    "alt": Thing("ALT", unit="ULN"),
+    "platelets": Thing("Platelets", unit="cells/mm3"),
+    "drugs": Thing("Antiretrovirals"),
+    "goal": Thing("Goal", unit="cells/mm3"),
+    "pregnant": Thing("Pregnant", "boolean"),
+    "consent": Thing("Consent", "boolean"),
+    "sex": Thing("Sex", "category", categories=("female", "male")),
+    "country": Thing("Country", "category", categories=("France", "Spain", "Italy")),
+}
+
+PERSON: dict[str, criteria.Value] = {
+    "cd4": 310.0, "nadir": 150.0, "rna": 50.0, "age": 17.0, "alt": 3.0, "platelets": 80_000.0, "drugs": None,
+    "pregnant": False, "consent": True, "sex": "female", "country": "",
+}  # fmt: skip
+
+ANSWERS = [
+    # comparisons and ranges
+    ("cd4 > 310", False),
+    ("cd4 >= 310", True),
+    ("cd4 < 310", False),
+    ("cd4 <= 310", True),
+    ("cd4 == 310", True),
+    ("cd4 != 310", False),
+    ("50 <= cd4 < 300", False),
+    ("300 <= cd4 < 310.5", True),
+    ("400 > cd4 > nadir >= 150", True),
+    ("cd4 ≥ 310 and cd4 ≠ 311", True),
+    # truths and categories
+    ("consent", True),
+    ("not pregnant", True),
+    ("pregnant is true", False),
+    ("consent != pregnant", True),
+    ('sex is "female"', True),
+    ("sex is not 'female'", False),
+    ('sex == "male"', False),
+    ('sex in ("male", "female")', True),
+    ('sex not in ("male")', True),
+    # units
+    ("age >= 18 years", False),
+    ("age >= 204 months", True),
+    ("age > 204 months", False),
+    ("cd4 < 0.311 10^9/L", True),
+    ("platelets >= 80 x 10^9/L", True),
+    ("alt <= 3 x ULN", True),
+    ("rna < 10 000 copies/mL", True),
+    ("rna < 10_000", True),
+    ("cd4 > 2 * nadir", True),
+    ("cd4 / nadir >= 2.1", False),
+    ("cd4 - nadir >= 160 cells/uL", True),
+    # arithmetic
+    ("1 + 2 * 3 == 7", True),
+    ("(1 + 2) * 3 == 9", True),
+    ("10 - 2 - 3 == 5", True),
+    ("12 / 2 / 3 == 2", True),
+    ("-cd4 < -300", True),
+    ("min(cd4, nadir) == 150", True),
+    ("max(1, 2, abs(0 - 3)) == 3", True),
+    # precedence: not, and, or
+    ("true or false and false", True),
+    ("(true or false) and false", False),
+    ("not false and false", False),
+    # unknown
+    ("drugs >= 2", None),
+    ("not drugs >= 2", None),
+    ("drugs >= 2 and pregnant", False),
+    ("drugs >= 2 or consent", True),
+    ("drugs >= 2 and consent", None),
+    ("drugs >= 2 or pregnant", None),
+    ("drugs == drugs", None),
+    ("cd4 + goal > 0", None),
+    ("max(cd4, goal) > 300", None),
+    ("500 < cd4 < goal", False),
+    ("200 < cd4 < goal", None),
+    ('country is "France"', None),
+    ('country not in ("France", "Spain")', None),
+    ("unknown(drugs)", True),
+    ("unknown(country) and not unknown(cd4)", True),
+    ("cd4 / 0 > 1", None),
+    ("cd4 / (nadir - 150) > 1", None),
+    ("cd4 * 1e308 > 1", None),
+]
+
+
+@pytest.mark.parametrize(("text", "answer"), ANSWERS)
+def test_worked_answers(text: str, answer: bool | None) -> None:
+    expression = criteria.compile(text, ITEMS)
+    assert criteria.evaluate(expression, PERSON) is answer
+    columns = columns_of([PERSON, PERSON])
+    assert criteria.evaluate_columns(expression, columns).tolist() == [truth_code(answer)] * 2
+
+
+@pytest.mark.parametrize("a", [True, False, None])
+@pytest.mark.parametrize("b", [True, False, None])
+def test_logic_is_kleenes(a: bool | None, b: bool | None) -> None:
+    order = {False: 0, None: 1, True: 2}
+    lesser, greater = sorted((a, b), key=lambda truth: order[truth])
+    values = {"pregnant": a, "consent": b}
+    assert criteria.evaluate(criteria.compile("pregnant and consent", ITEMS), values) is lesser
+    assert criteria.evaluate(criteria.compile("pregnant or consent", ITEMS), values) is greater
+    assert criteria.evaluate(criteria.compile("not pregnant", ITEMS), values) is (
+        None if a is None else not a
+    )
+
+
+def test_a_name_without_a_value_is_unknown() -> None:
+    expression = criteria.compile("cd4 < 300 and not pregnant", ITEMS)
+    assert expression.names == ("cd4", "pregnant")
+    assert criteria.evaluate(expression, {}) is None
+    assert criteria.evaluate(expression, {"cd4": math.nan, "pregnant": False}) is None
+    assert criteria.evaluate(expression, {"cd4": 400}) is False
+    assert criteria.evaluate_columns(expression, {"cd4": np.array([400.0, 200.0])}).tolist() == [0, -1]
+
+
+def test_numbers_and_categories_can_be_the_result() -> None:
+    number = criteria.compile("cd4 - nadir", ITEMS, expect="number", unit="10^9/L")
+    assert (number.kind, number.unit) == ("number", "10^9/L")
+    assert criteria.evaluate(number, PERSON) == pytest.approx(0.16)
+    assert criteria.evaluate_columns(number, columns_of([PERSON])) == pytest.approx([0.16])
+    category = criteria.compile("sex", ITEMS, expect="category")
+    assert criteria.evaluate(category, PERSON) == "female"
+    assert criteria.evaluate_columns(category, columns_of([PERSON, {}])).tolist() == ["female", ""]
+
+
+def test_columns_may_come_in_several_types() -> None:
+    truth = criteria.compile("pregnant", ITEMS)
+    assert criteria.evaluate_columns(truth, {"pregnant": np.array([True, False])}).tolist() == [1, 0]
+    assert criteria.evaluate_columns(truth, {"pregnant": np.array([1.0, np.nan, 0.0])}).tolist() == [1, -1, 0]
+    number = criteria.compile("cd4 >= 2", ITEMS)
+    assert criteria.evaluate_columns(number, {"cd4": np.array([1, 2], dtype=np.int8)}).tolist() == [0, 1]
+    category = criteria.compile('sex is "male"', ITEMS)
+    assert criteria.evaluate_columns(category, {"sex": np.array(["male", "", "x"])}).tolist() == [1, -1, 0]
+    assert criteria.evaluate_columns(category, {"sex": np.array(["male", None], dtype=object)}).tolist() == [
+        1,
+        -1,
+    ]
+
+
+def test_values_of_the_wrong_kind_are_refused() -> None:
+    number = criteria.compile("cd4 + 1 < 300", ITEMS)
+    with pytest.raises(ValueError, match="expected a number"):
+        criteria.evaluate(number, {"cd4": "high"})
+    with pytest.raises(ValueError, match="expected a number"):
+        criteria.evaluate(number, {"cd4": True})
+    with pytest.raises(ValueError, match="kind number"):
+        criteria.evaluate_columns(number, {"cd4": np.array(["high"])})
+    with pytest.raises(ValueError, match="one length"):
+        criteria.evaluate_columns(number, {"cd4": np.zeros(2), "rna": np.zeros(3)})
+    with pytest.raises(ValueError, match="one length"):
+        criteria.evaluate_columns(number, {})
+    with pytest.raises(ValueError, match="compile"):
+        criteria.evaluate(criteria.parse("age >= 18 years"), {"age": 20.0})
+
+
+OBJECTIONS = [
+    # text, character (from 1), message
+    ("", 1, "there is nothing"),
+    ("   ", 1, "there is nothing"),
+    ("cd4 >", 6, "but the expression ends here"),
+    ("cd4 > and consent", 7, "expected a name, a number or a text, not and"),
+    ("(cd4 > 3", 9, 'expected ")" for the "(" at character 1'),
+    ("cd4 > 3)", 8, 'this ")" closes nothing'),
+    ("cd4 = 3", 5, 'write "=="'),
+    ("consent && pregnant", 9, 'write "and"'),
+    ("!pregnant", 1, 'write "not"'),
+    ("1 < cd4 > 3", 9, "a range goes one way"),
+    ("1 < cd4 == 3", 9, "a range goes one way"),
+    ("cd4 cd4", 5, 'expected "and"'),
+    ("cd4 $ 3", 5, "no meaning"),
+    ('sex is "female', 8, "never closed"),
+    ('sex is ""', 8, "must not be empty"),
+    ("sex in ()", 9, "expected a text in quotes"),
+    ("sex in (female)", 9, "expected a text in quotes"),
+    ('sex not ("a")', 9, 'expected "in" after "not"'),
+    ("min(cd4) > 2", 8, "two values or more"),
+    ("abs(cd4, 2) > 2", 10, "abs takes one value"),
+    ("sqrt(cd4) > 2", 1, '"sqrt" is not a function'),
+    ("__import__('os')", 1, "is not a function"),
+    ("cd4.real > 2", 4, "no meaning"),
+    ("unknown(3)", 9, "the name of an item"),
+    ("cd4 < 1e999", 7, "finite number"),
+    ("cd5 > 3", 1, 'there is no item "cd5"; did you mean "cd4"?'),
+    ("zzz > 3", 1, 'there is no item "zzz"'),
+    ("cd4 > 3 copies/mL", 7, 'the units "copies/mL" and "cells/mm3" do not go together'),
+    ("cd4 + rna > 3", 7, 'the units "copies/mL" and'),
+    ("drugs > 3 pills", 9, 'a number in "pills" does not go together with one without a unit'),
+    ("cd4 > drugs", 7, 'a number in "cells/mm3" does not go together with one without a unit'),
+    ('sex is "femal"', 8, 'is not a category of sex; did you mean "female"?'),
+    ('sex in ("male", "zzz")', 17, "is not a category of sex: female, male"),
+    ("cd4 and consent", 1, "expected a condition that is true or false, but this is a number"),
+    ("cd4", 1, "expected a condition that is true or false, but this is a number"),
+    ("not sex", 5, "but this is a category"),
+    ("pregnant > 0", 12, "cannot be compared"),
+    ("sex > 'female'", 1, "has no order"),
+    ("cd4 > 'x'", 7, "a category cannot be compared with a number"),
+    ("cd4 + consent > 2", 7, "expected a number"),
+    ("cd4 in ('a')", 1, "expected a category"),
+    ("(" * 60 + "cd4" + ")" * 60, MAX_DEPTH + 2, "nested too deeply"),
+    ("not " * 60 + "consent", 4 * MAX_DEPTH + 5, "nested too deeply"),
+    ("-" * 60 + "cd4 > 0", MAX_DEPTH + 2, "nested too deeply"),
+    ("cd4 > " + " + ".join(["1"] * 60), 6 + 4 * MAX_DEPTH + 3, "nested too deeply"),
+    ("a" * (MAX_LENGTH + 1), MAX_LENGTH + 1, "too long"),
+]
+
+
+@pytest.mark.parametrize(("text", "character", "message"), OBJECTIONS, ids=[t[:30] for t, _, _ in OBJECTIONS])
+def test_an_objection_points_at_the_character(text: str, character: int, message: str) -> None:
+    with pytest.raises(CriteriaError) as caught:
+        criteria.compile(text, ITEMS)
+    assert message in caught.value.message
+    assert caught.value.at + 1 == character
+    first = criteria.check(text, ITEMS)[0]
+    assert (first.message, first.at) == (caught.value.message, caught.value.at)
+
+
+def test_the_picture_shows_a_caret_under_the_place() -> None:
+    with pytest.raises(CriteriaError) as caught:
+        criteria.compile("age >= 18 years and cd5 > 3", ITEMS)
+    assert str(caught.value).splitlines() == [
+        'there is no item "cd5"; did you mean "cd4"? (character 21)',
+        "    age >= 18 years and cd5 > 3",
+        "                        ^^^",
+    ]
+
+
+def test_check_lists_every_fault_in_order() -> None:
+    faults = criteria.check("cd5 > 3 and rna < 3 years and sex is 'x'", ITEMS)
+    assert [fault.at for fault in faults] == [0, 18, 37]
+
+
+def test_too_many_parts_are_refused() -> None:
+    criteria.parse(" or ".join(["a<1"] * (MAX_NODES // 4)))
+    with pytest.raises(CriteriaError, match=f"at most {MAX_NODES} parts"):
+        criteria.parse(" or ".join(["a<1"] * (MAX_NODES // 2)))
+
+
+EXPLAINED = [
+    ("50 <= cd4 < 300", "CD4 count 310 cells/mm3 is not below 300 cells/mm3", ()),
+    ("50 <= cd4 < 400", "CD4 count 310 cells/mm3 is at least 50 and below 400 cells/mm3", ()),
+    ("50 <= cd4", "CD4 count 310 cells/mm3 is at least 50 cells/mm3", ()),
+    ("age >= 18 years", "Age 17 years is not at least 18 years", ()),
+    ("alt <= 5 x ULN", "ALT 3 ULN is at most 5 ULN", ()),
+    ("not pregnant", "Pregnant: no", ()),
+    ("drugs >= 2", "Antiretrovirals is unknown", ("drugs",)),
+    ("drugs >= 2 and cd4 > 400", "CD4 count 310 cells/mm3 is not above 400 cells/mm3", ()),
+    ("drugs >= 2 and not pregnant", "Antiretrovirals is unknown", ("drugs",)),
+    ("cd4 >= 2 * nadir", "CD4 count 310 cells/mm3 is at least 2 * nadir = 300 cells/mm3", ()),
+    ("cd4 - nadir < 50", "cd4 - nadir = 160 cells/mm3 is not below 50 cells/mm3", ()),
+    ('sex is "male"', "Sex is female, not male", ()),
+    ('sex in ("male", "female")', "Sex is female, one of male, female", ()),
+    ('country in ("France", "Spain")', "Country is unknown", ("country",)),
+    ("unknown(drugs)", "Antiretrovirals is unknown", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "words", "missing"), EXPLAINED)
+def test_an_explanation_says_why(text: str, words: str, missing: tuple[str, ...]) -> None:
+    expression = criteria.compile(text, ITEMS)
+    explanation = criteria.explain(expression, PERSON, ITEMS)
+    assert explanation.words == words
+    assert explanation.missing == missing
+    assert explanation.value is criteria.evaluate(expression, PERSON)
+    assert explanation.text == text
+
+
+def test_an_explanation_has_parts() -> None:
+    explanation = criteria.explain(criteria.parse("cd4 < 300 or not (pregnant or drugs > 1)"), PERSON, ITEMS)
+    assert [part.value for part in explanation.parts] == [False, None]
+    assert explanation.parts[1].parts[0].missing == ("drugs",)
+
+
+def test_derived_items_are_computed_in_the_order_they_need() -> None:
+    items = {
+        "rise": Item(label="Rise", unit="cells/mm3", derive="mean - nadir", collect=["screening"]),
+        "mean": Item(label="Mean", unit="cells/uL", derive="(a + b) / 2", collect=["screening"]),
+        "a": Item(label="A", unit="cells/mm3", collect=["screening"]),
+        "b": Item(label="B", unit="10^9/L", collect=["screening"]),
+        "nadir": Item(label="Nadir", unit="cells/mm3", collect=["screening"]),
+        "low": Item(label="Low", type="boolean", derive="mean < 200", collect=["screening"]),
+    }
+    values = {"a": 100.0, "b": 0.3, "nadir": 50.0}
+    found = criteria.derive(values, items)
+    assert found["mean"] == pytest.approx(200)
+    assert found["rise"] == pytest.approx(150)
+    assert found["low"] is False
+    columns = criteria.derive_columns(
+        {name: np.array([value, np.nan]) for name, value in values.items()}, items
+    )
+    assert columns["rise"][0] == pytest.approx(150)
+    assert math.isnan(columns["rise"][1])
+    assert columns["low"].tolist() == [0, -1]
+
+
+def test_items_derived_in_a_circle_are_refused() -> None:
+    items = {
+        "a": Item(label="A", derive="b + 1", collect=["screening"]),
+        "b": Item(label="B", derive="a + 1", collect=["screening"]),
+    }
+    with pytest.raises(UserError, match="in a circle: a, b"):
+        criteria.derive({}, items)
+
+
+# --- one person and many people agree -----------------------------------------------------------------------
+
+NUMBERS = ["cd4", "nadir", "rna", "age", "alt", "drugs", "goal"]
+TRUTHS = ["pregnant", "consent"]
+CATEGORIES = {"sex": ["female", "male"], "country": ["France", "Spain", "Italy"]}
+FREE = {
+    **{name: Thing(name) for name in NUMBERS},
+    **{name: Thing(name, "boolean") for name in TRUTHS},
+    **{name: Thing(name, "category", categories=tuple(c)) for name, c in CATEGORIES.items()},
+}
+
+number_texts = st.recursive(
+    st.sampled_from(NUMBERS) | st.integers(0, 5).map(str) | st.sampled_from(["0.5", "1e300", "2.5e-3"]),
+    lambda inner: (
+        st.tuples(inner, st.sampled_from(["+", "-", "*", "/"]), inner).map(
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        )
+        | inner.map(lambda t: f"-{t}")
+        | inner.map(lambda t: f"abs({t})")
+        | st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(lambda t: f"{t[0]}({t[1]}, {t[2]})")
+    ),
+    max_leaves=5,
+)
+comparisons = st.tuples(number_texts, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), number_texts).map(
+    lambda t: f"{t[0]} {t[1]} {t[2]}"
+)
+ranges = st.tuples(number_texts, number_texts, number_texts, st.sampled_from(["<", "<="])).map(
+    lambda t: f"{t[0]} {t[3]} {t[1]} < {t[2]}"
+)
+belongings = st.sampled_from(list(CATEGORIES)).flatmap(
+    lambda name: (
+        st.tuples(
+            st.sampled_from(["in", "not in"]), st.lists(st.sampled_from(CATEGORIES[name]), min_size=1)
+        ).map(lambda t: f"{name} {t[0]} ({', '.join(repr(c) for c in t[1])})")
+        | st.tuples(st.sampled_from(["is", "is not", "!="]), st.sampled_from(CATEGORIES[name])).map(
+            lambda t: f"{name} {t[0]} {t[1]!r}"
+        )
+    )
+)
+truth_texts = st.recursive(
+    comparisons
+    | ranges
+    | belongings
+    | st.sampled_from(
+        [*TRUTHS, "true", "false", "sex == country", "pregnant is consent", "pregnant is not true"]
+    )
+    | st.sampled_from([*NUMBERS, *TRUTHS, *CATEGORIES]).map(lambda name: f"unknown({name})"),
+    lambda inner: (
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
+        | inner.map(lambda t: f"not ({t})")
+    ),
+    max_leaves=8,
+)
+people = st.fixed_dictionaries(
+    {
+        **{
+            name: st.none()
+            | st.sampled_from([0.0, -0.0, 1.0, 2.5, -3.0, 1e300, math.nan])
+            | st.floats(-10, 10)
+            for name in NUMBERS
+        },
+        **{name: st.sampled_from([True, False, None]) for name in TRUTHS},
+        **{name: st.sampled_from([*c, None, ""]) for name, c in CATEGORIES.items()},
+    }
+)
+
+
+def columns_of(persons: list[dict[str, criteria.Value]]) -> dict[str, np.ndarray[Any, Any]]:
+    columns: dict[str, np.ndarray[Any, Any]] = {}
+    for name, thing in ITEMS.items():
+        found = [person.get(name) for person in persons]
+        if thing.type == "number":
+            columns[name] = np.array([math.nan if v is None else v for v in found], dtype=np.float64)
+        elif thing.type == "boolean":
+            columns[name] = np.array([truth_code(v) for v in found], dtype=np.int8)
+        else:
+            columns[name] = np.array(found, dtype=object)
+    return columns
+
+
+def truth_code(value: Any) -> int:
+    return -1 if value is None else int(value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(truth_texts, st.lists(people, min_size=1, max_size=6))
+def test_many_people_get_the_answers_of_one_by_one(
+    text: str, persons: list[dict[str, criteria.Value]]
+) -> None:
+    expression = criteria.compile(text, FREE)
+    one_by_one = [truth_code(criteria.evaluate(expression, person)) for person in persons]
+    assert criteria.evaluate_columns(expression, columns_of(persons)).tolist() == one_by_one
+    for person in persons:
+        explanation = criteria.explain(expression, person, FREE)
+        assert explanation.value is criteria.evaluate(expression, person)
+        assert explanation.words
+        if explanation.value is None and not any(sign in text for sign in "/*+-"):
+            assert explanation.missing
+
+
+@settings(max_examples=200, deadline=None)
+@given(number_texts, st.lists(people, min_size=1, max_size=6))
+def test_numbers_agree_too(text: str, persons: list[dict[str, criteria.Value]]) -> None:
+    expression = criteria.compile(text, FREE, expect="number")
+    one_by_one = [criteria.evaluate(expression, person) for person in persons]
+    many = criteria.evaluate_columns(expression, columns_of(persons)).tolist()
+    assert [None if math.isnan(v) else v for v in many] == one_by_one
+
+
+@given(st.text(max_size=60) | st.text("cd4<>=() andornti'\"0123.+-*/,", max_size=60))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    for fault in criteria.check(text, ITEMS):
+        assert 0 <= fault.at < fault.end
+        error = CriteriaError(fault.message, text, fault.at, fault.end)
+        assert "^" in error.picture
+        assert len(error.picture.splitlines()) == 2
