@@ -83,7 +83,7 @@ def test_columns_become_arms_times_and_strata(tmp_path: Path):
     assert data.baseline is not None
     assert data.baseline["value"].to_list() == [34, 41, None, 50]
     (age,) = data.subgroups
-    assert age.levels["level"].cat.get_categories().to_list() == ["below 40", "40 to below 50", "50 or above"]
+    assert age.levels["level"].dtype == pl.Enum(["below 40", "40 to below 50", "50 or above"])
     assert age.levels["level"].to_list() == ["below 40", "40 to below 50", None, "50 or above"]
     assert data.remarks == ()
     assert "small.csv (SHA-256 " in data.source

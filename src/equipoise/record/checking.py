@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from equipoise.errors import UserError
-from equipoise.protocol import criteria
+from equipoise.protocol import criteria, units
 from equipoise.protocol.model import Protocol
-from equipoise.protocol.quantities import days
+from equipoise.protocol.quantities import Quantity, days
 from equipoise.record.schemas import STRATUM_PREFIX, Column, Table, words
 
 if TYPE_CHECKING:
@@ -519,8 +519,8 @@ class _Limits:
         rows = [
             {
                 "regimen": name,
-                "floor": regimen.floor.value,
-                "ceiling": regimen.ceiling.value,
+                "floor": _dose_in(regimen.floor, regimen.cycle.dose.unit),
+                "ceiling": _dose_in(regimen.ceiling, regimen.cycle.dose.unit),
                 "dose_unit": regimen.cycle.dose.unit,
                 "gap": days(regimen.minimum_gap),
                 "planned": regimen.cycle.administrations,
@@ -537,9 +537,13 @@ class _Limits:
         return _Limits(pl.DataFrame(rows, schema=schema))
 
 
+def _dose_in(dose: Quantity, unit: str) -> float:
+    return dose.value if dose.unit in ("", unit) else units.convert(dose.value, dose.unit, unit)
+
+
 def _check_doses(bad: _Faults, frame: pl.DataFrame) -> None:
     dose = pl.col("dose")
-    slack = 1e-9
+    slack = 1e-9  # doses are written as decimals: 4.5 MIU is not exact in binary
     bad.add(
         frame, pl.col("floor").is_null(), "regimen", "this regimen is not given in cycles", pl.col("regimen")
     )
@@ -776,33 +780,40 @@ def _strata(record: Record, people: pl.DataFrame) -> list[Finding]:
                 both, pl.col(column) != pl.col("said"), column, "differs from the baseline", pl.col("said")
             )
             continue
-        for level, expression in (stratum.levels or {}).items():
-            parsed = criteria.parse(expression)
-            values = baseline_columns(baseline, frame["participant"], protocol, sorted(parsed.names))
-            truth = np.asarray(criteria.evaluate_columns(parsed, values))
-            wrong = pl.Series(truth == 0) & (frame[column] == level)
-            bad.add(
-                frame.with_columns(wrong=wrong), pl.col("wrong"), column,
-                f'the level is "{level}", but at baseline `{expression}` does not hold',
-            )  # fmt: skip
+        conditions = {
+            level: criteria.compile(text, protocol.items, "boolean")
+            for level, text in (stratum.levels or {}).items()
+        }
+        needed = {item for condition in conditions.values() for item in condition.names}
+        derived = criteria.derivations(protocol.items)
+        measured = needed | {item for expression in derived.values() for item in expression.names}
+        values = _baseline_columns(baseline, frame["participant"], protocol, sorted(measured))
+        if needed & set(derived):
+            values = criteria.derive_columns(values, protocol.items)
+        for level, condition in conditions.items():
+            fails = pl.Series(criteria.evaluate_columns(condition, values) == 0)
+            wrong = frame.with_columns(wrong=fails & (frame[column] == level))
+            text = (stratum.levels or {})[level]
+            message = f'the level is "{level}", but at baseline `{text}` does not hold'
+            bad.add(wrong, pl.col("wrong"), column, message)
     return findings
 
 
-def baseline_columns(
+def _baseline_columns(
     baseline: pl.DataFrame, participants: pl.Series, protocol: Protocol, items: Sequence[str]
-) -> dict[str, np.ndarray[Any, Any]]:
+) -> dict[str, NDArray[Any]]:
     """The long baseline table as one array per item, in the order of `participants`, for `evaluate_columns`.
 
-    Numbers: float64 with NaN where unknown; yes/no: int8 with -1; categories: text with None.
+    Numbers: float64 with NaN where unknown; yes/no: int8 with -1; categories: text with "".
     """
     order = pl.DataFrame({"participant": participants})
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    found: dict[str, NDArray[Any]] = {}
     for name in items:
         item = protocol.items.get(name)
         rows = baseline.filter(pl.col("item") == name).select("participant", "value", "text")
         both = order.join(rows, on="participant", how="left", maintain_order="left")
         if item is not None and item.type == "category":
-            found[name] = np.array(both["text"].to_list(), dtype=object)
+            found[name] = both["text"].fill_null("").to_numpy()
         elif item is not None and item.type == "boolean":
             found[name] = both["value"].fill_null(-1).cast(pl.Int8).to_numpy()
         else:
