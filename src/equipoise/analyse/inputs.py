@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from equipoise.protocol import criteria
-from equipoise.protocol.model import Endpoint, Item, Protocol, Subgroup
+from equipoise.protocol.model import Endpoint, Event, Item, Protocol, Subgroup
 from equipoise.protocol.quantities import DAYS_PER
 from equipoise.record import AnalysisInput, Record
 from equipoise.record.mapping import EndpointInput, MeasureInput, SubgroupInput
@@ -38,7 +38,7 @@ def from_record(record: Record, protocol: Protocol) -> AnalysisInput:
                 name=name,
                 label=endpoint.label,
                 role=endpoint.role,
-                times=endpoint_times(endpoint, record.scan("events"), ends),
+                times=endpoint_times(endpoint, protocol.events, record.scan("events"), ends),
                 strata=tuple(plan.strata) if plan else (),
                 ties=plan.ties if plan else "efron",
             )
@@ -75,50 +75,38 @@ def _ends(record: Record, protocol: Protocol, people: pl.DataFrame) -> pl.DataFr
     )
 
 
-def endpoint_times(endpoint: Endpoint, events: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
-    """participant, day, status, entry of one endpoint: `rules.endpoints` for everybody at once.
+def endpoint_times(
+    endpoint: Endpoint, kinds: Mapping[str, Event], events: pl.LazyFrame, ends: pl.DataFrame
+) -> pl.DataFrame:
+    """participant, day, status, entry of one endpoint: `rules.endpoints.derive` for everybody at once.
 
-    events: participant, day, kind, term. ends: participant, day and status of the end of follow-up, cutoff
-    (day of the data cut). Day is the first event of interest or competing event, or the end of observation.
+    events: participant, day, kind, term, adjudication ("refuted" and "recurrence" are heeded). ends:
+    participant, day and status of the end of follow-up, cutoff (day of the data cut).
     """
+    standing = (pl.col("day") >= 0) & (pl.col("adjudication") != "refuted")
+    only_new = [kind for kind in endpoint.first_of if not kinds[kind].recurrent_counts]
     counts = pl.col("kind").is_in(endpoint.first_of)
+    counts &= ~(pl.col("kind").is_in(only_new) & (pl.col("adjudication") == "recurrence"))
     if endpoint.terms:
-        counts &= pl.col("term").is_in(endpoint.terms)
-    of_interest = events.filter(counts).group_by("participant").agg(first=pl.col("day").min()).collect()
-    competing = (
-        events.filter(pl.col("kind").is_in(endpoint.competing))
-        .group_by("participant")
-        .agg(other=pl.col("day").min())
-        .collect()
-    )
-    # follow-up that ends in a way the endpoint does not censor at is taken to go on to the data cut
+        terminal = [kind for kind in endpoint.first_of if kinds[kind].terminal]
+        counts &= pl.col("term").is_in(endpoint.terms) | pl.col("kind").is_in(terminal)
+    first = events.filter(standing & counts).group_by("participant").agg(first=pl.col("day").min())
+    competes = pl.col("kind").is_in(endpoint.competing)
+    other = events.filter(standing & competes).group_by("participant").agg(other=pl.col("day").min())
+    # follow-up that ends in a way the endpoint does not censor at goes on to the data cut
     uncensored = [s for s, word in _CENSORS.items() if word not in endpoint.censor_at]
+    known_to = pl.when(pl.col("status").is_in(uncensored)).then("cutoff").otherwise("day")
+    event = pl.col("first").is_not_null() & (pl.col("first") <= pl.col("end"))
+    rival = pl.col("other").is_not_null() & (pl.col("other") <= pl.col("end"))
+    event &= ~rival | (pl.col("first") <= pl.col("other"))
+    status = pl.when("event").then(1).when("rival").then(2).otherwise(0)
+    day = pl.when("event").then("first").when("rival").then("other").otherwise("end")
     return (
-        ends.join(of_interest, on="participant", how="left", maintain_order="left")
-        .join(competing, on="participant", how="left", maintain_order="left")
-        .with_columns(
-            end=pl.when(pl.col("status").is_in(uncensored))
-            .then(pl.max_horizontal("cutoff", "day"))
-            .otherwise(pl.col("day"))
-        )
-        .with_columns(
-            event=pl.col("first").is_not_null()
-            & (pl.col("first") <= pl.col("end"))
-            & (pl.col("other").is_null() | (pl.col("first") <= pl.col("other"))),
-            rival=pl.col("other").is_not_null() & (pl.col("other") <= pl.col("end")),
-        )
-        .select(
-            "participant",
-            pl.when("event")
-            .then(pl.col("first"))
-            .when("rival")
-            .then(pl.col("other"))
-            .otherwise(pl.col("end"))
-            .cast(pl.Float64)
-            .alias("day"),
-            pl.when("event").then(1).when("rival").then(2).otherwise(0).cast(pl.Int8).alias("status"),
-            pl.lit(0.0).alias("entry"),
-        )
+        ends.join(first.collect(), on="participant", how="left", maintain_order="left")
+        .join(other.collect(), on="participant", how="left", maintain_order="left")
+        .with_columns(end=pl.max_horizontal(pl.min_horizontal(known_to, "cutoff"), 0))
+        .with_columns(event=event, rival=rival)
+        .select("participant", day=day.cast(pl.Float64), status=status.cast(pl.Int8), entry=pl.lit(0.0))
     )
 
 
@@ -213,6 +201,7 @@ def _subgroup(
     return SubgroupInput(
         subgroup.label,
         people.select("participant").with_columns(level=pl.Series(level.tolist(), dtype=pl.String)),
+        tuple(conditions),
     )
 
 
