@@ -27,7 +27,9 @@ class Case:
     given: dict[str, str]
 
     def __str__(self) -> str:
-        return f"{self.section}: {self.cells['case']}" if "case" in self.cells else f"{self.section}:{self.line}"
+        return (
+            f"{self.section}: {self.cells['case']}" if "case" in self.cells else f"{self.section}:{self.line}"
+        )
 
     def cell(self, column: str, default: str | None = None) -> str:
         """The cell, else what is given, else the default."""
@@ -64,8 +66,12 @@ def cases(chapter: Path) -> list[Case]:
                 columns = cells
             elif not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
                 if len(cells) != len(columns):
-                    raise ValueError(f"{chapter.name}:{number}: {len(cells)} cells for {len(columns)} columns")
-                found.append(Case(chapter.name, section, number, dict(zip(columns, cells, strict=True)), given))
+                    raise ValueError(
+                        f"{chapter.name}:{number}: {len(cells)} cells for {len(columns)} columns"
+                    )
+                found.append(
+                    Case(chapter.name, section, number, dict(zip(columns, cells, strict=True)), given)
+                )
         else:
             columns = []
     return found
