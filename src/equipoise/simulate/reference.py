@@ -163,7 +163,11 @@ class _Virtual:
 
     def _crossing(self, process: int) -> int:
         return hazards.crossing_day(
-            self.piece_start, self.piece_end, self.reached[process], self.hazard[process], self.needed[process]
+            self.piece_start,
+            self.piece_end,
+            self.reached[process],
+            self.hazard[process],
+            self.needed[process],
         )
 
     def end_piece(self, day: int) -> None:
@@ -242,7 +246,9 @@ def walk(
             plan = visits[visit]
             if plan.planned > last + 365:
                 return
-            day = habits.visit_day(h, seed, trial, person.number, visit, plan.planned, plan.earliest, plan.before)
+            day = habits.visit_day(
+                h, seed, trial, person.number, visit, plan.planned, plan.earliest, plan.before
+            )
             if day >= 0:
                 visit_day = day
                 return
@@ -328,9 +334,7 @@ def walk(
             u, v = uniforms(seed, MEASUREMENT, visit, person.number, trial)
             true_count = sum(body.counts(day))
             count = observation.measured_count(b, true_count, u) if plan.count else math.nan
-            copies = (
-                observation.copies(virology.level(b, person, body.viraemic, v)) if plan.rna else math.nan
-            )
+            copies = observation.copies(virology.level(b, person, body.viraemic, v)) if plan.rna else math.nan
             out.measured.append(Measured(visit, day, count, copies, true_count))
             if plan.count:
                 measure, measured_day = count, day
@@ -368,7 +372,13 @@ def walk(
                         body.start_cycle(day, decision.dose, given / course.administrations)
                         out.cycles.append(
                             Given(
-                                day, decision.dose, given, not maintenance, len(out.decided), toxicity, toxicity_day
+                                day,
+                                decision.dose,
+                                given,
+                                not maintenance,
+                                len(out.decided),
+                                toxicity,
+                                toxicity_day,
                             )
                         )
                         at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1

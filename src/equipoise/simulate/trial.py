@@ -293,7 +293,9 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                 toxicity_on = NO_DAY
                 if toxicity == 4 and outcomes.grade4[i] < 0:
                     outcomes.grade4[i] = day
-                if keep_diary and not _note_event(diary, i, day, CYCLE4 if toxicity == 4 else CYCLE3, cycles - 1):
+                if keep_diary and not _note_event(
+                    diary, i, day, CYCLE4 if toxicity == 4 else CYCLE3, cycles - 1
+                ):
                     return False
             if death_on == day:
                 if keep_diary and not _note_event(diary, i, day, DIED_OF, 0):
@@ -401,7 +403,15 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                             chronic += decision.dose * taken / 7.5
                             cycle_day = day
                             if keep_diary and not _note_cycle(
-                                diary, i, day, decision.dose, given, maintenance, decisions, toxicity, day + delay
+                                diary,
+                                i,
+                                day,
+                                decision.dose,
+                                given,
+                                maintenance,
+                                decisions,
+                                toxicity,
+                                day + delay,
                             ):
                                 return False
                             at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
@@ -423,7 +433,16 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                             offer_from = day + h.offer_again
                         following = next_decision_day(
                             rules,
-                            _after(now, max(day, offer_from - 1), cycles, first_cycle, last_cycle, dose, at_dose, reduced),
+                            _after(
+                                now,
+                                max(day, offer_from - 1),
+                                cycles,
+                                first_cycle,
+                                last_cycle,
+                                dose,
+                                at_dose,
+                                reduced,
+                            ),
                         )
                 elif decision.action == STOP:
                     stopped = YES
@@ -450,7 +469,14 @@ def _next_visit(h, seed, trial, number, arm, visit):
     """Position and day of the next visit that is kept; NO_DAY when none is left."""
     for following in range(visit + 1, len(arm.planned)):
         day = visit_day(
-            h, seed, trial, number, following, arm.planned[following], arm.earliest[following], arm.before[following]
+            h,
+            seed,
+            trial,
+            number,
+            following,
+            arm.planned[following],
+            arm.earliest[following],
+            arm.before[following],
         )
         if day >= 0:
             return following, day
@@ -485,7 +511,14 @@ def _look_up(outcomes, i, plan, day, count, last_cycle):
 def _on_day(now, day):
     """The same situation on another day."""
     return _after(
-        now, day, now.cycles, now.first_cycle_day, now.last_cycle_day, now.dose, now.cycles_at_dose, now.reduced
+        now,
+        day,
+        now.cycles,
+        now.first_cycle_day,
+        now.last_cycle_day,
+        now.dose,
+        now.cycles_at_dose,
+        now.reduced,
     )
 
 
@@ -521,7 +554,13 @@ def _note_decision(diary, i, now, decision, accepted):
         return False
     diary.used[DECISION_ROWS] = row + 1
     whole, real = diary.decisions[row], diary.decisions_values[row]
-    whole[0], whole[1], whole[2], whole[3], whole[4] = i, now.day, decision.action, decision.reason, decision.not_before
+    whole[0], whole[1], whole[2], whole[3], whole[4] = (
+        i,
+        now.day,
+        decision.action,
+        decision.reason,
+        decision.not_before,
+    )
     whole[5], whole[6], whole[7], whole[8] = decision.unknown, accepted, now.measured_day, now.cycles
     whole[9], whole[10], whole[11], whole[12] = now.toxicity, now.hold, now.hold_until, now.cover
     whole[13], whole[14], whole[15] = now.stopped, now.first_cycle_day, now.last_cycle_day
