@@ -46,12 +46,21 @@ class Quantity:
         return f"{number_text(self.value)} {self.unit}".rstrip()
 
 
+def _named(value: Any) -> str:
+    """A value of any kind, as a message shows it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return f'"{value}"'
+    return {type(None): "nothing", list: "a list", dict: "a block"}.get(type(value), repr(value))
+
+
 def parse_quantity(text: Any) -> Quantity:
     """Read "4.5 MIU" (or a bare number). Raises ValueError with what was expected."""
     if isinstance(text, Quantity):
         return text
     if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise ValueError(f'expected a quantity such as "4.5 MIU", not {text!r}')
+        raise ValueError(f'expected a quantity such as "4.5 MIU", not {_named(text)}')
     if isinstance(text, int | float):
         if not math.isfinite(text):
             raise ValueError("expected a finite number")
@@ -77,7 +86,7 @@ def parse_duration(text: Any) -> Quantity:
     except ValueError:
         quantity = None
     if quantity is None or _time_unit(quantity.unit) is None:
-        raise ValueError(f'expected a time such as "8 weeks" or "4 months", not "{text}"')
+        raise ValueError(f'expected a time such as "8 weeks" or "4 months", not {_named(text)}')
     return quantity
 
 
@@ -112,7 +121,7 @@ def parse_timepoint(text: Any) -> Timepoint:
         duration = parse_duration(text)
     except ValueError:
         raise ValueError(
-            f'expected a time point such as "week 9", "month 8" or "4 months", not "{text}"'
+            f'expected a time point such as "week 9", "month 8" or "4 months", not {_named(text)}'
         ) from None
     return Timepoint(str(text).strip(), days(duration))
 
@@ -120,7 +129,7 @@ def parse_timepoint(text: Any) -> Timepoint:
 def parse_count(text: Any) -> int:
     """Read "3 cycles" or 3 as the whole number 3."""
     if isinstance(text, bool):
-        raise ValueError(f'expected a count such as "3 cycles", not {text!r}')
+        raise ValueError(f'expected a count such as "3 cycles", not {_named(text)}')
     quantity = parse_quantity(text)
     if quantity.unit not in ("", "cycle", "cycles", "visit", "visits", "participants", "events"):
         raise ValueError(f'expected a count such as "3 cycles", not "{text}"')

@@ -25,7 +25,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from equipoise.errors import UserError
-from equipoise.protocol.model import Protocol
+from equipoise.protocol.model import Block, Protocol
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 40
@@ -279,7 +279,7 @@ def parse_yaml(text: str | bytes, place: str = "protocol") -> Source:
     composer = _Composer(content, place)
     try:
         root = composer.document()
-    except yaml.MarkedYAMLError as error:
+    except yaml.YAMLError as error:
         raise _yaml_error(error, content, place) from None
     if root is None or root.value is None:
         raise ProtocolError("the file is empty; `equipoise new` writes one to start from", place)
@@ -310,9 +310,9 @@ def _too_large(size: int, place: str) -> ProtocolError:
     return ProtocolError(f"too large for a protocol ({size:,} bytes; at most {MAX_BYTES:,})", place)
 
 
-def _yaml_error(error: yaml.MarkedYAMLError, text: str, place: str) -> ProtocolError:
-    mark: Any = error.problem_mark or error.context_mark
-    problem = error.problem or "this is not YAML"
+def _yaml_error(error: yaml.YAMLError, text: str, place: str) -> ProtocolError:
+    mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or "this is not YAML"
     lines = text.splitlines()
     line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
     if line[: len(line) - len(line.lstrip())].count("\t"):
@@ -573,7 +573,7 @@ def _fields_at(path: tuple[str | int, ...]) -> list[str]:
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             names.update(dict.fromkeys(f.alias or n for n, f in kind.model_fields.items()))
-    return list(names)
+    return sorted(names, key=lambda name: name in Block.model_fields)
 
 
 def _step(kind: Any, step: str | int) -> list[Any]:
