@@ -251,26 +251,33 @@ class _Composer:
         return text
 
 
-_COLON = "a colon is not allowed here; put the text in quotes, or start a new line"
 _TABS = "tabs are not allowed at the start of a line; use spaces"
-_YAML_WORDS = {
-    "found character that cannot start any token": (
-        "this character cannot start a value; put the text in quotes"
+_YAML_WORDS = [
+    # what the YAML parser says (the compiled and the plain one differ), and what we say
+    (
+        r"found character .*that cannot start any token",
+        "this character cannot start a value; put the text in quotes",
     ),
-    "found duplicate anchor": "anchors (&name) are not allowed; write the value out where it is needed",
-    "mapping values are not allowed here": _COLON,
-    "mapping values are not allowed in this context": _COLON,
-    "could not find expected ':'": "expected `key: value`; a colon is missing",
-    "did not find expected key": (
-        "expected a key that lines up with those above it; or is a quote above not closed?"
+    (
+        r"mapping values are not allowed",
+        "a colon is not allowed here; put the text in quotes, or start a new line",
     ),
-    "did not find expected '-' indicator": "expected a list entry that lines up with those above it",
-    "did not find expected ',' or '}'": "expected a comma or } here",
-    "did not find expected ',' or ']'": "expected a comma or ] here",
-    "found unexpected end of stream": "the text ends in the middle of a quoted value",
-    "did not find expected node content": "expected a value here",
-    "did not find expected <document start>": "expected `key: value` lines only; this line is neither",
-}
+    (r"could not find expected ':'", "expected `key: value`; a colon is missing"),
+    (
+        r"did not find expected key|expected <block end>",
+        "expected a key that lines up with those above it; or is a quote above not closed?",
+    ),
+    (r"did not find expected '-' indicator", "expected a list entry that lines up with those above it"),
+    (r"(?:did not find )?expected ',' or '}'", "expected a comma or } here"),
+    (r"(?:did not find )?expected ',' or ']'", "expected a comma or ] here"),
+    (r"found unexpected end of stream", "the text ends in the middle of a quoted value"),
+    (r"did not find expected node content|expected the node content", "expected a value here"),
+    (
+        r"(did not find )?expected '?<document start>",
+        "expected `key: value` lines only; this line is neither",
+    ),
+    (r"found duplicate anchor", "anchors (&name) are not allowed; write the value out where it is needed"),
+]
 
 
 def parse_yaml(text: str | bytes, place: str = "protocol") -> Source:
@@ -320,7 +327,8 @@ def _yaml_error(error: yaml.YAMLError, text: str, place: str) -> ProtocolError:
         return ProtocolError(_TABS, place, mark.line + 1, column)
     if mark is None:
         return ProtocolError(problem, place)
-    return ProtocolError(_YAML_WORDS.get(problem, problem), place, mark.line + 1, mark.column + 1)
+    words = next((words for pattern, words in _YAML_WORDS if re.match(pattern, problem)), problem)
+    return ProtocolError(words, place, mark.line + 1, mark.column + 1)
 
 
 # --- from data to a protocol --------------------------------------------------------------------------------
