@@ -1,7 +1,7 @@
 """The CONSORT 2025 flow of participants: numbers that must close, and the diagram that shows them.
 
-Layout and items: Hopewell S, Chan A-W, Collins GS, et al. CONSORT 2025 statement: updated guideline for reporting
-randomised trials. BMJ 2025;389:e081123.
+Layout and items: Hopewell S, Chan A-W, Collins GS, et al. CONSORT 2025 statement: updated guideline for
+reporting randomised trials. BMJ 2025;389:e081123.
 """
 
 from __future__ import annotations
@@ -87,13 +87,17 @@ def flow(rows: Rows, protocol: Protocol, arms: Arms) -> Flow | None:
         n("all", "randomised"),
         tuple(
             ArmFlow(
-                arms.label[a], n(a, "allocated"), n(a, "received allocated treatment"),
-                n(a, "did not receive allocated treatment"), tuple(n(a, end) for end in ENDS),  # type: ignore[arg-type]
-                n(a, "analysed"), n(a, "excluded from analysis"),
+                arms.label[a],
+                n(a, "allocated"),
+                n(a, "received allocated treatment"),
+                n(a, "did not receive allocated treatment"),
+                tuple(n(a, end) for end in ENDS),  # type: ignore[arg-type]
+                n(a, "analysed"),
+                n(a, "excluded from analysis"),
             )
             for a in arms.names
         ),
-    )  # fmt: skip
+    )
     if gaps := result.gaps():
         raise UserError(
             "The flow of participants does not add up, so no report is written. Analyse the record again. "
@@ -152,7 +156,8 @@ class _Box:
 
     def svg(self) -> str:
         out = [
-            f'<rect x="{self.x:.1f}" y="{self.y:.1f}" width="{self.width:.1f}" height="{self.height:.1f}" rx="3" '
+            f'<rect x="{self.x:.1f}" y="{self.y:.1f}" rx="3" '
+            f'width="{self.width:.1f}" height="{self.height:.1f}" '
             f'fill="{f.PAPER}" stroke="{f.MUTED}" stroke-width="1.2"/>'
         ]
         for i, (text, strong, indent) in enumerate(self.lines):
@@ -170,15 +175,20 @@ def _box(x: float, y: float, width: float, entries: Sequence[tuple[str, int, boo
     lines: list[tuple[str, bool, float]] = []
     for text, n, strong in entries:
         indent = 0.0 if strong else size * 0.7
-        wrapped = f._wrap(f"{text} (n\u00a0=\u00a0{w.count(n)})", width - 1.4 * size - indent, size * (1.1 if strong else 1.0))
-        lines += [(line, strong, indent + (size * 0.7 if k and not strong else 0.0)) for k, line in enumerate(wrapped)]
+        wrapped = f._wrap(
+            f"{text} (n\u00a0=\u00a0{w.count(n)})",
+            width - 1.4 * size - indent,
+            size * (1.1 if strong else 1.0),
+        )
+        lines += [
+            (line, strong, indent + (size * 0.7 if k and not strong else 0.0))
+            for k, line in enumerate(wrapped)
+        ]
     return _Box(x, y, width, tuple(lines), size)
 
 
 def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
-    tip = (
-        f"M{x2:.1f} {y2:.1f}l-4 -7h8z" if x1 == x2 else f"M{x2:.1f} {y2:.1f}l-7 -4v8z"
-    )
+    tip = f"M{x2:.1f} {y2:.1f}l-4 -7h8z" if x1 == x2 else f"M{x2:.1f} {y2:.1f}l-7 -4v8z"
     return (
         f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{f.MUTED}" stroke-width="1.2" fill="none"/>'
         f'<path d="{tip}" fill="{f.MUTED}"/>'
@@ -187,7 +197,9 @@ def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
 
 def _reasons(found: Flow, most: int) -> list[tuple[str, int, bool]]:
     """The most frequent reasons by name, the rest together, so that the list still adds up."""
-    named = [(reason if len(reason) <= 72 else reason[:70].rstrip() + "…", k, False) for reason, k in found.reasons]
+    named = [
+        (reason if len(reason) <= 72 else reason[:70].rstrip() + "…", k, False) for reason, k in found.reasons
+    ]
     if len(named) <= most + 1:
         return named
     rest = sum(k for _, k, _ in named[most:])
@@ -202,7 +214,13 @@ def _paint(found: Flow, sheet: f.Sheet) -> str:
     y = margin
     if found.assessed is not None and found.not_randomised is not None:
         top_width = wide * (0.9 if sheet.narrow else 0.36)
-        top = _box(margin if sheet.narrow else margin + wide * 0.06, y, top_width, [("Assessed for eligibility", found.assessed, True)], size)
+        top = _box(
+            margin if sheet.narrow else margin + wide * 0.06,
+            y,
+            top_width,
+            [("Assessed for eligibility", found.assessed, True)],
+            size,
+        )
         spine = margin + wide * 0.05 if sheet.narrow else top.middle
         entries = [("Not randomised", found.not_randomised, True), *_reasons(found, 6 if sheet.narrow else 9)]
         side_x = margin + wide * 0.12 if sheet.narrow else wide * 0.5
@@ -210,7 +228,13 @@ def _paint(found: Flow, sheet: f.Sheet) -> str:
         second_y = side.bottom + gap * 0.8
         at = side.y + size * 1.3
         parts += [top.svg(), side.svg(), _arrow(spine, at, side.x, at)]
-        second = _box(margin if sheet.narrow else margin + wide * 0.06, second_y, top_width, [("Randomised", found.randomised, True)], size)
+        second = _box(
+            margin if sheet.narrow else margin + wide * 0.06,
+            second_y,
+            top_width,
+            [("Randomised", found.randomised, True)],
+            size,
+        )
         parts.append(_arrow(spine, top.bottom, spine, second.y))
     else:
         second = _box(margin + wide * 0.06, y, wide * 0.4, [("Randomised", found.randomised, True)], size)
@@ -222,21 +246,28 @@ def _paint(found: Flow, sheet: f.Sheet) -> str:
     centres = [x + width / 2 for x in lefts]
     joint = second.middle
     parts.append(
-        f'<path d="M{joint:.1f} {second.bottom:.1f}V{bar:.1f}M{min(joint, *centres):.1f} {bar:.1f}H{max(joint, *centres):.1f}" '
+        f'<path d="M{joint:.1f} {second.bottom:.1f}V{bar:.1f}M{min(joint, *centres):.1f} {bar:.1f}'
+        f'H{max(joint, *centres):.1f}" '
         f'stroke="{f.MUTED}" stroke-width="1.2" fill="none"/>'
     )
     stages: list[list[list[tuple[str, int, bool]]]] = [
         [
-            [(f"Allocated to {a.label}", a.allocated, True), ("Received it", a.received, False),
-             ("Did not receive it", a.not_received, False)]
+            [
+                (f"Allocated to {a.label}", a.allocated, True),
+                ("Received it", a.received, False),
+                ("Did not receive it", a.not_received, False),
+            ]
             for a in found.arms
         ],
         [
-            [(w.capital(ENDS[0]), a.ends[0], True), *((w.capital(end), k, False) for end, k in zip(ENDS[1:], a.ends[1:], strict=True))]
+            [
+                (w.capital(ENDS[0]), a.ends[0], True),
+                *((w.capital(end), k, False) for end, k in zip(ENDS[1:], a.ends[1:], strict=True)),
+            ]
             for a in found.arms
         ],
         [[("Analysed", a.analysed, True), ("Excluded from analysis", a.excluded, False)] for a in found.arms],
-    ]  # fmt: skip
+    ]
     y, above = bar, [bar] * len(found.arms)
     for stage in stages:
         y = max(above) + gap
@@ -261,14 +292,16 @@ def diagram(found: Flow) -> f.Drawn:
 def in_words(found: Flow) -> str:
     """The diagram for those who cannot see it."""
     start = (
-        f"{w.count(found.assessed)} people were assessed for eligibility, {w.count(found.not_randomised)} were not "
+        f"{w.count(found.assessed)} people were assessed for eligibility, "
+        f"{w.count(found.not_randomised)} were not "
         f"randomised, "
         if found.assessed is not None
         else ""
     )
     per_arm = "; ".join(
         f"{a.label}: {w.count(a.allocated)} allocated, {w.count(a.received)} received it, "
-        f"{w.count(a.ends[0])} completed follow-up, {w.count(a.ends[1])} died, {w.count(a.ends[2])} were lost, "
+        f"{w.count(a.ends[0])} completed follow-up, {w.count(a.ends[1])} "
+        f"died, {w.count(a.ends[2])} were lost, "
         f"{w.count(a.ends[3])} withdrew, {w.count(a.analysed)} analysed"
         for a in found.arms
     )
@@ -281,7 +314,12 @@ CHECKLIST: tuple[tuple[str, str, str, str], ...] = (
     ("1a", "Title says that it is a randomised trial", "top", "Title"),
     ("1b", "Structured summary", "minute", "In one minute"),
     ("2", "Registration", "reproduce", "Registry number, at the top and under How to reproduce this"),
-    ("3", "Where protocol and analysis plan can be read", "protocol", "The protocol file is both; its hash identifies it"),
+    (
+        "3",
+        "Where protocol and analysis plan can be read",
+        "protocol",
+        "The protocol file is both; its hash identifies it",
+    ),
     ("4", "Data sharing", "reproduce", "The record, or the command that makes it again"),
     ("5a", "Funding", "", "Not available: {funding}"),
     ("5b", "Conflicts of interest", "", "Not available: concerns the people who ran the trial"),
@@ -289,10 +327,20 @@ CHECKLIST: tuple[tuple[str, str, str, str], ...] = (
     ("7", "Objectives", "protocol", "Outcomes and what is estimated (estimands)"),
     ("8", "Patient and public involvement", "", "Not available in the protocol file"),
     ("9", "Trial design", "protocol", "Design"),
-    ("10", "Changes to the trial after it began", "", "Not applicable: one version of the protocol is executed"),
+    (
+        "10",
+        "Changes to the trial after it began",
+        "",
+        "Not applicable: one version of the protocol is executed",
+    ),
     ("11", "Setting and places", "participants", "Countries, under Participants at randomisation"),
     ("12a", "Eligibility of participants", "protocol", "Who could take part"),
-    ("12b", "Eligibility of sites and of those who give the treatment", "", "Not available in the protocol file"),
+    (
+        "12b",
+        "Eligibility of sites and of those who give the treatment",
+        "",
+        "Not available in the protocol file",
+    ),
     ("13", "Intervention and comparator", "protocol", "Treatment and dose rules"),
     ("14", "Outcomes, as defined beforehand", "protocol", "Outcomes"),
     ("15", "How harms were defined and assessed", "protocol", "Outcomes; Events"),
@@ -321,4 +369,4 @@ CHECKLIST: tuple[tuple[str, str, str, str], ...] = (
     ("29", "Interpretation", "minute", "In one minute"),
     ("30", "Limitations", "assumed", "What is assumed and what cannot be known"),
 )
-"""Item, topic in our words, id of the section it is found in ("" where it is not in the report), and where."""
+"""Item, topic in our words, id of the section it is found in ("" where it is in none), and where."""

@@ -180,12 +180,16 @@ def cell(content: str | Run | Words | Cell) -> Cell:
     return Cell(content)
 
 
-def row(*contents: str | Run | Words | Cell, kind: Literal["body", "heading", "detail", "total"] = "body") -> Row:
+def row(
+    *contents: str | Run | Words | Cell, kind: Literal["body", "heading", "detail", "total"] = "body"
+) -> Row:
     """A line of a table from its cells' texts."""
     return Row(tuple(cell(content) for content in contents), kind)
 
 
-def columns(titles: Sequence[str], numbers_from: int = 1, widths: Sequence[float] | None = None) -> tuple[Column, ...]:
+def columns(
+    titles: Sequence[str], numbers_from: int = 1, widths: Sequence[float] | None = None
+) -> tuple[Column, ...]:
     """Columns of which those from `numbers_from` on hold numbers (set to the right)."""
     shares = widths or [1.0] * len(titles)
     return tuple(

@@ -1,8 +1,8 @@
-"""The drawings of a report, as SVG whose text stays text: each in two widths, one for a page, one for a phone.
+"""The drawings of a report, as SVG whose text stays text: each in two widths, for a page and for a phone.
 
-Drawings are made with fixed marker colours (`INK`, `ARM`, ...) that `web` turns into the page's own colours, so
-that one drawing serves light and dark pages, and `paper` leaves as they are. Lines and marks differ in shape as
-well as in colour. The same input gives the same bytes.
+Drawings are made in fixed colours (`INK`, `ARM`, ...), which paper keeps and which `web` turns into the
+page's own, so that one drawing serves light and dark pages. Lines and marks differ in shape as well as in
+colour. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from equipoise.protocol.model import Protocol
 from equipoise.report import words as w
 from equipoise.report.tables import Arms, Curve, ForestLine, Profile
 
@@ -38,10 +37,19 @@ DOSE = ("#9ecae1", "#4a98c9", "#0a4f8f", "#6a3d9a", "#d9772b", "#7f3b08")
 DEATH, DISEASE, GRADE4 = "#111418", "#b3261e", "#a06a00"
 
 VARIABLES = {
-    INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", SHADE: "shade", REFERENCE: "reference",
-    PUBLISHED: "published", DEATH: "death", DISEASE: "disease", GRADE4: "grade4",
-    **{colour: f"arm{i}" for i, colour in enumerate(ARM)}, **{colour: f"dose{i}" for i, colour in enumerate(DOSE)},
-}  # fmt: skip
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "grid",
+    PAPER: "paper",
+    SHADE: "shade",
+    REFERENCE: "reference",
+    PUBLISHED: "published",
+    DEATH: "death",
+    DISEASE: "disease",
+    GRADE4: "grade4",
+    **{colour: f"arm{i}" for i, colour in enumerate(ARM)},
+    **{colour: f"dose{i}" for i, colour in enumerate(DOSE)},
+}
 """Each marker colour and the CSS variable (--c-...) that stands for it on a page."""
 
 DASH = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (7, 1.5, 1.5, 1.5)))
@@ -80,15 +88,37 @@ class Sheet:
 @contextmanager
 def _style(name: str, size: float) -> Iterator[None]:
     settings: dict[str, Any] = {
-        "svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "font.family": [FONT],
-        "font.size": size, "axes.labelsize": size, "xtick.labelsize": size, "ytick.labelsize": size,
-        "legend.fontsize": size, "axes.titlesize": size, "axes.edgecolor": MUTED, "axes.labelcolor": INK,
-        "text.color": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
-        "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y", "grid.color": GRID,
-        "grid.linewidth": 0.8, "axes.axisbelow": True, "legend.frameon": False, "axes.unicode_minus": True,
-        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "hatch.linewidth": 0.7,
-        "path.simplify": False, "text.usetex": False,
-    }  # fmt: skip
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "text.parse_math": False,
+        "font.family": [FONT],
+        "font.size": size,
+        "axes.labelsize": size,
+        "xtick.labelsize": size,
+        "ytick.labelsize": size,
+        "legend.fontsize": size,
+        "axes.titlesize": size,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "grid.color": GRID,
+        "grid.linewidth": 0.8,
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "axes.unicode_minus": True,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "hatch.linewidth": 0.7,
+        "path.simplify": False,
+        "text.usetex": False,
+    }
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
@@ -119,7 +149,7 @@ def draw(name: str, painter: Callable[[Sheet], Canvas]) -> Drawn:
 
 
 def web(svg: str, alt: str, css_class: str) -> str:
-    """A drawing as an inline part of a page: its own words for those who cannot see it, the page's colours."""
+    """A drawing as a part of a page, with its words for those who cannot see it, in the page's colours."""
     for colour, variable in VARIABLES.items():
         svg = re.sub(re.escape(colour) + r"\b", f"var(--c-{variable})", svg, flags=re.I)
     svg = re.sub(r"(font-family|font): ([^;\"]*?)'?DejaVu Sans'?[^;\"]*", _font, svg)
@@ -179,31 +209,55 @@ def _shorten(text: str, units: float, size: float) -> str:
 
 def _year_ticks(axes: Axes, last: float) -> None:
     step = 1 if last > 1.5 else 0.25
-    axes.set_xticks(np.arange(0, last + 1e-9, step))
+    axes.set_xticks(np.arange(0, last + 0.03, step))
     axes.set_xlabel("Years since randomisation")
 
 
-def _below(axes: Axes, lines: Sequence[tuple[str, str, Sequence[tuple[float, str]]]], title: str, sheet: Sheet) -> None:
-    """Lines of numbers below the time axis (at risk, measured), one line of label and one of numbers per arm."""
+def _below(
+    axes: Axes, lines: Sequence[tuple[str, str, Sequence[tuple[float, str]]]], title: str, sheet: Sheet
+) -> None:
+    """Numbers below the time axis (at risk, measured): for each arm a line of label and one of numbers."""
     size = sheet.size
     height = axes.get_window_extent().height
     step = size * 1.35
     y = -(size * 4.6)
     transform = axes.get_xaxis_transform()
-    axes.text(0, y / height, title, transform=axes.transAxes, ha="left", va="baseline", fontsize=size, fontweight="bold")
+    axes.text(
+        0,
+        y / height,
+        title,
+        transform=axes.transAxes,
+        ha="left",
+        va="baseline",
+        fontsize=size,
+        fontweight="bold",
+    )
     for label, colour, numbers in lines:
         y -= step
-        axes.text(0, y / height, label, transform=axes.transAxes, ha="left", va="baseline", color=colour, fontsize=size)
+        axes.text(
+            0,
+            y / height,
+            label,
+            transform=axes.transAxes,
+            ha="left",
+            va="baseline",
+            color=colour,
+            fontsize=size,
+        )
         y -= step
         for x, text in numbers:
-            axes.text(x, y / height, text, transform=transform, ha="center", va="baseline", fontsize=size * 0.94)
+            axes.text(
+                x, y / height, text, transform=transform, ha="center", va="baseline", fontsize=size * 0.94
+            )
 
 
 def _room_below(lines: int, sheet: Sheet) -> float:
     return sheet.size * (5.2 + 2.7 * lines)
 
 
-def _canvas_with_axes(sheet: Sheet, plot_height: float, left: float, right: float, top: float, bottom: float) -> tuple[Canvas, Axes]:
+def _canvas_with_axes(
+    sheet: Sheet, plot_height: float, left: float, right: float, top: float, bottom: float
+) -> tuple[Canvas, Axes]:
     total = plot_height + top + bottom
     canvas = sheet.figure(total)
     axes = canvas.add_axes(
@@ -212,12 +266,20 @@ def _canvas_with_axes(sheet: Sheet, plot_height: float, left: float, right: floa
     return canvas, axes
 
 
-def _legend(canvas: Canvas, handles: Sequence[Any], sheet: Sheet, top: float, per_row: int | None = None) -> None:
+def _legend(
+    canvas: Canvas, handles: Sequence[Any], sheet: Sheet, top: float, per_row: int | None = None
+) -> None:
     height = canvas.get_figheight() * 72
     canvas.legend(
-        handles=list(handles), loc="upper left", bbox_to_anchor=(0.0, 1 - (top / height)), borderaxespad=0.2,
-        ncols=per_row or (1 if sheet.narrow else 3), handlelength=2.4, columnspacing=1.6, labelspacing=0.35,
-    )  # fmt: skip
+        handles=list(handles),
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - (top / height)),
+        borderaxespad=0.2,
+        ncols=per_row or (1 if sheet.narrow else 3),
+        handlelength=2.4,
+        columnspacing=1.6,
+        labelspacing=0.35,
+    )
 
 
 def _legend_room(entries: int, sheet: Sheet, per_row: int | None = None) -> float:
@@ -234,9 +296,15 @@ def _ticks_shown(last: float, sheet: Sheet) -> list[float]:
 
 
 def measure_over_time(
-    name: str, profiles: dict[str, Profile], arms: Arms, label: str, unit: str, goal: float | None, level: float,
+    name: str,
+    profiles: dict[str, Profile],
+    arms: Arms,
+    label: str,
+    unit: str,
+    goal: float | None,
+    level: float,
     baseline: float | None = None,
-) -> Drawn:  # fmt: skip
+) -> Drawn:
     """Means by visit and arm with their intervals, the median goal as a line, numbers measured below."""
 
     def paint(sheet: Sheet) -> Canvas:
@@ -252,18 +320,46 @@ def measure_over_time(
             # A point where only few were measured says little and would stretch the axis.
             keep = profile.n >= max(5.0, 0.02 * float(profile.n.max()))
             axes.fill_between(
-                profile.years[keep], profile.lower[keep], profile.upper[keep], color=colour, alpha=0.18, linewidth=0
+                profile.years[keep],
+                profile.lower[keep],
+                profile.upper[keep],
+                color=colour,
+                alpha=0.18,
+                linewidth=0,
             )
             axes.plot(
-                profile.years[keep], profile.mean[keep], color=colour, linestyle=dash, marker=mark,
-                markersize=3.0 if sheet.narrow else 4.0, linewidth=1.8,
-            )  # fmt: skip
+                profile.years[keep],
+                profile.mean[keep],
+                color=colour,
+                linestyle=dash,
+                marker=mark,
+                markersize=3.0 if sheet.narrow else 4.0,
+                linewidth=1.8,
+            )
             handles.append(
-                Line2D([], [], color=colour, linestyle=dash, marker=mark, markersize=4, linewidth=1.8, label=arms.label[arm])
+                Line2D(
+                    [],
+                    [],
+                    color=colour,
+                    linestyle=dash,
+                    marker=mark,
+                    markersize=4,
+                    linewidth=1.8,
+                    label=arms.label[arm],
+                )
             )
         if goal is not None:
             axes.axhline(goal, color=INK, linewidth=1.1, linestyle=(0, (2, 2)))
-            handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (2, 2)), label=f"Median goal ({w.number(goal, 0)})"))
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    color=INK,
+                    linewidth=1.1,
+                    linestyle=(0, (2, 2)),
+                    label=f"Median goal ({w.number(goal, 0)})",
+                )
+            )
         axes.set_xlim(-0.15, last + 0.15)
         axes.margins(y=0.08)
         if not unit.startswith("log"):
@@ -292,14 +388,26 @@ def _axis_title(canvas: Canvas, axes: Axes, text: str, sheet: Sheet) -> None:
     bounds = axes.get_position()
     height = canvas.get_figheight() * 72
     y = bounds.y1 + sheet.size * 0.6 / height
-    canvas.text(4 / sheet.width, y, _shorten(text, sheet.width - 8, sheet.size), ha="left", va="baseline", fontsize=sheet.size)
+    canvas.text(
+        4 / sheet.width,
+        y,
+        _shorten(text, sheet.width - 8, sheet.size),
+        ha="left",
+        va="baseline",
+        fontsize=sheet.size,
+    )
 
 
 # --- event curves -----------------------------------------------------------------------------------------
 
 
 def event_curves(
-    name: str, curves: dict[str, Curve], at_risk: dict[str, dict[int, float]], arms: Arms, title: str, level: float
+    name: str,
+    curves: dict[str, Curve],
+    at_risk: dict[str, dict[int, float]],
+    arms: Arms,
+    title: str,
+    level: float,
 ) -> Drawn:
     """Percentage with an event over time, by arm, with intervals and the numbers at risk below.
 
@@ -317,9 +425,14 @@ def event_curves(
             years = curve.day / 365.25
             known = np.isfinite(curve.lower) & np.isfinite(curve.upper)
             axes.fill_between(
-                years[known], 100 * curve.lower[known], 100 * curve.upper[known], step="post", color=colour,
-                alpha=0.15, linewidth=0,
-            )  # fmt: skip
+                years[known],
+                100 * curve.lower[known],
+                100 * curve.upper[known],
+                step="post",
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
             axes.step(years, 100 * curve.estimate, where="post", color=colour, linestyle=dash, linewidth=1.8)
             handles.append(Line2D([], [], color=colour, linestyle=dash, linewidth=1.8, label=arms.label[arm]))
         axes.set_xlim(-0.15, last + 0.05)
@@ -327,9 +440,17 @@ def event_curves(
         axes.set_ylim(0, min(100.0, max(1.0, 100 * highest * 1.35)))
         _year_ticks(axes, last)
         lines = [
-            (arms.label[arm], arm_colour(arms, arm), [(y, w.count(n)) for y in _ticks_shown(last, sheet) if (n := at_risk.get(arm, {}).get(int(y))) is not None])
+            (
+                arms.label[arm],
+                arm_colour(arms, arm),
+                [
+                    (y, w.count(n))
+                    for y in _ticks_shown(last, sheet)
+                    if (n := at_risk.get(arm, {}).get(int(y))) is not None
+                ],
+            )
             for arm in curves
-        ]  # fmt: skip
+        ]
         _below(axes, lines, "Number at risk", sheet)
         _axis_title(canvas, axes, f"{title} (%), {100 * level:g}% interval", sheet)
         _legend(canvas, handles, sheet, 0)
@@ -361,7 +482,9 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
         axes.set_xscale("log")
         axes.set_ylim(plot_height - size, -size * 1.2)
         bounds = [b for line in shown for b in (line.lower, line.upper) if b]
-        bounds += [b for line in shown if line.published and line.published.interval for b in line.published.interval]
+        bounds += [
+            b for line in shown if line.published and line.published.interval for b in line.published.interval
+        ]
         low, high = max(0.2, min([0.6, *bounds])), min(5.0, max([1.6, *bounds]))
         axes.set_xlim(low * 0.93, high * 1.07)
         ticks = [t for t in (0.2, 0.33, 0.5, 0.75, 1, 1.5, 2, 3, 5) if low * 0.93 <= t <= high * 1.07]
@@ -374,6 +497,8 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
         colour = arm_colour(arms, arm)
         transform = axes.get_yaxis_transform()
         width = sheet.width - left - right
+        # On a phone the words stand on the plot: a plate keeps the line at 1 from running through them.
+        plate = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0} if sheet.narrow else None
         for line, at in zip(lines, positions, strict=True):
             offset = size * 0.9 if sheet.narrow and not line.heading else 0.0
             text_y = at - (size * 0.55 if sheet.narrow and not line.heading else 0.0)
@@ -382,31 +507,117 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
             ratio = w.with_interval(line.estimate, line.lower, line.upper, 2)
             room = (left - 92) if not sheet.narrow else (sheet.width - 150)
             if line.heading:
-                axes.text(label_x, at, _shorten(line.label + note, sheet.width * 0.9, size), transform=transform, ha="left", va="center", fontweight="bold")
+                axes.text(
+                    label_x,
+                    at,
+                    _shorten(line.label + note, sheet.width * 0.9, size),
+                    transform=transform,
+                    ha="left",
+                    va="center",
+                    fontweight="bold",
+                    bbox=plate,
+                )
                 continue
-            axes.text(label_x, text_y, _shorten(line.label, room, size), transform=transform, ha="left", va="center")
+            axes.text(
+                label_x,
+                text_y,
+                _shorten(line.label, room, size),
+                transform=transform,
+                ha="left",
+                va="center",
+                bbox=plate,
+            )
             if not sheet.narrow:
-                axes.text(-8 / width, at, " v ".join(c.split(" / ")[0] for c in line.counts), transform=transform, ha="right", va="center", color=MUTED)
-            axes.text(1 + (right - 4) / width if not sheet.narrow else 1.0, text_y, ratio, transform=transform, ha="right", va="center")
+                axes.text(
+                    -8 / width,
+                    at,
+                    " v ".join(c.split(" / ")[0] for c in line.counts),
+                    transform=transform,
+                    ha="right",
+                    va="center",
+                    color=MUTED,
+                )
+            axes.text(
+                1 + (right - 4) / width if not sheet.narrow else 1.0,
+                text_y,
+                ratio,
+                transform=transform,
+                ha="right",
+                va="center",
+                bbox=plate,
+            )
             middle = at + offset
             if line.estimate and line.lower and line.upper:
                 shift = -size * 0.2 if line.published else 0.0
-                axes.plot([line.lower, line.upper], [middle + shift] * 2, color=colour, linewidth=1.6, solid_capstyle="butt", clip_on=True)
+                axes.plot(
+                    [line.lower, line.upper],
+                    [middle + shift] * 2,
+                    color=colour,
+                    linewidth=1.6,
+                    solid_capstyle="butt",
+                    clip_on=True,
+                )
                 axes.plot([line.estimate], [middle + shift], marker="s", color=colour, markersize=size * 0.5)
             if line.published is not None:
                 lower, upper = line.published.interval or (line.published.value, line.published.value)
-                axes.plot([lower, upper], [middle + size * 0.38] * 2, color=PUBLISHED, linewidth=1.2, linestyle=(0, (2, 1)))
-                axes.plot([line.published.value], [middle + size * 0.38], marker="D", color=PAPER, markeredgecolor=PUBLISHED, markersize=size * 0.45, markeredgewidth=1.2)
+                axes.plot(
+                    [lower, upper],
+                    [middle + size * 0.38] * 2,
+                    color=PUBLISHED,
+                    linewidth=1.2,
+                    linestyle=(0, (2, 1)),
+                )
+                axes.plot(
+                    [line.published.value],
+                    [middle + size * 0.38],
+                    marker="D",
+                    color=PAPER,
+                    markeredgecolor=PUBLISHED,
+                    markersize=size * 0.45,
+                    markeredgewidth=1.2,
+                )
         axes.set_xlabel(f"Hazard ratio with {100 * level:g}% interval (logarithmic)")
         arrows = f"← fewer events with {arms.label[arm]}", "more events →"
         y_arrow = -(size * 4.2) / plot_height
-        axes.text(0, y_arrow, arrows[0], transform=axes.transAxes, ha="left", va="center", color=MUTED, fontsize=size * 0.92)
-        axes.text(1, y_arrow, arrows[1], transform=axes.transAxes, ha="right", va="center", color=MUTED, fontsize=size * 0.92)
+        axes.text(
+            0,
+            y_arrow,
+            arrows[0],
+            transform=axes.transAxes,
+            ha="left",
+            va="center",
+            color=MUTED,
+            fontsize=size * 0.92,
+        )
+        axes.text(
+            1,
+            y_arrow,
+            arrows[1],
+            transform=axes.transAxes,
+            ha="right",
+            va="center",
+            color=MUTED,
+            fontsize=size * 0.92,
+        )
         if not sheet.narrow:
-            axes.text(-8 / width, -size * 1.3, "Events", transform=transform, ha="right", va="bottom", color=MUTED)
+            axes.text(
+                -8 / width, -size * 1.3, "Events", transform=transform, ha="right", va="bottom", color=MUTED
+            )
         handles = [Line2D([], [], color=colour, marker="s", markersize=6, linewidth=1.6, label="This trial")]
         if has_published:
-            handles.append(Line2D([], [], color=PUBLISHED, marker="D", markerfacecolor=PAPER, markersize=6, linewidth=1.2, linestyle=(0, (2, 1)), label="Published trial"))
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    color=PUBLISHED,
+                    marker="D",
+                    markerfacecolor=PAPER,
+                    markersize=6,
+                    linewidth=1.2,
+                    linestyle=(0, (2, 1)),
+                    label="Published trial",
+                )
+            )
         _legend(canvas, handles, sheet, 0, 1 if sheet.narrow else 2)
         return canvas
 
@@ -422,19 +633,42 @@ def cycles(name: str, counts: dict[str, list[int]], arms: Arms) -> Drawn:
     def paint(sheet: Sheet) -> Canvas:
         several = len(counts) > 1
         top = (_legend_room(len(counts), sheet) if several else 4) + sheet.size * 1.8
-        canvas, axes = _canvas_with_axes(sheet, 170 if sheet.narrow else 210, sheet.size * 3.6, 14, top, sheet.size * 4.2)
+        canvas, axes = _canvas_with_axes(
+            sheet, 170 if sheet.narrow else 210, sheet.size * 3.6, 14, top, sheet.size * 4.2
+        )
         most = max(len(c) for c in counts.values())
         width = 0.82 / len(counts)
         for i, (arm, c) in enumerate(counts.items()):
             x = np.arange(len(c)) + (i - (len(counts) - 1) / 2) * width
-            axes.bar(x, c, width, color=arm_colour(arms, arm), hatch="" if i == 0 else "//", edgecolor=PAPER, linewidth=0.4)
+            axes.bar(
+                x,
+                c,
+                width,
+                color=arm_colour(arms, arm),
+                hatch="" if i == 0 else "//",
+                edgecolor=PAPER,
+                linewidth=0.4,
+            )
         step = max(1, math.ceil(most / (9 if sheet.narrow else 22)))
         axes.set_xticks(range(0, most, step))
         axes.set_xlim(-0.6, most - 0.4)
         axes.set_xlabel("Cycles received from randomisation to the end of follow-up")
         _axis_title(canvas, axes, "Participants", sheet)
         if several:
-            _legend(canvas, [Patch(facecolor=arm_colour(arms, a), hatch="" if i == 0 else "//", edgecolor=PAPER, label=arms.label[a]) for i, a in enumerate(counts)], sheet, 0)
+            _legend(
+                canvas,
+                [
+                    Patch(
+                        facecolor=arm_colour(arms, a),
+                        hatch="" if i == 0 else "//",
+                        edgecolor=PAPER,
+                        label=arms.label[a],
+                    )
+                    for i, a in enumerate(counts)
+                ],
+                sheet,
+                0,
+            )
         return canvas
 
     return draw(name, paint)
@@ -445,7 +679,7 @@ class Swimmer:
     """One participant's time in the trial, days since randomisation.
 
     `cycles`: day and dose per administration; `events`: day and one of "death", "disease", "grade 4";
-    `holds`: first and last day; `end`: how observation ended ("completed", "died", "lost to follow-up", "withdrew")."""
+    `holds`: first and last day; `end`: how observation ended, as in the table of disposition."""
 
     participant: int
     arm: str
@@ -456,7 +690,14 @@ class Swimmer:
     holds: tuple[tuple[int, int], ...]
 
 
-def swimmer(name: str, people: Sequence[Swimmer], arms: Arms, dose_levels: Sequence[float], unit: str, kinds: dict[str, str]) -> Drawn:
+def swimmer(
+    name: str,
+    people: Sequence[Swimmer],
+    arms: Arms,
+    dose_levels: Sequence[float],
+    unit: str,
+    kinds: dict[str, str],
+) -> Drawn:
     """Lives of a sample of participants, one line each: cycles coloured and sized by dose, events, end.
 
     `kinds` names what each mark of an event means."""
@@ -472,28 +713,91 @@ def swimmer(name: str, people: Sequence[Swimmer], arms: Arms, dose_levels: Seque
         entries = len(dose_levels) + len(used) + 2 + any(p.holds for p in people)
         per_row = 2 if sheet.narrow else 4
         top = _legend_room(entries, sheet, per_row) + size * 0.5
-        canvas, axes = _canvas_with_axes(sheet, height, size * (2.6 if sheet.narrow else 3.4), 14, top, size * 3.6)
+        canvas, axes = _canvas_with_axes(
+            sheet, height, size * (2.6 if sheet.narrow else 3.4), 14, top, size * 3.6
+        )
         last = max(p.last_day for p in people) / 365.25
         y = 0.0
         axes.set_ylim(height, -size)
-        ends = {"completed": (">", MUTED, MUTED), "lost to follow-up": ("o", PAPER, MUTED), "withdrew": ("o", PAPER, MUTED)}
+        ends = {
+            "completed": (">", MUTED, MUTED),
+            "lost to follow-up": ("o", PAPER, MUTED),
+            "withdrew": ("o", PAPER, MUTED),
+        }
         for arm, members in groups:
-            axes.text(-0.01 * last, y, arms.label[arm], ha="left", va="center", fontweight="bold", color=arm_colour(arms, arm))
+            axes.text(
+                -0.01 * last,
+                y,
+                arms.label[arm],
+                ha="left",
+                va="center",
+                fontweight="bold",
+                color=arm_colour(arms, arm),
+            )
             y += step * 1.1
             for person in members:
-                axes.plot([0, person.last_day / 365.25], [y, y], color=GRID, linewidth=size * 0.42, solid_capstyle="butt", zorder=1)
+                axes.plot(
+                    [0, person.last_day / 365.25],
+                    [y, y],
+                    color=GRID,
+                    linewidth=size * 0.42,
+                    solid_capstyle="butt",
+                    zorder=1,
+                )
                 for start, stop in person.holds:
-                    axes.plot([start / 365.25, stop / 365.25], [y, y], color=INK, linewidth=1.0, linestyle=(0, (1, 1)), zorder=2)
+                    axes.plot(
+                        [start / 365.25, stop / 365.25],
+                        [y, y],
+                        color=INK,
+                        linewidth=1.0,
+                        linestyle=(0, (1, 1)),
+                        zorder=2,
+                    )
                 for day, dose in person.cycles:
                     level = _level(dose, dose_levels)
-                    axes.plot([day / 365.25], [y], marker="o", color=DOSE[level % len(DOSE)], markersize=size * (0.34 + 0.1 * level), markeredgecolor=INK, markeredgewidth=0.4, zorder=3)
+                    axes.plot(
+                        [day / 365.25],
+                        [y],
+                        marker="o",
+                        color=DOSE[level % len(DOSE)],
+                        markersize=size * (0.34 + 0.1 * level),
+                        markeredgecolor=INK,
+                        markeredgewidth=0.4,
+                        zorder=3,
+                    )
                 for day, kind in person.events:
                     mark, colour = marks[kind]
-                    axes.plot([day / 365.25], [y], marker=mark, color=colour, markersize=size * 0.6, markeredgecolor=colour if mark == "x" else PAPER, markeredgewidth=1.6 if mark == "x" else 0.6, zorder=5 if kind == "death" else 4, linestyle="none")
+                    axes.plot(
+                        [day / 365.25],
+                        [y],
+                        marker=mark,
+                        color=colour,
+                        markersize=size * 0.6,
+                        markeredgecolor=colour if mark == "x" else PAPER,
+                        markeredgewidth=1.6 if mark == "x" else 0.6,
+                        zorder=5 if kind == "death" else 4,
+                        linestyle="none",
+                    )
                 if person.end in ends:
                     mark, face, edge = ends[person.end]
-                    axes.plot([person.last_day / 365.25], [y], marker=mark, color=face, markeredgecolor=edge, markersize=size * 0.48, zorder=3)
-                axes.text(-0.012 * last, y, str(person.participant), ha="right", va="center", color=MUTED, fontsize=size * 0.8)
+                    axes.plot(
+                        [person.last_day / 365.25],
+                        [y],
+                        marker=mark,
+                        color=face,
+                        markeredgecolor=edge,
+                        markersize=size * 0.48,
+                        zorder=3,
+                    )
+                axes.text(
+                    -0.012 * last,
+                    y,
+                    str(person.participant),
+                    ha="right",
+                    va="center",
+                    color=MUTED,
+                    fontsize=size * 0.8,
+                )
                 y += step
             y += step * 0.25
         axes.set_yticks([])
@@ -502,18 +806,58 @@ def swimmer(name: str, people: Sequence[Swimmer], arms: Arms, dose_levels: Seque
         axes.set_xlim(0, last * 1.02)
         _year_ticks(axes, last)
         handles: list[Any] = [
-            Line2D([], [], linestyle="none", marker="o", color=DOSE[i % len(DOSE)], markeredgecolor=INK, markeredgewidth=0.4, markersize=size * (0.34 + 0.1 * i), label=f"Cycle, {dose:g} {unit}")
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker="o",
+                color=DOSE[i % len(DOSE)],
+                markeredgecolor=INK,
+                markeredgewidth=0.4,
+                markersize=size * (0.34 + 0.1 * i),
+                label=f"Cycle, {dose:g} {unit}",
+            )
             for i, dose in enumerate(dose_levels)
         ]
         handles += [
-            Line2D([], [], linestyle="none", marker=marks[k][0], color=marks[k][1], markersize=size * 0.6, markeredgecolor=marks[k][1], label=kinds[k])
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker=marks[k][0],
+                color=marks[k][1],
+                markersize=size * 0.6,
+                markeredgecolor=marks[k][1],
+                label=kinds[k],
+            )
             for k in ("disease", "grade 4", "death")
             if k in used
         ]
         if any(p.holds for p in people):
             handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 1)), label="On hold"))
-        handles.append(Line2D([], [], linestyle="none", marker=">", color=MUTED, markersize=size * 0.48, label="Followed to the end"))
-        handles.append(Line2D([], [], linestyle="none", marker="o", color=PAPER, markeredgecolor=MUTED, markersize=size * 0.48, label="Lost or withdrew"))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker=">",
+                color=MUTED,
+                markersize=size * 0.48,
+                label="Followed to the end",
+            )
+        )
+        handles.append(
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker="o",
+                color=PAPER,
+                markeredgecolor=MUTED,
+                markersize=size * 0.48,
+                label="Lost or withdrew",
+            )
+        )
         _legend(canvas, handles, sheet, 0, per_row)
         return canvas
 
@@ -528,12 +872,17 @@ def _level(dose: float, levels: Sequence[float]) -> int:
 
 
 def safety(
-    name: str, terms: Sequence[str], shares: dict[str, list[float]], ratios: Sequence[tuple[float, float, float] | None],
-    arms: Arms, arm: str, level: float,
-) -> Drawn:  # fmt: skip
+    name: str,
+    terms: Sequence[str],
+    shares: dict[str, list[float]],
+    ratios: Sequence[tuple[float, float, float] | None],
+    arms: Arms,
+    arm: str,
+    level: float,
+) -> Drawn:
     """Organ classes: percentage of each arm with an event (dots) and the rate ratio with its interval.
 
-    `shares` are percentages by arm, one for each term; `ratios` are estimate, lower, upper, None where undefined."""
+    `shares`: percentages by arm, by term; `ratios`: estimate, lower, upper; None where undefined."""
 
     def paint(sheet: Sheet) -> Canvas:
         size = sheet.size
@@ -547,9 +896,14 @@ def safety(
         first = usable * 0.5
         rectangle = (label_room / sheet.width, size * 3.8 / total, (first - 14) / sheet.width, height / total)
         left = canvas.add_axes(rectangle)
-        right = canvas.add_axes((
-            (label_room + first + 14) / sheet.width, rectangle[1], (usable - first - 14) / sheet.width, rectangle[3],
-        ))  # fmt: skip
+        right = canvas.add_axes(
+            (
+                (label_room + first + 14) / sheet.width,
+                rectangle[1],
+                (usable - first - 14) / sheet.width,
+                rectangle[3],
+            )
+        )
         for axes in (left, right):
             axes.set_ylim(height - step / 2, -step / 2)
             axes.set_yticks([])
@@ -562,16 +916,41 @@ def safety(
             row_y = y + (size * 0.75 if sheet.narrow else 0.0)
             left.axhline(row_y, color=GRID, linewidth=0.7)
             if sheet.narrow:
-                left.text(0, y - size * 0.35, _shorten(w.capital(term), sheet.width - 20, size), ha="left", va="center", transform=left.get_yaxis_transform())
+                left.text(
+                    0,
+                    y - size * 0.35,
+                    _shorten(w.capital(term), sheet.width - 20, size),
+                    ha="left",
+                    va="center",
+                    transform=left.get_yaxis_transform(),
+                )
             else:
-                left.text(-10 / (first - 14), y, _shorten(w.capital(term), label_room - 14, size), ha="right", va="center", transform=left.get_yaxis_transform())
+                left.text(
+                    -10 / (first - 14),
+                    y,
+                    _shorten(w.capital(term), label_room - 14, size),
+                    ha="right",
+                    va="center",
+                    transform=left.get_yaxis_transform(),
+                )
             for other, values in shares.items():
-                left.plot([values[i]], [row_y], marker=_arm_line(arms, other)[1], color=arm_colour(arms, other), markersize=size * 0.52, linestyle="none")
+                left.plot(
+                    [values[i]],
+                    [row_y],
+                    marker=_arm_line(arms, other)[1],
+                    color=arm_colour(arms, other),
+                    markersize=size * 0.52,
+                    linestyle="none",
+                )
             ratio = ratios[i]
             if ratio is not None:
                 estimate, low, high = ratio
-                right.plot([max(low, 0.05), min(high, 20)], [row_y] * 2, color=arm_colour(arms, arm), linewidth=1.5)
-                right.plot([estimate], [row_y], marker="o", color=arm_colour(arms, arm), markersize=size * 0.48)
+                right.plot(
+                    [max(low, 0.05), min(high, 20)], [row_y] * 2, color=arm_colour(arms, arm), linewidth=1.5
+                )
+                right.plot(
+                    [estimate], [row_y], marker="o", color=arm_colour(arms, arm), markersize=size * 0.48
+                )
         right.set_xscale("log")
         right.set_xlim(0.1, 10)
         ticks = [0.1, 0.33, 1, 3, 10] if sheet.narrow else [0.1, 0.2, 0.5, 1, 2, 5, 10]
@@ -581,7 +960,15 @@ def safety(
         left.set_xlabel("Participants (%)")
         right.set_xlabel("Rate ratio" if sheet.narrow else f"Rate ratio with {100 * level:g}% interval")
         handles = [
-            Line2D([], [], linestyle="none", marker=_arm_line(arms, a)[1], color=arm_colour(arms, a), markersize=size * 0.52, label=arms.label[a])
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker=_arm_line(arms, a)[1],
+                color=arm_colour(arms, a),
+                markersize=size * 0.52,
+                label=arms.label[a],
+            )
             for a in shares
         ]
         _legend(canvas, handles, sheet, 0)
@@ -594,8 +981,8 @@ def safety(
 
 
 def strip(values: NDArray[np.float64], published: float, here: float | None, places: int) -> str:
-    """A small histogram of the trials, the central 95% shaded, the published value as a diamond and this trial as a
-    circle. A bare SVG of 230 x 52 units."""
+    """A small histogram of the trials, the central 95% shaded, the published value as a diamond, this trial as
+    a circle. A bare SVG of 230 x 52 units."""
     finite = np.sort(values[np.isfinite(values)])
     marks = [published] + ([here] if here is not None else [])
     low, high = float(min(finite[0], *marks)), float(max(finite[-1], *marks))
@@ -608,21 +995,27 @@ def strip(values: NDArray[np.float64], published: float, here: float | None, pla
     counts, edges = np.histogram(finite, bins=min(30, max(8, int(math.sqrt(finite.size)) + 4)))
     tallest = max(1, int(counts.max()))
     q1, q2 = (float(q) for q in np.quantile(finite, [0.025, 0.975]))
-    parts = [f'<rect x="{x(q1):.1f}" y="4" width="{max(1.0, x(q2) - x(q1)):.1f}" height="32" fill="{SHADE}"/>']
+    parts = [
+        f'<rect x="{x(q1):.1f}" y="4" width="{max(1.0, x(q2) - x(q1)):.1f}" height="32" fill="{SHADE}"/>'
+    ]
     for n, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
         if n:
             height = 26 * int(n) / tallest
             parts.append(
-                f'<rect x="{x(float(left)):.1f}" y="{36 - height:.1f}" width="{max(0.8, x(float(right)) - x(float(left)) - 0.6):.1f}" '
+                f'<rect x="{x(float(left)):.1f}" y="{36 - height:.1f}" '
+                f'width="{max(0.8, x(float(right)) - x(float(left)) - 0.6):.1f}" '
                 f'height="{height:.1f}" fill="{MUTED}" fill-opacity="0.55"/>'
             )
     parts.append(f'<path d="M6 36H224" stroke="{MUTED}" stroke-width="1" fill="none"/>')
     if here is not None:
-        parts.append(f'<circle cx="{x(here):.1f}" cy="36" r="4" fill="{ARM[0]}" stroke="{PAPER}" stroke-width="1"/>')
+        parts.append(
+            f'<circle cx="{x(here):.1f}" cy="36" r="4" fill="{ARM[0]}" stroke="{PAPER}" stroke-width="1"/>'
+        )
     at = x(published)
     parts.append(f'<path d="M{at:.1f} 3V36" stroke="{PUBLISHED}" stroke-width="1.5" fill="none"/>')
     parts.append(
-        f'<path d="M{at:.1f} 0l4.5 4.5l-4.5 4.5l-4.5 -4.5z" fill="{PAPER}" stroke="{PUBLISHED}" stroke-width="1.5"/>'
+        f'<path d="M{at:.1f} 0l4.5 4.5l-4.5 4.5l-4.5 -4.5z" '
+        f'fill="{PAPER}" stroke="{PUBLISHED}" stroke-width="1.5"/>'
     )
     text_low, text_high = w.number(q1, places), w.number(q2, places)
     anchor = "text-anchor:middle;font-family:'DejaVu Sans';font-size:10px"
@@ -633,5 +1026,7 @@ def strip(values: NDArray[np.float64], published: float, here: float | None, pla
     parts.append(f'<text x="{x1:.1f}" y="49" style="{anchor}" fill="{MUTED}">{text_low}</text>')
     parts.append(f'<text x="{x2:.1f}" y="49" style="{anchor}" fill="{MUTED}">{text_high}</text>')
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="230" height="52" viewBox="0 0 230 52">' + "".join(parts) + "</svg>"
+        '<svg xmlns="http://www.w3.org/2000/svg" width="230" height="52" viewBox="0 0 230 52">'
+        + "".join(parts)
+        + "</svg>"
     )

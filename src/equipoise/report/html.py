@@ -33,40 +33,64 @@ def _cell(cell: d.Cell) -> Markup:
     return picture + _words(cell.words)
 
 
-def _row(row: d.Row, columns: tuple[d.Column, ...]) -> Markup:
+def _row(row: d.Row, columns: tuple[d.Column, ...], stack: bool) -> Markup:
     if row.kind == "heading":
         return Markup('<tr class="heading"><th colspan="{}" scope="rowgroup">{}</th></tr>\n').format(
             len(columns), _cell(row.cells[0])
         )
     cells = [Markup('<th scope="row">{}</th>').format(_cell(row.cells[0]))]
     for cell, column in zip(row.cells[1:], columns[1:], strict=True):
+        inner = Markup("<div>{}</div>").format(_cell(cell)) if stack else _cell(cell)
         cells.append(
-            Markup('<td class="{}" data-label="{}">{}</td>').format(column.align, column.title, _cell(cell))
+            Markup('<td class="{}" data-label="{}">{}</td>').format(column.align, column.title, inner)
         )
     return Markup('<tr class="{}">{}</tr>\n').format(row.kind, Markup("").join(cells))
 
 
 def _table(table: d.Table, caption: bool = True) -> Markup:
     heads = Markup("").join(
-        Markup('<th scope="col" class="{}">{}</th>').format(c.align, c.title) if c.title else Markup("<td></td>")
+        Markup('<th scope="col" class="{}">{}</th>').format(c.align, c.title)
+        if c.title
+        else Markup("<td></td>")
         for c in table.columns
     )
-    body = Markup("").join(_row(row, table.columns) for row in table.rows)
+    body = Markup("").join(_row(row, table.columns, table.stack) for row in table.rows)
     notes = Markup("").join(Markup('<p class="note">{}</p>\n').format(note) for note in table.notes)
     return Markup(
         '<div class="scroll{}" tabindex="0" role="region" aria-label="{}" id="{}">\n<table>{}\n'
-        "<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div>\n{}"
+        "{}<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div>\n{}"
     ).format(
-        " stack" if table.stack else "", table.caption, table.id,
-        Markup("<caption>{}</caption>").format(table.caption), heads, body, notes,
-    )  # fmt: skip
+        " stack" if table.stack else "",
+        table.caption,
+        table.id,
+        Markup("<caption>{}</caption>").format(table.caption),
+        _widths(table),
+        heads,
+        body,
+        notes,
+    )
+
+
+def _widths(table: d.Table) -> Markup:
+    """Shares of the width, for tables of text."""
+    if not table.stack:
+        return Markup("")
+    total = sum(column.width for column in table.columns)
+    columns = Markup("").join(
+        Markup('<col style="width:{}%">').format(round(100 * c.width / total)) for c in table.columns
+    )
+    return Markup("<colgroup>{}</colgroup>\n").format(columns)
 
 
 def _figure(figure: d.Figure) -> Markup:
-    pictures = Markup(figures.web(figure.wide, figure.alt, "wide") + figures.web(figure.narrow, figure.alt, "narrow"))
+    pictures = Markup(
+        figures.web(figure.wide, figure.alt, "wide") + figures.web(figure.narrow, figure.alt, "narrow")
+    )
     notes = Markup("").join(Markup('<p class="note">{}</p>\n').format(note) for note in figure.notes)
     numbers = (
-        Markup("<details><summary>The numbers in this figure</summary>\n{}</details>\n").format(_table(figure.table))
+        Markup("<details><summary>The numbers in this figure</summary>\n{}</details>\n").format(
+            _table(figure.table)
+        )
         if figure.table
         else Markup("")
     )
@@ -103,7 +127,9 @@ def _render(block: d.Block | d.Subsection) -> Markup:
         case d.Figure():
             return _figure(block)
         case d.Subsection():
-            return Markup("<h3>{}</h3>\n{}").format(block.title, Markup("").join(_render(b) for b in block.blocks))
+            return Markup("<h3>{}</h3>\n{}").format(
+                block.title, Markup("").join(_render(b) for b in block.blocks)
+            )
 
 
 @cache

@@ -55,11 +55,18 @@ class _Paper:
                 if block.table:
                     self.appendix.append(self._table(block.table))
                 return {
-                    "type": "Figure", "caption": block.caption, "alt": block.alt, "notes": list(block.notes),
+                    "type": "Figure",
+                    "caption": block.caption,
+                    "alt": block.alt,
+                    "notes": list(block.notes),
                     "file": self._file(block.wide),
-                }  # fmt: skip
+                }
             case d.Subsection():
-                return {"type": "Subsection", "title": block.title, "blocks": [self.block(b) for b in block.blocks]}
+                return {
+                    "type": "Subsection",
+                    "title": block.title,
+                    "blocks": [self.block(b) for b in block.blocks],
+                }
             case _:
                 return {"type": type(block).__name__, **dataclasses.asdict(block)}
 
@@ -73,7 +80,9 @@ def pages(document: d.Document) -> bytes:
     with tempfile.TemporaryDirectory(prefix="equipoise-") as temporary:
         folder = Path(temporary)
         paper = _Paper(folder)
-        sections = [{"title": s.title, "blocks": [paper.block(b) for b in s.blocks]} for s in document.sections]
+        sections = [
+            {"title": s.title, "blocks": [paper.block(b) for b in s.blocks]} for s in document.sections
+        ]
         content = {
             "title": document.title,
             "short": document.title if len(document.title) <= 80 else document.title[:78].rstrip() + "…",
@@ -97,7 +106,9 @@ def pages(document: d.Document) -> bytes:
                 timestamp=0,
             )
         except typst.TypstError as problem:
-            raise UserError(f"The report could not be set as PDF; the web page is complete. ({problem})") from problem
+            raise UserError(
+                f"The report could not be set as PDF; the web page is complete. ({problem})"
+            ) from problem
     if not isinstance(result, bytes):
         raise UserError("The report could not be set as PDF; the web page is complete.")
     return result

@@ -15,6 +15,7 @@ from equipoise.report import words as w
 from equipoise.report.document import Row, Table, columns, row
 
 Key = tuple[str, str, str, str]
+Triple = tuple[float | None, float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def years_of(parameter: str) -> float | None:
 class Rows:
     """The table of results as a look-up. Every number in a report is asked for here.
 
-    The table has the columns analysis, group, parameter, statistic, value, unit; the first four identify a row.
+    The table has the columns analysis, group, parameter, statistic, value, unit; the first four identify it.
     """
 
     def __init__(self, table: pl.DataFrame) -> None:
@@ -85,9 +86,21 @@ class Rows:
         """Several statistics of one quantity."""
         return tuple(self.value(analysis, group, parameter, s) for s in statistics)
 
+    def triple(
+        self,
+        analysis: str,
+        group: str,
+        parameter: str,
+        middle: str = "estimate",
+        low: str = "lower",
+        high: str = "upper",
+    ) -> Triple:
+        """A number and the ends of its spread."""
+        return tuple(self.value(analysis, group, parameter, s) for s in (middle, low, high))  # type: ignore[return-value]
+
     def unit(self, analysis: str, group: str, parameter: str, statistic: str) -> str:
-        """The unit of a row ("" for a pure number or an absent row)."""
-        return self._unit.get((analysis, group, parameter, statistic), "") or ""
+        """The unit of a row, as print writes it ("" for a pure number or an absent row)."""
+        return w.unit(self._unit.get((analysis, group, parameter, statistic)) or "")
 
     def parameters(self, analysis: str, group: str) -> list[str]:
         """The quantities of an analysis in a group, in the order of the table, each once."""
@@ -134,7 +147,9 @@ class Rows:
             for s in ("n", "mean", "lower", "upper")
         ]
         return Profile(
-            tuple(p for _, p in points), np.array([y for y, _ in points]), *(np.array(c, float) for c in column)
+            tuple(p for _, p in points),
+            np.array([y for y, _ in points]),
+            *(np.array(c, float) for c in column),
         )
 
 
@@ -204,16 +219,29 @@ def screening(rows: Rows, protocol: Protocol) -> Table | None:
         if n:
             body.append(row(w.NONE, w.capital(reason), w.NONE, w.count(n)))
     body.append(
-        row("All", "Not randomised", w.NONE, w.count(rows.value("consort", "all", "not randomised", "n")), kind="total")
+        row(
+            "All",
+            "Not randomised",
+            w.NONE,
+            w.count(rows.value("consort", "all", "not randomised", "n")),
+            kind="total",
+        )
     )
     return Table(
         "table-screening",
         f"Why candidates were not randomised ({w.count(assessed)} were screened)",
         columns(
-            ["Rule", "What it asks", "Failed it (some failed several)", "First rule failed"], 2, [0.6, 4, 1.4, 1]
+            ["Rule", "What it asks", "Failed it (some failed several)", "First rule failed"],
+            2,
+            [0.6, 4, 1.4, 1],
         ),
         tuple(body),
-        ("The last column counts each person once, at the first rule failed in the order of the protocol, and adds up.",),
+        (
+            (
+                "The last column counts each person once, at the first rule failed in "
+                "the order of the protocol, and adds up."
+            ),
+        ),
         stack=True,
     )
 
@@ -246,7 +274,9 @@ def baseline(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
             continue
         numbers = [_share(rows, parameter, group, total[group]) for group in groups]
         body.append(row(w.capital(level.replace("_", " ")), *numbers, kind="detail"))
-    titles = [f"{title} (n = {w.count(total[g])})" for title, g in zip([*arms.titles(), "All"], groups, strict=True)]
+    titles = [
+        f"{title} (n = {w.count(total[g])})" for title, g in zip([*arms.titles(), "All"], groups, strict=True)
+    ]
     return Table(
         "table-baseline",
         "Participants at randomisation",
@@ -265,7 +295,7 @@ def _share(rows: Rows, parameter: str, group: str, total: float | None) -> str:
 
 def _number_at_baseline(rows: Rows, protocol: Protocol, item: str, groups: list[str]) -> Row:
     unit = next((u for g in groups if (u := rows.unit("baseline", g, item, "median"))), "")
-    spread = [rows.values("baseline", g, item, "median", "q1", "q3") for g in groups]
+    spread = [rows.triple("baseline", g, item, "median", "q1", "q3") for g in groups]
     places = w.measure_places(unit, *(x for triple in spread for x in triple))
     if all(x is None or float(x).is_integer() for triple in spread for x in triple):
         places = 0
@@ -299,32 +329,42 @@ def outcomes(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
         body.append(row(f"{w.capital(endpoint.label)} ({endpoint.role})", kind="heading"))
         for arm in arms.names:
             events, n = rows.value(name, arm, "events", "n"), rows.value(name, arm, "participants", "n")
-            rate = w.with_interval(*rows.values(name, arm, "rate", "estimate", "lower", "upper"), 2)
+            rate = w.with_interval(*rows.triple(name, arm, "rate"), 2)
             pair = arms.pair(arm)
             if arm == arms.reference:
                 ratio, published, p = "1 (reference)", w.NONE, w.NONE
             else:
-                ratio = w.with_interval(*rows.values(name, pair, "hazard ratio", "estimate", "lower", "upper"), 2)
+                ratio = w.with_interval(*rows.triple(name, pair, "hazard ratio"), 2)
                 figure = published_for(protocol, name, pair, "hazard ratio", "estimate")
                 any_published |= figure is not None
                 published = published_text(figure, 2)
                 p = w.p_value(rows.value(name, pair, "hazard ratio", "p_value"))
-            body.append(row(arms.label[arm], w.count_percent(events, n), rate, ratio, p, published, kind="detail"))
+            body.append(
+                row(arms.label[arm], w.count_percent(events, n), rate, ratio, p, published, kind="detail")
+            )
     if not body:
         return None
     level = f"{100 * protocol.analysis.confidence:g}%"
-    titles = ["", "With an event", "Rate per 100 person-years", f"Hazard ratio ({level} interval)", "P", "Published"]
+    titles = [
+        "",
+        "With an event",
+        "Rate per 100 person-years",
+        f"Hazard ratio ({level} interval)",
+        "P",
+        "Published",
+    ]
     keep = [0, 1, 2, 3, 4] + ([5] if any_published else [])
-    trimmed = tuple(
-        Row(tuple(r.cells[i] for i in keep), r.kind) if len(r.cells) > 1 else r for r in body
-    )
+    trimmed = tuple(Row(tuple(r.cells[i] for i in keep), r.kind) if len(r.cells) > 1 else r for r in body)
     return Table(
         "table-outcomes",
         "Clinical outcomes, by intention to treat",
         columns([titles[i] for i in keep], 1, [[2.0, 1.0, 1.5, 1.4, 0.6, 1.4][i] for i in keep]),
         trimmed,
         (
-            f"Rates and hazard ratios with their {level} confidence intervals. P: Wald test of the same Cox model. "
+            (
+                f"Rates and hazard ratios with their {level} confidence intervals. "
+                "P: Wald test of the same Cox model. "
+            )
             + (
                 "The published hazard ratio of the real trial stands beside the simulated one."
                 if any_published
@@ -334,36 +374,42 @@ def outcomes(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
     )
 
 
+_TESTS = (
+    ("log-rank", "Log-rank test"),
+    ("stratified log-rank", "Log-rank test within strata"),
+    ("proportional hazards", "Are the hazards proportional?"),
+)
+
+
 def log_rank(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
     """Tests of the planned endpoints."""
     body: list[Row] = []
     for plan in protocol.analysis.time_to_event:
         for arm in arms.compared:
-            pair = arms.pair(arm)
-            tests = [
-                ("Log-rank test", rows.values(plan.endpoint, pair, "log-rank", "chi_square", "p_value")),
-                ("Log-rank test within strata", rows.values(plan.endpoint, pair, "stratified log-rank", "chi_square", "p_value")),
-                ("Are the hazards proportional?", rows.values(plan.endpoint, pair, "proportional hazards", "chi_square", "p_value")),
-            ]  # fmt: skip
-            for test, (chi_square, p) in tests:
-                if chi_square is not None:
-                    label = w.capital(protocol.endpoints[plan.endpoint].label)
-                    if len(arms.compared) > 1:
-                        label += f": {arms.label[arm]}"
-                    body.append(row(label, test, w.number(chi_square, 2), w.p_value(p)))
+            lines = []
+            for parameter, name in _TESTS:
+                found = rows.values(plan.endpoint, arms.pair(arm), parameter, "chi_square", "df", "p_value")
+                if found[0] is not None:
+                    shown = (w.number(found[0], 2), w.count(found[1]), w.p_value(found[2]))
+                    lines.append(row(name, *shown, kind="detail"))
+            label = w.capital(protocol.endpoints[plan.endpoint].label)
+            if len(arms.compared) > 1:
+                label += f": {arms.label[arm]}"
+            body += [row(label, kind="heading"), *lines] if lines else []
     if not body:
         return None
-    return Table(
-        "table-tests",
-        "Tests",
-        columns(["Outcome", "Test", "Chi-square", "P"], 2, [2.4, 2, 0.8, 0.6]),
-        tuple(body),
-        ("The last test of each outcome asks whether one hazard ratio can describe the whole of follow-up; "
-         "a small P says that it cannot.",),
-    )  # fmt: skip
+    note = (
+        "The last test of each outcome asks whether one hazard ratio can "
+        "describe the whole of follow-up; a small "
+        "P says that it cannot."
+    )
+    titles = ["", "Chi-square", "Degrees of freedom", "P"]
+    return Table("table-tests", "Tests", columns(titles, 1, [2.4, 1, 1, 0.8]), tuple(body), (note,))
 
 
-def curve_by_year(rows: Rows, protocol: Protocol, arms: Arms, endpoint: str, quantity: str, invert: bool) -> Table | None:
+def curve_by_year(
+    rows: Rows, protocol: Protocol, arms: Arms, endpoint: str, quantity: str, invert: bool
+) -> Table | None:
     """The numbers behind an event curve: percentage with an event at the end of each year, and at risk."""
     years = sorted(
         {
@@ -379,13 +425,12 @@ def curve_by_year(rows: Rows, protocol: Protocol, arms: Arms, endpoint: str, qua
     for year in years:
         cells: list[str] = [count_years(year)]
         for arm in arms.names:
-            estimate, lower, upper = rows.values(endpoint, arm, f"{quantity} year {year}", "estimate", "lower", "upper")
+            estimate, lower, upper = rows.triple(endpoint, arm, f"{quantity} year {year}")
             if invert and estimate is not None:
-                flip = [None if x is None else 1 - x for x in (estimate, upper, lower)]
-                estimate, lower, upper = flip[0], flip[1], flip[2]
-            scaled = [None if x is None else 100 * x for x in (estimate, lower, upper)]
+                estimate, lower, upper = (None if x is None else 1 - x for x in (estimate, upper, lower))
+            share, low, high = (None if x is None else 100 * x for x in (estimate, lower, upper))
             at_risk = rows.value(endpoint, arm, f"Kaplan-Meier year {year}", "at_risk")
-            cells += [w.with_interval(*scaled, 1), w.count(at_risk)]
+            cells += [w.with_interval(share, low, high, 1), w.count(at_risk)]
         body.append(row(*cells))
     titles = ["Time since randomisation"]
     for arm in arms.names:
@@ -427,7 +472,7 @@ def forest(rows: Rows, protocol: Protocol, arms: Arms, arm: str) -> list[ForestL
             f"{w.count(rows.value(analysis, a, prefix + 'participants', 'n'))}"
             for a in (arm, arms.reference)
         )
-        ratio = rows.values(analysis, pair, f"{prefix}hazard ratio", "estimate", "lower", "upper")
+        ratio = rows.triple(analysis, pair, f"{prefix}hazard ratio")
         figure = published_for(protocol, analysis, pair, f"{prefix}hazard ratio", "estimate")
         return ForestLine(w.capital(label), False, events, *ratio, published=figure)
 
@@ -453,11 +498,22 @@ def forest_table(lines: list[ForestLine], arms: Arms, arm: str, level: float) ->
             body.append(row(line.label + (f" ({line.note})" if line.note else ""), kind="heading"))
         else:
             ratio = w.with_interval(line.estimate, line.lower, line.upper, 2)
-            body.append(row(line.label, *line.counts, ratio, published_text(line.published, 2), kind="detail"))
-    titles = ["", f"{arms.label[arm]}: events / n", f"{arms.label[arms.reference]}: events / n",
-              f"Hazard ratio ({100 * level:g}% interval)", "Published"]  # fmt: skip
-    return Table(f"table-forest-{arm}", "Hazard ratios by endpoint and subgroup",
-                 columns(titles, 1, [2.2, 1.2, 1.2, 1.5, 1.5]), tuple(body))  # fmt: skip
+            body.append(
+                row(line.label, *line.counts, ratio, published_text(line.published, 2), kind="detail")
+            )
+    titles = [
+        "",
+        f"{arms.label[arm]}: events / n",
+        f"{arms.label[arms.reference]}: events / n",
+        f"Hazard ratio ({100 * level:g}% interval)",
+        "Published",
+    ]
+    return Table(
+        f"table-forest-{arm}",
+        "Hazard ratios by endpoint and subgroup",
+        columns(titles, 1, [2.2, 1.2, 1.2, 1.5, 1.5]),
+        tuple(body),
+    )
 
 
 # --- measures ---------------------------------------------------------------------------------------------
@@ -466,17 +522,26 @@ def forest_table(lines: list[ForestLine], arms: Arms, arm: str, level: float) ->
 def measure_summary(rows: Rows, protocol: Protocol, arms: Arms, measure: str) -> Table | None:
     """The average over follow-up by arm, and the differences, published beside."""
     unit = rows.unit(measure, arms.reference, "mean over follow-up", "estimate")
-    values = {a: rows.values(measure, a, "mean over follow-up", "n", "estimate", "lower", "upper") for a in arms.names}
+    values = {
+        a: (
+            rows.value(measure, a, "mean over follow-up", "n"),
+            *rows.triple(measure, a, "mean over follow-up"),
+        )
+        for a in arms.names
+    }
     if all(v[1] is None for v in values.values()):
         return None
     places = 2 if unit.startswith("log") else 1
     body = [
         row(
-            arms.label[a], w.count(n), w.with_interval(mean, lower, upper, places),
-            published_text(published_for(protocol, measure, a, "mean over follow-up", "estimate"), places), w.NONE,
+            arms.label[a],
+            w.count(n),
+            w.with_interval(mean, lower, upper, places),
+            published_text(published_for(protocol, measure, a, "mean over follow-up", "estimate"), places),
+            w.NONE,
         )
         for a, (n, mean, lower, upper) in values.items()
-    ]  # fmt: skip
+    ]
     for arm in arms.compared:
         pair = arms.pair(arm)
         versus = f"Difference, {arms.label[arm]} against {arms.label[arms.reference]}"
@@ -484,19 +549,29 @@ def measure_summary(rows: Rows, protocol: Protocol, arms: Arms, measure: str) ->
             ("mean difference over follow-up", "mixed model"),
             ("difference of means over follow-up", "no model"),
         ):
-            estimate, lower, upper, p = rows.values(measure, pair, parameter, "estimate", "lower", "upper", "p_value")
+            estimate, lower, upper, p = rows.values(
+                measure, pair, parameter, "estimate", "lower", "upper", "p_value"
+            )
             if estimate is not None:
                 figure = published_for(protocol, measure, pair, parameter, "estimate")
                 body.append(
-                    row(f"{versus} ({how})", w.NONE, w.with_interval(estimate, lower, upper, places),
-                        published_text(figure, places), w.p_value(p), kind="total")
-                )  # fmt: skip
+                    row(
+                        f"{versus} ({how})",
+                        w.NONE,
+                        w.with_interval(estimate, lower, upper, places),
+                        published_text(figure, places),
+                        w.p_value(p),
+                        kind="total",
+                    )
+                )
     label = _item_label(protocol, measure)
     level = f"{100 * protocol.analysis.confidence:g}%"
     return Table(
         f"table-mean-{measure}",
         f"{label}: average over follow-up ({unit})",
-        columns(["", "Participants", f"Mean ({level} interval)", "Published", "P"], 1, [2.6, 1, 1.5, 1.5, 0.6]),
+        columns(
+            ["", "Participants", f"Mean ({level} interval)", "Published", "P"], 1, [2.6, 1, 1.5, 1.5, 0.6]
+        ),
         tuple(body),
     )
 
@@ -521,8 +596,12 @@ def measure_by_visit(rows: Rows, protocol: Protocol, arms: Arms, measure: str) -
     titles = ["Visit"]
     for arm in profiles:
         titles += [f"{arms.label[arm]}: measured", f"{arms.label[arm]}: mean (interval)"]
-    return Table(f"table-visits-{measure}", f"{_item_label(protocol, measure)} by visit ({unit})",
-                 columns(titles), tuple(body))  # fmt: skip
+    return Table(
+        f"table-visits-{measure}",
+        f"{_item_label(protocol, measure)} by visit ({unit})",
+        columns(titles),
+        tuple(body),
+    )
 
 
 # --- treatment --------------------------------------------------------------------------------------------
@@ -530,7 +609,9 @@ def measure_by_visit(rows: Rows, protocol: Protocol, arms: Arms, measure: str) -
 
 def cycling_arms(rows: Rows, arms: Arms) -> list[str]:
     """Arms with a regimen given in cycles, as far as the results have them."""
-    return [a for a in arms.names if rows.value("exposure", a, "participants starting cycles", "n") is not None]
+    return [
+        a for a in arms.names if rows.value("exposure", a, "participants starting cycles", "n") is not None
+    ]
 
 
 def exposure(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
@@ -541,7 +622,10 @@ def exposure(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
 
     def share(parameter: str) -> list[str]:
         found = [rows.values("exposure", a, parameter, "n", "percent") for a in given]
-        return [w.NONE if n is None else w.count(n) if pc is None else f"{w.count(n)} ({w.number(pc, 1)}%)" for n, pc in found]
+        return [
+            w.NONE if n is None else w.count(n) if pc is None else f"{w.count(n)} ({w.number(pc, 1)}%)"
+            for n, pc in found
+        ]
 
     def quartiles(parameter: str) -> list[str]:
         cells = []
@@ -550,8 +634,15 @@ def exposure(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
             unit = rows.unit("exposure", a, parameter, "median")
             places = 0 if all(x is None or float(x).is_integer() for x in (median, q1, q3)) else 1
             shown = w.with_interval(median, q1, q3, places)
-            suffix = f" {unit}" if unit and shown != w.NONE else ""
-            cells.append(shown + suffix + (f"; mean {w.number(mean, 1)}" if mean is not None else ""))
+            suffix = "" if shown == w.NONE or not unit else "%" if unit == "%" else f" {unit}"
+            if unit == "%" and shown != w.NONE:
+                shown = shown.replace(" (", "% (").replace(" to ", "% to ").replace(")", "%)")
+                suffix = ""
+            cells.append(
+                shown
+                + suffix
+                + (f"; mean {w.number(mean, 1)}{'%' if unit == '%' else ''}" if mean is not None else "")
+            )
         return cells
 
     def plain(parameter: str, statistic: str) -> list[str]:
@@ -592,7 +683,10 @@ def doses(rows: Rows, arms: Arms) -> Table | None:
     prefix = "dose per administration, "
     levels = list(
         dict.fromkeys(
-            p for a in given for p in rows.parameters("exposure", a) if p.startswith(prefix) and "first cycle" not in p
+            p
+            for a in given
+            for p in rows.parameters("exposure", a)
+            if p.startswith(prefix) and "first cycle" not in p
         )
     )
     if not levels:
@@ -605,8 +699,12 @@ def doses(rows: Rows, arms: Arms) -> Table | None:
             n, share = rows.values("exposure", a, parameter, "n", "percent")
             cells.append(w.NONE if n is None else f"{w.count(n)} ({w.number(share, 1)}%)")
         body.append(row(parameter.removeprefix(prefix), *cells))
-    return Table("table-doses", "Cycles at each dose per injection",
-                 columns(["Dose per injection", *[f"{arms.label[a]}: cycles" for a in given]]), tuple(body))  # fmt: skip
+    return Table(
+        "table-doses",
+        "Cycles at each dose per injection",
+        columns(["Dose per injection", *[f"{arms.label[a]}: cycles" for a in given]]),
+        tuple(body),
+    )
 
 
 def cycles_by_number(rows: Rows, arms: Arms) -> Table | None:
@@ -623,8 +721,12 @@ def cycles_by_number(rows: Rows, arms: Arms) -> Table | None:
             total = sum(c)
             cells.append(w.count_percent(float(c[k]) if k < len(c) else 0.0, float(total)))
         body.append(row(str(k), *cells))
-    return Table("table-cycles", "Participants by number of cycles received",
-                 columns(["Cycles", *[arms.label[a] for a in given]]), tuple(body))  # fmt: skip
+    return Table(
+        "table-cycles",
+        "Participants by number of cycles received",
+        columns(["Cycles", *[arms.label[a] for a in given]]),
+        tuple(body),
+    )
 
 
 def cycle_counts(rows: Rows, arm: str) -> list[int]:
@@ -641,7 +743,12 @@ def cycles_by_year(rows: Rows, arms: Arms) -> Table | None:
     """When cycles were given."""
     given = cycling_arms(rows, arms)
     years = sorted(
-        {int(m[1]) for a in given for p in rows.parameters("exposure", a) if (m := re.fullmatch(r"cycles in year (\d+)", p))}
+        {
+            int(m[1])
+            for a in given
+            for p in rows.parameters("exposure", a)
+            if (m := re.fullmatch(r"cycles in year (\d+)", p))
+        }
     )
     if not years:
         return None
@@ -682,7 +789,7 @@ def safety(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
     for term in terms:
         cells = [w.count_percent(rows.value("safety", a, term, "n") or 0.0, total[a]) for a in arms.names]
         for arm in arms.compared:
-            ratio = rows.values("safety", arms.pair(arm), term, "rate_ratio", "lower", "upper")
+            ratio = rows.triple("safety", arms.pair(arm), term, "rate_ratio")
             cells.append(w.with_interval(*ratio, 2))
         if published:
             counts = [w.count(published.get((a, term))) for a in arms.names]
@@ -690,19 +797,33 @@ def safety(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
         label = "Any" if term == "any" else w.capital(term)
         body.append(row(label, *cells, kind="total" if term == "any" else "body"))
     titles = ["", *[f"{arms.label[a]} (n = {w.count(total[a])})" for a in arms.names]]
-    titles += ["Rate ratio (interval)" if len(arms.compared) == 1 else f"{arms.label[a]}: rate ratio (interval)" for a in arms.compared]
+    titles += [
+        "Rate ratio (interval)" if len(arms.compared) == 1 else f"{arms.label[a]}: rate ratio (interval)"
+        for a in arms.compared
+    ]
     if published:
         titles.append("Published: " + " / ".join(arms.titles()))
     kind = protocol.analysis.safety_by
     label = protocol.events[kind].label if kind and kind in protocol.events else "Events"
-    notes = ["Participants with at least one event of the class (percent). One participant can be in several classes."]
+    notes = [
+        (
+            "Participants with at least one event of the class (percent). One "
+            "participant can be in several classes."
+        )
+    ]
     if published:
         notes.append(
-            "Published: participants in the real trial. Where the source gives counts for the groups within an organ "
+            "Published: participants in the real trial. Where the source gives "
+            "counts for the groups within an organ "
             "class, their sum is shown, which counts a person with two kinds of event twice."
         )
-    return Table("table-safety", f"{w.capital(label)} by organ class", columns(titles, 1, [2.0] + [1.3] * (len(titles) - 1)),
-                 tuple(body), tuple(notes))  # fmt: skip
+    return Table(
+        "table-safety",
+        f"{w.capital(label)} by organ class",
+        columns(titles, 1, [2.0] + [1.3] * (len(titles) - 1)),
+        tuple(body),
+        tuple(notes),
+    )
 
 
 def _published_terms(protocol: Protocol, arms: Arms) -> dict[tuple[str, str], float]:
@@ -730,15 +851,31 @@ def disposition(rows: Rows, arms: Arms) -> Table | None:
     if all(n is None for n in total):
         return None
     body = [
-        row(w.capital(p), *(w.count_percent(rows.value("disposition", g, p, "n"), n) for g, n in zip(groups, total, strict=True)))
+        row(
+            w.capital(p),
+            *(
+                w.count_percent(rows.value("disposition", g, p, "n"), n)
+                for g, n in zip(groups, total, strict=True)
+            ),
+        )
         for p in ("completed", "died", "lost to follow-up", "withdrew")
     ]
-    observed = [rows.values("disposition", g, "observation", "median", "q1", "q3") for g in groups]
+    observed = [rows.triple("disposition", g, "observation", "median", "q1", "q3") for g in groups]
     body.append(row("Years observed, median (quartiles)", *(w.with_interval(*o, 1) for o in observed)))
     person_years = [rows.value("disposition", g, "observation", "total") for g in groups]
     body.append(row("Person-years observed", *(w.count(x) for x in person_years)))
     visits = [rows.value("disposition", g, "visits attended", "percent") for g in groups]
     if any(v is not None for v in visits):
-        body.append(row("Visits attended, of those due", *(w.NONE if v is None else f"{w.number(v, 1)}%" for v in visits)))
+        body.append(
+            row(
+                "Visits attended, of those due",
+                *(w.NONE if v is None else f"{w.number(v, 1)}%" for v in visits),
+            )
+        )
     titles = ["", *(f"{t} (n = {w.count(n)})" for t, n in zip([*arms.titles(), "All"], total, strict=True))]
-    return Table("table-disposition", "How participation ended", columns(titles, 1, [2.0] + [1.2] * len(groups)), tuple(body))
+    return Table(
+        "table-disposition",
+        "How participation ended",
+        columns(titles, 1, [2.0] + [1.2] * len(groups)),
+        tuple(body),
+    )

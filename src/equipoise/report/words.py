@@ -1,13 +1,15 @@
 """Numbers and findings in words: one place that decides how a figure is written.
 
-Rounding is the trialist's (half away from zero, decided in decimal), never the binary one of `round`.
+Rounding itself is that of `equipoise.analyse.rounding`: half away from zero, decided in decimal.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+
+from equipoise.analyse import rounding
+from equipoise.analyse.rounding import rounded
 
 MINUS = "−"
 NONE = "–"
@@ -17,13 +19,6 @@ NONE = "–"
 def known(value: float | None) -> bool:
     """Whether there is a number to write."""
     return value is not None and math.isfinite(value)
-
-
-def rounded(value: float, places: int) -> Decimal:
-    """`value` to `places` decimals, halves away from zero, judged on its shortest decimal form."""
-    with localcontext() as context:
-        context.prec = 60
-        return Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
 
 
 def number(value: float | None, places: int = 1) -> str:
@@ -71,14 +66,8 @@ def with_interval(value: float | None, lower: float | None, upper: float | None,
 
 
 def p_value(value: float | None) -> str:
-    """ "0.47", "0.003", "<0.001": two decimals from 0.01 up (three where two would hide a side of 0.05)."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    if value < 0.001:
-        return "<0.001"
-    if value < 0.01 or 0.045 <= value < 0.055:
-        return number(value, 3)
-    return ">0.99" if value > 0.99 else number(value, 2)
+    """ "0.47", "0.003", "<0.001", as journals print it."""
+    return NONE if value is None or not math.isfinite(value) else rounding.p_value(value)
 
 
 def percent(part: float | None, whole: float | None) -> str:
@@ -102,6 +91,11 @@ def count_percent(part: float | None, whole: float | None) -> str:
     return count(part) if part == 0 or not known(whole) else f"{count(part)} ({percent(part, whole)})"
 
 
+def unit(text: str) -> str:
+    """A unit as print writes it: cells/mm³."""
+    return text.replace("mm3", "mm³").replace("10^6", "10⁶").replace("m2", "m²")
+
+
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     if len(words) < 2:
@@ -112,6 +106,11 @@ def listed(words: Sequence[str]) -> str:
 def capital(text: str) -> str:
     """First letter large, the rest as it is."""
     return text[:1].upper() + text[1:]
+
+
+def lower_first(text: str) -> str:
+    """A label inside a sentence: its first letter small, unless it begins with an abbreviation."""
+    return text if text[1:2].isupper() or not text[1:2].isalpha() else text[:1].lower() + text[1:]
 
 
 def sentence(text: str) -> str:

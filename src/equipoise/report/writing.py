@@ -5,27 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, Protocol as Shape
+from typing import Literal
 
 import polars as pl
 
 from equipoise import _atomic
+from equipoise.analyse.results import Results
 from equipoise.errors import MissingExtraError
 from equipoise.protocol.model import Protocol
 from equipoise.record import Record
 from equipoise.report import html, pdf, sections
+from equipoise.report.material import Material
 from equipoise.report.tables import Arms, Rows
 
 
-class HasTable(Shape):
-    """Results of an analysis: `table` has the columns analysis, group, parameter, statistic, value, unit."""
-
-    @property
-    def table(self) -> pl.DataFrame: ...
-
-
 def write(
-    results: HasTable | pl.DataFrame,
+    results: Results,
     protocol: Protocol,
     record: Record | None = None,
     replicates: pl.DataFrame | None = None,
@@ -33,23 +28,23 @@ def write(
     out: str | os.PathLike[str],
     paper: Literal["if possible", "always", "never"] = "if possible",
     provenance: Mapping[str, str] | None = None,
-    notes: tuple[str, ...] = (),
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Path]:
     """Write report.html and report.pdf into the folder `out` and return where they are, by "html" and "pdf".
 
-    Every number shown comes from `results`; `record` gives the lives of a sample of participants and how to
-    reproduce the trial; `replicates` (one row per simulated trial, columns named
-    "analysis|group|parameter|statistic") gives the spread over repeated trials. `provenance` adds lines such as
-    {"Command": "equipoise run silcaat --seed 1"} to the last section. The same arguments give the same bytes.
+    Every number shown comes from the table of `results`; `record` gives the lives of a sample of participants
+    and how to reproduce the trial; `replicates` (one row per simulated trial, columns named
+    "analysis|group|parameter|statistic") gives the spread over repeated trials. `provenance` adds lines such
+    as {"Command": "equipoise run silcaat --seed 1"} to the last section. Same arguments, same bytes.
 
     Without the extra `pdf` the page is still written, `say` is told in one line what is missing, and "pdf" is
-    absent from the answer; with `paper="always"` MissingExtraError is raised after the page is written. Raises
-    UserError when the folder cannot be written to or the flow of participants does not add up.
+    absent from the answer; with `paper="always"` MissingExtraError is raised after the page is written.
+    Raises UserError when the folder cannot be written to or the flow of participants does not add up.
     """
-    table = results if isinstance(results, pl.DataFrame) else results.table
     lines = _provenance(record) | dict(provenance or {})
-    material = sections.Material(Rows(table), protocol, Arms.of(protocol), record, replicates, lines, notes)
+    material = Material(
+        Rows(results.table), protocol, Arms.of(protocol), record, replicates, lines, results.notes
+    )
     document = sections.document(material)
     folder = Path(out)
     paths = {"html": folder / "report.html"}
@@ -74,10 +69,14 @@ def _provenance(record: Record | None) -> dict[str, str]:
     manifest = record.manifest
     made = manifest.provenance
     lines = {
-        "Seed": made.seed, "Trial number": made.trial, "Virtual population": made.population,
-        "SHA-256 of the population": made.population_sha256, "Choice of effect dials": made.preset,
-        "Data cut": made.data_cut, "SHA-256 of the record": manifest.record_sha256,
-    }  # fmt: skip
+        "Seed": made.seed,
+        "Trial number": made.trial,
+        "Virtual population": made.population,
+        "SHA-256 of the population": made.population_sha256,
+        "Choice of effect dials": made.preset,
+        "Data cut": made.data_cut,
+        "SHA-256 of the record": manifest.record_sha256,
+    }
     found = {name: str(value) for name, value in lines.items() if value is not None}
     if manifest.made_by:
         found["Versions"] = ", ".join(f"{name} {version}" for name, version in manifest.made_by.items())

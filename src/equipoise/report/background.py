@@ -1,0 +1,571 @@
+"""What stands behind a trial: its protocol, what is assumed, the checklist, how to make it again."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from equipoise import __version__
+from equipoise.protocol import describing, sha256
+from equipoise.protocol.model import Block as ProtocolBlock
+from equipoise.protocol.model import Protocol
+from equipoise.report import consort
+from equipoise.report import words as w
+from equipoise.report.document import (
+    Block,
+    Code,
+    Listing,
+    Paragraph,
+    Run,
+    Section,
+    Subsection,
+    Table,
+    columns,
+    link,
+    row,
+    words,
+)
+from equipoise.report.material import Material
+from equipoise.report.words import lower_first
+from equipoise.virtual.parameters import PopulationFile, load_population
+from equipoise.virtual.parameters import Row as ParameterRow
+
+# --- the protocol -----------------------------------------------------------------------------------------
+
+
+def protocol(m: Material) -> Section:
+    """What the protocol says: design, who, treatment, schedule, outcomes, analysis."""
+    p = m.protocol
+    blocks: list[Block | Subsection] = [
+        _design(p),
+        _eligibility(p),
+        *_treatments(p),
+        _schedule(p),
+        _endpoints(p),
+        _plan(m),
+    ]
+    return Section(
+        "protocol",
+        "What the protocol says",
+        tuple(b for b in blocks if not isinstance(b, Subsection) or b.blocks),
+    )
+
+
+def _design(p: Protocol) -> Subsection:
+    d, s, c, mon, r = p.design, p.size, p.calendar, p.monitoring, p.randomization
+    ratio = ":".join(str(r.ratio[a]) for a in r.ratio)
+    arms = w.listed([p.arms[a].label for a in r.ratio])
+    how = f"{w.capital(r.method)}, {ratio} ({arms})"
+    if r.blocks:
+        how += f", blocks of {w.listed([str(b) for b in r.blocks])}"
+    if r.best_arm_probability is not None:
+        how += f", the better balancing arm with probability {r.best_arm_probability:g}"
+    if r.strata:
+        how += f", stratified by {w.listed([lower_first(p.strata[x].label) for x in r.strata])}"
+    size = f"{w.count(s.planned)} planned"
+    for value, text in (
+        (s.randomized, "randomised"),
+        (s.analysed, "analysed"),
+        (s.simulated, "in a simulated trial"),
+    ):
+        size += f"; {w.count(value)} {text}" if value is not None else ""
+    if s.power is not None and s.hazard_ratio is not None:
+        size += f". Power {100 * s.power:g}% for a hazard ratio of {s.hazard_ratio:g}"
+        size += f" with {w.count(s.primary_events)} primary events" if s.primary_events else ""
+        size += f" at a two-sided level of {s.alpha:g}" if s.alpha else ""
+    looks = [f"{100 * x:g}%" for x in mon.looks]
+    monitoring = w.sentence(mon.committee)
+    if looks:
+        monitoring += (
+            f" Planned looks at {w.listed(looks)} of the primary events; error spending: {mon.spending}."
+        )
+    if mon.blinding:
+        monitoring += " " + w.sentence(mon.blinding)
+    lines = [
+        ("Phase", d.phase),
+        ("Allocation", w.sentence(d.allocation)),
+        ("Masking", w.sentence(d.masking)),
+        ("Comparison", w.sentence(d.comparison)),
+        ("Randomisation", w.sentence(how)),
+        ("Size", w.sentence(size)),
+        (
+            "Calendar",
+            (
+                f"First randomisation {_date(c.first_randomization)}, last "
+                f"{_date(c.last_randomization)}; follow-up to {_date(c.end_of_follow_up)}."
+            ),
+        ),
+        ("Monitoring", monitoring),
+        ("Sponsor", w.sentence(d.sponsor) if d.sponsor else ""),
+    ]
+    body = tuple(row(a, b) for a, b in lines if b)
+    return Subsection(
+        "Design",
+        (Table("table-design", "Design of the trial", columns(["", "As planned"], 2, [1, 4]), body),),
+    )
+
+
+def _date(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+def _eligibility(p: Protocol) -> Subsection:
+    take = [c for c in p.eligibility.criteria if c.require is not None]
+    leave = [c for c in p.eligibility.criteria if c.exclude is not None]
+    blocks: list[Block] = []
+    for title, group in (("To take part, all of these must hold:", take), ("None of these may hold:", leave)):
+        if group:
+            blocks.append(Paragraph(words(Run(title, "strong"))))
+            blocks.append(
+                Listing(tuple(words(Run(f"{c.id}  ", "strong"), w.sentence(c.text)) for c in group))
+            )
+    return Subsection("Who could take part", tuple(blocks))
+
+
+def _treatments(p: Protocol) -> list[Subsection]:
+    points = tuple(
+        words(
+            Run(f"{arm.label}: ", "strong"),
+            w.sentence(w.listed([p.regimens[r].label or p.regimens[r].drug for r in arm.regimens])),
+        )
+        for arm in p.arms.values()
+    )
+    found = [Subsection("Arms", (Listing(points),))]
+    for name, regimen in p.regimens.items():
+        if regimen.kind == "cycles":
+            sentences = describing.dose_rules(p, name)
+            found.append(
+                Subsection(
+                    f"Dose rules: {regimen.label or regimen.drug}",
+                    (Listing(tuple(words(w.sentence(s)) for s in sentences)),),
+                )
+            )
+    return found
+
+
+def _schedule(p: Protocol) -> Subsection:
+    body = []
+    for visit in p.visits:
+        when = ", ".join(str(t) for t in visit.at) if visit.at else f"every {visit.every} after {visit.from_}"
+        window = f"{visit.window.early} before to {visit.window.late} after"
+        labels = [lower_first(p.items[i].label) for i in visit.collect if i in p.items]
+        shown = labels if len(labels) <= 9 else [*labels[:8], f"{len(labels) - 8} further items"]
+        who = w.listed([p.arms[a].label for a in visit.arms]) if visit.arms else "all"
+        body.append(row(visit.label, when, window, who, w.capital("; ".join([*shown, *visit.activities]))))
+    return Subsection(
+        "Schedule of visits",
+        (
+            Table(
+                "table-schedule",
+                "Schedule of visits",
+                columns(["Visit", "When", "Window", "Arms", "What is done"], 5, [1.3, 1.3, 1.1, 0.9, 3.4]),
+                tuple(body),
+                stack=True,
+            ),
+        ),
+    )
+
+
+def _endpoints(p: Protocol) -> Subsection:
+    body = []
+    for endpoint in p.endpoints.values():
+        first = w.listed([lower_first(p.events[k].label) for k in endpoint.first_of]).replace(" and ", " or ")
+        text = f"Time to the first of: {first}" if len(endpoint.first_of) > 1 else f"Time to: {first}"
+        if endpoint.terms:
+            text += f", counting {len(endpoint.terms)} named conditions only"
+        if endpoint.competing:
+            text += f". Competing: {w.listed([lower_first(p.events[k].label) for k in endpoint.competing])}"
+        body.append(row(w.capital(endpoint.label), w.capital(endpoint.role), w.sentence(text)))
+    events = tuple(
+        words(Run(f"{w.capital(e.label)}: ", "strong"), w.sentence(lower_first(e.definition)))
+        for e in p.events.values()
+    )
+    return Subsection(
+        "Outcomes",
+        (
+            Table(
+                "table-endpoints",
+                "Outcomes",
+                columns(["Outcome", "Role", "Definition"], 3, [1.6, 0.8, 3]),
+                tuple(body),
+            ),
+            Listing(events),
+        ),
+    )
+
+
+def _plan(m: Material) -> Subsection:
+    p = m.protocol
+    blocks: list[Block] = []
+    points = []
+    for plan in p.analysis.time_to_event:
+        text = "Cox model" + (
+            f" stratified by {w.listed([lower_first(p.strata[s].label) for s in plan.strata])}"
+            if plan.strata
+            else ", not stratified"
+        )
+        text += f"; ties by {plan.ties.capitalize()}'s method; log-rank test" + (
+            " within the strata" if plan.strata else ""
+        )
+        points.append(
+            words(Run(f"{w.capital(p.endpoints[plan.endpoint].label)}: ", "strong"), w.sentence(text))
+        )
+    for measure in p.analysis.measures:
+        text = (
+            f"means every {measure.by}; average difference over follow-up from "
+            "a mixed model of all measurements"
+        )
+        text += ", on the log10 scale" if measure.transform == "log10" else ""
+        points.append(
+            words(Run(f"{w.capital(p.items[measure.measure].label)}: ", "strong"), w.sentence(text))
+        )
+    for subgroup in p.analysis.subgroups:
+        points.append(
+            words(
+                Run(f"Subgroup, {lower_first(subgroup.label)}: ", "strong"),
+                w.sentence("; ".join(subgroup.levels)),
+            )
+        )
+    blocks += [
+        Paragraph(
+            words(
+                f"Analysis by {p.analysis.population}: everybody is analysed in the arm "
+                "they were allocated to, whatever they received."
+            )
+        ),
+        Listing(tuple(points)),
+    ]
+    rows_ = []
+    for plan in p.analysis.time_to_event:
+        e = plan.estimand
+        if e is None:
+            continue
+        rows_.append(row(w.capital(p.endpoints[plan.endpoint].label), kind="heading"))
+        rows_ += [
+            row(name, w.sentence(value), kind="detail")
+            for name, value in (
+                ("Treatment", e.treatment),
+                ("Population", e.population),
+                ("Variable", e.variable),
+                ("Summary", e.summary),
+            )
+        ]
+        rows_ += [
+            row("If this happens", w.sentence(f"{i.event}: {i.strategy}"), kind="detail")
+            for i in e.intercurrent_events
+        ]
+    if rows_:
+        blocks.append(
+            Table(
+                "table-estimands",
+                ("What is estimated (estimands, ICH E9(R1))"),
+                columns(["Attribute", "As planned"], 2, [1.2, 4]),
+                tuple(rows_),
+                (
+                    (
+                        "Treatment policy: what happens after the event counts as it is. "
+                        "Composite: the event is part of the outcome. "
+                        "While on treatment: only the time before the event counts. "
+                        "Hypothetical: as if the event had not happened."
+                    ),
+                ),
+            )
+        )
+    return Subsection("Analysis plan", tuple(blocks))
+
+
+# --- assumptions ------------------------------------------------------------------------------------------
+
+
+def assumed(m: Material) -> Section:
+    """Everything that no source gives, and what no data of this kind can decide."""
+    blocks: list[Block | Subsection] = []
+    if m.simulated:
+        population = _population(m)
+        if population is not None:
+            blocks += _identified(m, population)
+    found = tuple(
+        words(Run(f"{place}: ", "strong"), w.sentence(text)) for place, text in assumptions(m.protocol)
+    )
+    if found:
+        blocks.append(
+            Subsection(
+                "In the protocol",
+                (
+                    Paragraph(
+                        words(
+                            "No source gives these; they are choices, and each can "
+                            "be changed in the protocol file."
+                        )
+                    ),
+                    Listing(found),
+                ),
+            )
+        )
+    missing = (
+        "Participants lost or withdrawn are taken to have the same risk afterwards as those "
+        "who stayed (uninformative censoring). Measurements that are missing are taken to be "
+        "missing at random, given the arm and the earlier measurements."
+    )
+    inner: list[Block] = [Paragraph(words(missing))]
+    if m.notes:
+        inner.append(Listing(tuple(words(w.sentence(note)) for note in m.notes)))
+    blocks.append(Subsection("In the analysis", tuple(inner)))
+    return Section("assumed", "What is assumed, and what cannot be known", tuple(blocks))
+
+
+def _population(m: Material) -> PopulationFile | None:
+    return load_population(m.protocol.simulation.population).file if m.protocol.simulation else None
+
+
+def _identified(m: Material, population: PopulationFile) -> list[Subsection]:
+    blocks: list[Block] = [
+        Paragraph(
+            words(
+                "Different beliefs about the treatment fit the published trials about "
+                "equally well. A simulated trial must choose one of them; these are the "
+                "named choices:"
+            )
+        )
+    ]
+    provenance = m.record.manifest.provenance if m.record is not None else None
+    used = (provenance.preset if provenance else None) or population.default.preset
+    body = []
+    for name, preset in population.presets.items():
+        settings = "; ".join(f"{_dial(population, k)} = {_setting(v)}" for k, v in preset.set.items())
+        here = Run("used here", "strong") if name == used else Run("")
+        body.append(row(f"{name}: {preset.label}", w.sentence(preset.meaning), settings, words(here)))
+    blocks.append(
+        Table(
+            "table-presets",
+            ("Beliefs about the treatment that the published trials do not tell apart"),
+            columns(["Choice", "Meaning", "Settings", ""], 4, [1.4, 2.4, 2.4, 0.8]),
+            tuple(body),
+            stack=True,
+        )
+    )
+    if used == population.default.preset:
+        blocks.append(
+            Paragraph(
+                words(Run("Why this one by default. ", "strong"), w.sentence(population.default.reason))
+            )
+        )
+    if provenance and provenance.dials:
+        dials = "; ".join(f"{_dial(population, k)} = {v:g}" for k, v in provenance.dials.items())
+        blocks.append(Paragraph(words(Run("As used in this trial. ", "strong"), w.sentence(dials))))
+    blocks.append(Listing(tuple(words(w.sentence(text)) for text in population.not_identified)))
+    rows_ = [
+        row(
+            w.capital(parameter.meaning),
+            f"{parameter.value:g} {w.unit(parameter.unit)}".strip(),
+            parameter.status,
+            _population_sources(parameter),
+            parameter.note or "",
+        )
+        for parameter in (*population.parameters.values(), *population.habits.values())
+    ]
+    statuses = (
+        "Literature: read in a publication. Fitted: adjusted until the published results were "
+        "met. Convention: fixed, because the data cannot tell. Assumed: a guess, marked as one."
+    )
+    table = Table(
+        "table-parameters",
+        "The virtual participants in numbers",
+        columns(["What", "Value", "Status", "Source", "Note"], 5, [3, 1.2, 0.9, 1.1, 2]),
+        tuple(rows_),
+        (statuses,),
+        stack=True,
+    )
+    return [
+        Subsection("What cannot be known from the published trials", tuple(blocks)),
+        Subsection("The virtual participants", (table,)),
+    ]
+
+
+def _dial(population: PopulationFile, name: str) -> str:
+    dial = population.dials.get(name)
+    return lower_first(dial.meaning) if dial is not None else name.replace("_", " ")
+
+
+def _setting(value: float | list[str]) -> str:
+    return w.listed(value) if isinstance(value, list) else f"{value:g}"
+
+
+def _population_sources(parameter: ParameterRow) -> str:
+    return ", ".join(parameter.source) if parameter.source else ""
+
+
+def assumptions(protocol: Protocol) -> list[tuple[str, str]]:
+    """Every place of the protocol that says it is assumed: its place in words, and the reason."""
+    found: list[tuple[str, str]] = []
+
+    def walk(value: Any, place: str) -> None:
+        if isinstance(value, ProtocolBlock):
+            if value.assumed:
+                found.append((w.capital(place), value.assumed))
+            for name in type(value).model_fields:
+                walk(getattr(value, name), _place(place, name, value))
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                label = getattr(inner, "label", None)
+                walk(inner, f"{place}, {lower_first(label) if label else str(key).replace('_', ' ')}")
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                label = getattr(inner, "label", None) or getattr(inner, "id", None)
+                walk(inner, f"{place}, {lower_first(str(label))}" if label else place)
+
+    walk(protocol, "")
+    return [(place.strip(", ") or protocol.protocol, text) for place, text in found]
+
+
+def _place(place: str, name: str, _: ProtocolBlock) -> str:
+    words_ = name.rstrip("_").replace("_", " ")
+    return f"{place}, {words_}".strip(", ")
+
+
+# --- the checklist, how to reproduce, the words ------------------------------------------------------------
+
+
+def checklist(m: Material) -> Section:
+    """CONSORT 2025, item by item."""
+    funding = (
+        f"{m.protocol.design.sponsor} sponsored the real trial"
+        if m.protocol.design.sponsor
+        else "not in the protocol file"
+    )
+    people = (
+        "Not applicable: the software enrolled and assigned virtual participants"
+        if m.simulated
+        else "Not available in the record"
+    )
+    numbers = {"top": "", "minute": "minute"}
+    body = []
+    for item, topic, section, where in consort.CHECKLIST:
+        text = where.format(funding=funding, people=people) if "{" in where else where
+        target = numbers.get(section, section)
+        body.append(row(item, topic, words(link(text, f"#{target}") if target else text)))
+    return Section(
+        "consort",
+        "CONSORT 2025 checklist",
+        (
+            Paragraph(
+                words(
+                    "The items that a report of a randomised trial should answer (CONSORT 2025, BMJ "
+                    "2025;389:e081123), in our own short words, and where this report does."
+                )
+            ),
+            Table(
+                "table-checklist",
+                "Where each item is answered",
+                columns(["Item", "Topic", "Where"], 3, [0.5, 2.4, 3]),
+                tuple(body),
+            ),
+        ),
+    )
+
+
+def reproduce(m: Material) -> Section:
+    """Command, seed, hashes, versions; sources."""
+    blocks: list[Block | Subsection] = []
+    command = m.provenance.get("Command")
+    if command:
+        blocks += [
+            Paragraph(
+                words("The same command with the same version gives the same bytes, on any number of cores:")
+            ),
+            Code(command),
+        ]
+    body = [row(name, words(Run(value, "code"))) for name, value in m.provenance.items() if name != "Command"]
+    body.append(row("SHA-256 of the protocol", words(Run(sha256(m.protocol), "code"))))
+    body.append(row("Written by", f"Equipoise {__version__}"))
+    blocks.append(
+        Table(
+            "table-provenance",
+            "What this report was made from",
+            columns(["", "Value"], 2, [1, 3]),
+            tuple(body),
+        )
+    )
+    if m.protocol.references:
+        points = tuple(
+            words(
+                Run(f"{key}  ", "strong"),
+                reference.text,
+                *_address(reference.address),
+            )
+            for key, reference in m.protocol.references.items()
+        )
+        blocks.append(Subsection("Sources of the published figures", (Listing(points),)))
+    return Section("reproduce", "How to reproduce this", tuple(blocks))
+
+
+def _address(address: str | None) -> tuple[str | Run, ...]:
+    return (" ", link(address, address)) if address else ()
+
+
+def glossary(m: Material) -> Section:
+    """The few terms that a reader may not use every day."""
+    terms = [
+        (
+            "Hazard ratio",
+            (
+                "how often an event happens per time in one arm, divided by the same in the "
+                "other. 1 means equally often, 0.5 half as often."
+            ),
+        ),
+        (
+            f"{100 * m.level:g}% interval",
+            (
+                "a range that would hold the true value in that share of "
+                "repeated trials (confidence interval)."
+            ),
+        ),
+        (
+            "P",
+            (
+                "how often chance alone would give a difference at least this large if there were "
+                "none. It is not the probability that the treatment works."
+            ),
+        ),
+        (
+            "Intention to treat",
+            ("everybody is analysed in the arm they were allocated to, whatever they received."),
+        ),
+        ("Number at risk", "participants without an event and still observed at that time."),
+        (
+            "Competing event",
+            ("an event after which the one of interest can no longer happen, such as death before disease."),
+        ),
+        (
+            "Person-years",
+            (
+                "the years of observation of all participants added up. 100 person-years: "
+                "100 people for one year, or 50 for two."
+            ),
+        ),
+        (
+            "Mixed model",
+            (
+                "a way to average many measurements of the same people without counting "
+                "anybody twice, also when some are missing."
+            ),
+        ),
+        (
+            "Median and quartiles",
+            ("the middle value, and the values below which a quarter and three quarters of the people lie."),
+        ),
+    ]
+    cycles = any(r.kind == "cycles" for r in m.protocol.regimens.values())
+    if cycles:
+        terms.append(
+            (
+                "Cycle",
+                (
+                    "one course of the drug. Induction: the fixed courses at the start. "
+                    "Maintenance: later courses, given when the measure is short of the goal."
+                ),
+            )
+        )
+    return Section(
+        "terms", "Words used", (Listing(tuple(words(Run(f"{a}: ", "strong"), b) for a, b in terms)),)
+    )
