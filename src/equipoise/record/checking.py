@@ -9,6 +9,7 @@ column arithmetic, so that a record of 100,000 participants is checked in second
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Findings of one kind that are listed one by one; the rest is counted."""
 _ROW = "row of the table"
+_AGAIN = "seen before"
 _STARTS = ("start", "reduce", "escalate")
 """Actions that begin a cycle when the participant agrees."""
 
@@ -116,8 +118,12 @@ def _converted(series: pl.Series, column: Column, table: str) -> pl.Series:
 
 def columns(frame: pl.DataFrame, table: Table, protocol: Protocol, first_row: int = 1) -> list[Finding]:
     """Faults of single values: missing, not finite, not an allowed word, out of bounds."""
-    findings: list[Finding] = []
-    bad = _Faults(table, findings, first_row)
+    report = _Report()
+    _columns(report.on(table, first_row), frame, table, protocol)
+    return report.findings()
+
+
+def _columns(bad: _Faults, frame: pl.DataFrame, table: Table, protocol: Protocol) -> None:
     for column in table.columns:
         value = pl.col(column.name)
         if not column.nullable and frame[column.name].null_count():
@@ -140,7 +146,6 @@ def columns(frame: pl.DataFrame, table: Table, protocol: Protocol, first_row: in
             )
         if column.at_most is not None and not _all(frame[column.name] <= column.at_most):
             bad.add(frame, value > column.at_most, column.name, f"must be at most {column.at_most:g}", value)
-    return findings
 
 
 def _all(truths: pl.Series) -> bool:
@@ -154,11 +159,42 @@ def _list(allowed: Sequence[str]) -> str:
     return shown if len(allowed) <= 12 else f"{shown} and {len(allowed) - 12} more"
 
 
-class _Faults:
-    """Collects the rows of one table for which a condition holds, a limited number of each kind."""
+class _Report:
+    """Collects findings; of each kind a limited number is listed, the rest counted."""
 
-    def __init__(self, table: Table, findings: list[Finding], first_row: int = 1) -> None:
-        self._table, self._findings, self._first_row = table, findings, first_row
+    def __init__(self) -> None:
+        self._findings: list[Finding] = []
+        self._kinds: Counter[tuple[str, str, str]] = Counter()
+
+    def on(self, table: Table, first_row: int = 1) -> _Faults:
+        """Where the faults of one table go; its frames begin with row `first_row`."""
+        return _Faults(self, table, first_row)
+
+    def room(self, kind: tuple[str, str, str], faults: int) -> int:
+        """How many of some more faults of a kind are still to be listed."""
+        room = max(0, SHOWN - self._kinds[kind])
+        self._kinds[kind] += faults
+        return room
+
+    def enter(self, finding: Finding) -> None:
+        """Add one finding."""
+        self._findings.append(finding)
+
+    def findings(self) -> list[Finding]:
+        """What was found, and how many more there are of the kinds that were too many to list."""
+        hidden = [
+            Finding(table, f"{message}: {count - SHOWN:,} more rows like this", column, more=count - SHOWN)
+            for (table, column, message), count in self._kinds.items()
+            if count > SHOWN
+        ]
+        return self._findings + hidden
+
+
+class _Faults:
+    """Takes the rows of one table for which a condition holds into the report."""
+
+    def __init__(self, report: _Report, table: Table, first_row: int) -> None:
+        self._report, self._table, self._first_row = report, table, first_row
 
     def add(
         self, frame: pl.DataFrame, bad: pl.Expr, column: str, message: str, shown: pl.Expr | None = None
@@ -169,33 +205,20 @@ class _Faults:
         rows = frame.filter(bad)
         if rows.is_empty():
             return
-        listed = rows.head(SHOWN)
-        values = (
-            listed.select(shown.alias("shown"))["shown"].to_list()
-            if shown is not None
-            else [None] * len(listed)
-        )
+        listed = rows.head(self._report.room((self._table.name, column, message), rows.height))
+        values: list[Any] = [None] * listed.height
+        if shown is not None:
+            values = listed.select(shown.alias("shown"))["shown"].to_list()
         keys = [name for name in self._table.key if name in listed.columns]
         for row, value in zip(listed.iter_rows(named=True), values, strict=True):
             words_for_value = f" (found {_plain(value)})" if shown is not None else ""
-            self._findings.append(
-                Finding(
-                    self._table.name,
-                    message + words_for_value,
-                    column,
-                    row[_ROW],
-                    {name: _plain(row[name]) for name in keys},
-                )
-            )
-        if rows.height > SHOWN:
-            more = rows.height - SHOWN
-            self._findings.append(
-                Finding(self._table.name, f"{message}: {more:,} more rows like this", column, more=more)
-            )
+            key = {name: _plain(row[name]) for name in keys}
+            self._report.enter(Finding(self._table.name, message + words_for_value, column, row[_ROW], key))
 
     def say(self, message: str, column: str = "", **key: Any) -> None:
-        """Report something about the table as a whole or about one key."""
-        self._findings.append(Finding(self._table.name, message, column, key=key))
+        """Report something about one key, or about the table as a whole."""
+        if self._report.room((self._table.name, column, message), 1):
+            self._report.enter(Finding(self._table.name, message, column, key=key))
 
 
 def _plain(value: Any) -> str:
@@ -206,57 +229,115 @@ def _plain(value: Any) -> str:
 
 
 def quick(record: Record) -> list[Finding]:
-    """Types, allowed values, keys, references, and row counts against the manifest. Reads a table in
-    parts."""
-    findings: list[Finding] = []
+    """Types, allowed values, keys, references, and row counts against the manifest.
+
+    Goes through each table once, in parts; what is kept between parts are the keys of the tables that others
+    refer to, and the last participant of the part before.
+    """
+    report = _Report()
+    targets: dict[tuple[str, tuple[str, ...]], pl.DataFrame] = {}
+    for name in record.tables:
+        for reference in record.schema(name).references:
+            where = (reference.table, reference.target)
+            if where not in targets:
+                targets[where] = record.scan(reference.table).select(reference.target).unique().collect()
     for name in record.tables:
         table = record.schema(name)
-        rows = 0
+        rows, carried, ordered = 0, table.empty().select(table.key), True
         for chunk in record.chunks(name):
-            findings += columns(chunk, table, record.protocol, first_row=rows + 1)
+            bad = report.on(table, first_row=rows + 1)
+            _columns(bad, chunk, table, record.protocol)
+            _references(bad, chunk, table, targets)
+            ordered = ordered and _follows(carried, chunk, table)
+            if ordered:
+                carried = _key(bad, carried, chunk, table)
             rows += chunk.height
+        if not ordered:
+            _key_of_all(report.on(table), record, table)
         if rows != record.manifest.tables[name].rows:
-            findings.append(
-                Finding(name, f"has {rows:,} rows, the manifest says {record.manifest.tables[name].rows:,}")
+            report.on(table).say(
+                f"has {rows:,} rows, the manifest says {record.manifest.tables[name].rows:,}"
             )
-    for name in record.tables:
-        findings += _key(record, record.schema(name))
-        findings += _references(record, record.schema(name))
-    return findings
+    return report.findings()
 
 
-def _key(record: Record, table: Table) -> list[Finding]:
+def _follows(before: pl.DataFrame, chunk: pl.DataFrame, table: Table) -> bool:
+    """Whether a part goes on where the part before ended, in the order of participants."""
+    number = chunk[table.key[0]]
+    if number.null_count() or not number.is_sorted():
+        return False
+    return before.is_empty() or chunk.is_empty() or bool(number[0] >= before[table.key[0]][0])
+
+
+def _key(bad: _Faults, before: pl.DataFrame, chunk: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Report keys that come a second time; returns those of the last participant, for the next part."""
+    keys = pl.concat([before, chunk.select(table.key)])
+    if keys.n_unique() != keys.height:
+        again = keys.select(pl.struct(table.key).is_first_distinct().not_())[before.height :].to_series()
+        bad.add(chunk.with_columns(again.alias(_AGAIN)), pl.col(_AGAIN), "", _key_message(table))
+    number = keys[table.key[0]]
+    return keys.filter(number == number.max()).unique() if keys.height else keys
+
+
+def _key_of_all(bad: _Faults, record: Record, table: Table) -> None:
     frame = record.scan(table.name).select(table.key).collect()
-    if frame.n_unique() == frame.height:
-        return []
-    findings: list[Finding] = []
-    repeated = pl.struct(table.key).is_first_distinct().not_()
-    _Faults(table, findings).add(
-        frame, repeated, "", f"the key ({', '.join(table.key)}) appears a second time"
-    )
-    return findings
+    if frame.n_unique() != frame.height:
+        bad.add(frame, pl.struct(table.key).is_first_distinct().not_(), "", _key_message(table))
 
 
-def _references(record: Record, table: Table) -> list[Finding]:
-    findings: list[Finding] = []
+def _key_message(table: Table) -> str:
+    return f"the key ({', '.join(table.key)}) appears a second time"
+
+
+def _references(
+    bad: _Faults,
+    chunk: pl.DataFrame,
+    table: Table,
+    targets: Mapping[tuple[str, tuple[str, ...]], pl.DataFrame],
+) -> None:
     for reference in table.references:
-        wanted = sorted({*table.key, *reference.columns})
-        frame = record.scan(table.name).select(wanted).with_row_index(_ROW, offset=1).collect()
-        target = record.scan(reference.table).select(reference.target).unique().collect()
-        lost = frame.drop_nulls(reference.columns).join(
-            target, left_on=reference.columns, right_on=reference.target, how="anti"
+        target = targets[reference.table, reference.target].with_columns(pl.lit(True).alias(_AGAIN))
+        joined = chunk.join(
+            target, left_on=reference.columns, right_on=reference.target, how="left", maintain_order="left"
         )
-        if lost.height:
-            _Faults(table, findings).add(
-                lost.sort(_ROW),
-                pl.lit(True),
-                ", ".join(reference.columns),
-                f"there is no such row in {reference.table}",
-            )
-    return findings
+        lost = pl.col(_AGAIN).is_null() & pl.all_horizontal(pl.col(reference.columns).is_not_null())
+        if joined.select(lost.any()).item():
+            message = f"there is no such row in {reference.table}"
+            bad.add(joined, lost, ", ".join(reference.columns), message)
 
 
 # --- everything -------------------------------------------------------------------------------------------
+
+_BLOCK = 25_000
+"""Participants that are checked together."""
+
+
+class _View:
+    """The rows of some participants, numbered as they are in the record."""
+
+    def __init__(self, record: Record, report: _Report, between: pl.Expr) -> None:
+        self.record, self.protocol, self._report, self._between = record, record.protocol, report, between
+        self.people = self.table("participants").join(
+            self.table("disposition").select(
+                "participant", pl.col("day").alias("last_day"), pl.col("status").alias("ended")
+            ),
+            on="participant",
+            how="left",
+        )
+
+    def table(self, name: str) -> pl.DataFrame:
+        """The rows of a table, with their numbers."""
+        return self.record.scan(name).with_row_index(_ROW, offset=1).filter(self._between).collect()
+
+    def with_people(self, name: str, *wanted: str) -> pl.DataFrame:
+        """The rows of a table with some columns of their participants."""
+        return self.table(name).join(
+            self.people.select("participant", *wanted), on="participant", how="left", maintain_order="left"
+        )
+
+    def faults(self, name: str) -> _Faults:
+        """Where the faults of a table go."""
+        return self._report.on(self.record.schema(name))
 
 
 def check(record: Record | str | os.PathLike[str]) -> list[Finding]:
@@ -272,49 +353,31 @@ def check(record: Record | str | os.PathLike[str]) -> list[Finding]:
     basic = quick(record)
     if basic:
         return basic
-    findings: list[Finding] = []
-    people = _people(record)
-    for part in (
-        _participants, _disposition, _days, _screening, _visits, _measurements, _decisions, _cycles,
-        _injections,
-        _events, _holds, _strata,
-    ):  # fmt: skip
-        findings += part(record, people)
-    return findings
+    report = _Report()
+    everybody = _View(record, report, pl.lit(True))
+    _participants(everybody)
+    _screening(everybody)
+    last = everybody.people["participant"].max()
+    del everybody
+    for first in range(1, (last if isinstance(last, int) else 0) + 1, _BLOCK):
+        view = _View(record, report, pl.col("participant").is_between(first, first + _BLOCK - 1))
+        for part in (
+            _disposition, _days, _visits, _measurements, _decisions, _cycles, _injections, _events, _holds,
+            _strata,
+        ):  # fmt: skip
+            part(view)
+    return report.findings()
 
 
-def _people(record: Record) -> pl.DataFrame:
-    """One row per participant: arm, dates, last day of follow-up and how it ended (null if not on record)."""
-    return record.table("participants").join(
-        record.table("disposition").rename({"day": "last_day", "status": "ended"}),
-        on="participant",
-        how="left",
-    )
-
-
-def _with_people(record: Record, people: pl.DataFrame, table: str, *wanted: str) -> pl.DataFrame:
-    """A table with row numbers and some columns of its participants."""
-    return (
-        record.table(table)
-        .with_row_index(_ROW, offset=1)
-        .join(people.select("participant", *wanted), on="participant", how="left", maintain_order="left")
-    )
-
-
-def _faults(record: Record, table: str) -> tuple[_Faults, list[Finding]]:
-    findings: list[Finding] = []
-    return _Faults(record.schema(table), findings), findings
-
-
-def _participants(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "participants")
-    frame = record.table("participants").with_row_index(_ROW, offset=1)
-    within = days(record.protocol.eligibility.within)
+def _participants(view: _View) -> None:
+    bad = view.faults("participants")
+    frame = view.table("participants")
+    within = days(view.protocol.eligibility.within)
     waited = (pl.col("randomized_date") - pl.col("screened_date")).dt.total_days()
     bad.add(frame, waited < 0, "screened_date", "screened after randomisation")
     bad.add(
         frame, waited > within, "screened_date",
-        f"screened more than {record.protocol.eligibility.within} before randomisation", waited,
+        f"screened more than {view.protocol.eligibility.within} before randomisation", waited,
     )  # fmt: skip
     in_order = frame.sort("participant").with_columns(
         previous=pl.col("participant").shift(1, fill_value=0), before=pl.col("randomized_date").shift(1)
@@ -327,18 +390,17 @@ def _participants(record: Record, people: pl.DataFrame) -> list[Finding]:
         in_order, pl.col("randomized_date") < pl.col("before"), "randomized_date",
         "participants are numbered in the order of randomisation; the one before was randomised later",
     )  # fmt: skip
-    return findings
 
 
-def _disposition(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "disposition")
-    for number in people.filter(pl.col("last_day").is_null())["participant"].head(SHOWN):
+def _disposition(view: _View) -> None:
+    bad = view.faults("disposition")
+    for number in view.people.filter(pl.col("last_day").is_null())["participant"].head(SHOWN):
         bad.say("the participant has no row: say how follow-up ended", participant=number)
-    terminal = [name for name, event in record.protocol.events.items() if event.terminal]
-    deaths = record.table("events").filter(pl.col("kind").is_in(terminal))
+    terminal = [name for name, event in view.protocol.events.items() if event.terminal]
+    deaths = view.table("events").filter(pl.col("kind").is_in(terminal))
     frame = (
-        record.table("disposition")
-        .with_row_index(_ROW, offset=1)
+        view.table("disposition")
+
         .join(
             deaths.group_by("participant").agg(died_on=pl.col("day").min()), on="participant", how="left",
             maintain_order="left",
@@ -357,7 +419,6 @@ def _disposition(record: Record, people: pl.DataFrame) -> list[Finding]:
         frame, died & (pl.col("died_on") != pl.col("day")), "day",
         "is not the day of the death in events", pl.col("died_on"),
     )  # fmt: skip
-    return findings
 
 
 _DATED = (
@@ -367,30 +428,28 @@ _DATED = (
 )  # fmt: skip
 
 
-def _days(record: Record, people: pl.DataFrame) -> list[Finding]:
+def _days(view: _View) -> None:
     """Nothing happens after the last day of follow-up, or after the data cut."""
-    findings: list[Finding] = []
     for table, column in _DATED:
-        frame = _with_people(record, people, table, "last_day", "ended", "randomized_date")
-        bad = _Faults(record.schema(table), findings)
+        frame = view.with_people(table, "last_day", "ended", "randomized_date")
+        bad = view.faults(table)
         late = pl.col(column) > pl.col("last_day")
         if table == "injections":
             late &= pl.col("given")
         died = pl.col("ended") == "died"
         bad.add(frame, late & died, column, "after death", pl.col(column))
         bad.add(frame, late & ~died, column, "after the last day of follow-up", pl.col(column))
-        cut = record.manifest.provenance.data_cut
+        cut = view.record.manifest.provenance.data_cut
         if cut is not None:
             on_calendar = pl.col("randomized_date") + pl.duration(days=pl.col(column))
             bad.add(frame, on_calendar > cut, column, f"after the data cut of {cut.isoformat()}", on_calendar)
-    return findings
 
 
-def _screening(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "screening")
-    frame = record.table("screening").with_row_index(_ROW, offset=1)
+def _screening(view: _View) -> None:
+    bad = view.faults("screening")
+    frame = view.table("screening")
     if frame.is_empty():
-        return findings
+        return
     eligible, failed = pl.col("eligible"), pl.col("failed")
     bad.add(frame, (eligible == "yes") & (failed != ""), "failed", "eligible, yet criteria failed", failed)
     bad.add(
@@ -406,15 +465,15 @@ def _screening(record: Record, people: pl.DataFrame) -> list[Finding]:
         "participant",
         "randomised a second time",
     )
-    known = {criterion.id for criterion in record.protocol.eligibility.criteria}
+    known = {criterion.id for criterion in view.protocol.eligibility.criteria}
     for ids in frame["failed"].unique():
         for unknown in sorted(set(filter(None, ids.split(";"))) - known):
             bad.add(frame, failed == ids, "failed", f'the protocol has no criterion "{unknown}"')
-    unscreened = people.join(frame.select("participant").drop_nulls(), on="participant", how="anti")
+    unscreened = view.people.join(frame.select("participant").drop_nulls(), on="participant", how="anti")
     for number in unscreened["participant"].head(SHOWN):
         bad.say("randomised without a row here", participant=number)
     both = frame.join(
-        people.select("participant", "screened_date", pl.col("country").alias("randomised_in")),
+        view.people.select("participant", "screened_date", pl.col("country").alias("randomised_in")),
         on="participant",
     )
     bad.add(
@@ -431,11 +490,10 @@ def _screening(record: Record, people: pl.DataFrame) -> list[Finding]:
         "differs from participants",
         pl.col("country"),
     )
-    return findings
 
 
-def _visits(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "visits")
+def _visits(view: _View) -> None:
+    bad = view.faults("visits")
     windows = pl.DataFrame(
         [
             {
@@ -444,15 +502,11 @@ def _visits(record: Record, people: pl.DataFrame) -> list[Finding]:
                 "late": days(visit.window.late),
                 "screening": visit.period == "screening",
             }
-            for visit in record.protocol.visits
+            for visit in view.protocol.visits
         ],
         schema={"visit_id": pl.String, "early": pl.Int32, "late": pl.Int32, "screening": pl.Boolean},
     )
-    frame = (
-        record.table("visits")
-        .with_row_index(_ROW, offset=1)
-        .join(windows, on="visit_id", how="left", maintain_order="left")
-    )
+    frame = view.table("visits").join(windows, on="visit_id", how="left", maintain_order="left")
     day, planned, missed = pl.col("day"), pl.col("planned_day"), pl.col("status") == "missed"
     bad.add(frame, missed & day.is_not_null(), "day", "missed, yet it has a day", day)
     bad.add(frame, ~missed & day.is_null(), "day", "not missed, but it has no day")
@@ -466,11 +520,10 @@ def _visits(record: Record, people: pl.DataFrame) -> list[Finding]:
         "late, but the day is not after the window", day,
     )  # fmt: skip
     bad.add(frame, ~pl.col("screening") & (day < 0), "day", "before randomisation", day)
-    return findings
 
 
-def _measurements(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "measurements")
+def _measurements(view: _View) -> None:
+    bad = view.faults("measurements")
     items = pl.DataFrame(
         [
             {
@@ -480,7 +533,7 @@ def _measurements(record: Record, people: pl.DataFrame) -> list[Finding]:
                 "highest": item.range[1] if item.range else None,
                 "limit": item.detection_limit,
             }
-            for name, item in record.protocol.items.items()
+            for name, item in view.protocol.items.items()
             if item.type == "number"
         ],
         schema={
@@ -488,11 +541,7 @@ def _measurements(record: Record, people: pl.DataFrame) -> list[Finding]:
             "limit": pl.Float64,
         },
     )  # fmt: skip
-    frame = (
-        record.table("measurements")
-        .with_row_index(_ROW, offset=1)
-        .join(items, on="item", how="left", maintain_order="left")
-    )
+    frame = view.table("measurements").join(items, on="item", how="left", maintain_order="left")
     value, exact = pl.col("value"), pl.col("qualifier").is_null()
     bad.add(
         frame, pl.col("unit") != pl.col("item_unit"), "unit", "is not the unit of the item", pl.col("unit")
@@ -503,9 +552,8 @@ def _measurements(record: Record, people: pl.DataFrame) -> list[Finding]:
         frame, (pl.col("qualifier") == "<") & (value != pl.col("limit")), "value",
         'marked "<", but it is not the detection limit of the item', value,
     )  # fmt: skip
-    within = days(record.protocol.eligibility.within)
+    within = days(view.protocol.eligibility.within)
     bad.add(frame, pl.col("day") < -within, "day", "earlier than the screening period allows", pl.col("day"))
-    return findings
 
 
 @dataclass(frozen=True)
@@ -558,10 +606,10 @@ def _check_doses(bad: _Faults, frame: pl.DataFrame) -> None:
     )
 
 
-def _decisions(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "decisions")
-    frame = record.table("decisions").with_row_index(_ROW, offset=1)
-    frame = frame.join(_Limits.of(record.protocol).frame, on="regimen", how="left", maintain_order="left")
+def _decisions(view: _View) -> None:
+    bad = view.faults("decisions")
+    frame = view.table("decisions")
+    frame = frame.join(_Limits.of(view.protocol).frame, on="regimen", how="left", maintain_order="left")
     starts = pl.col("action").is_in(_STARTS)
     _check_doses(bad, frame.filter(starts))
     bad.add(frame, starts & pl.col("dose").is_null(), "dose", "a cycle is to start, but there is no dose")
@@ -583,7 +631,7 @@ def _decisions(record: Record, people: pl.DataFrame) -> list[Finding]:
         "later than the decision",
         pl.col("measured_day"),
     )
-    mine = record.manifest.protocol_sha256
+    mine = view.record.manifest.protocol_sha256
     bad.add(
         frame, pl.col("protocol_sha256") != mine, "protocol_sha256",
         "decided by another version of the protocol",
@@ -599,18 +647,17 @@ def _decisions(record: Record, people: pl.DataFrame) -> list[Finding]:
         "earlier than the decision before it",
         pl.col("day"),
     )
-    return findings
 
 
-def _cycles(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "cycles")
-    frame = _with_people(record, people, "cycles", "arm").join(
-        _Limits.of(record.protocol).frame, on="regimen", how="left", maintain_order="left"
+def _cycles(view: _View) -> None:
+    bad = view.faults("cycles")
+    frame = view.with_people("cycles", "arm").join(
+        _Limits.of(view.protocol).frame, on="regimen", how="left", maintain_order="left"
     )
     if frame.is_empty():
-        return findings
+        return
     _check_doses(bad, frame)
-    allowed = [(arm, regimen) for arm, block in record.protocol.arms.items() for regimen in block.regimens]
+    allowed = [(arm, regimen) for arm, block in view.protocol.arms.items() for regimen in block.regimens]
     assigned = pl.lit(False)
     for arm, regimen in allowed:
         assigned |= (pl.col("arm") == arm) & (pl.col("regimen") == regimen)
@@ -641,7 +688,7 @@ def _cycles(record: Record, people: pl.DataFrame) -> list[Finding]:
         "cycle",
         "cycles are numbered 1, 2, ... without gaps",
     )
-    decisions = record.table("decisions").select(
+    decisions = view.table("decisions").select(
         "participant", pl.col("sequence").alias("decision"), "action", "accepted",
         pl.col("day").alias("decided_on"),
         pl.col("dose").alias("dose_decided"), pl.col("regimen").alias("regimen_decided"),
@@ -673,8 +720,8 @@ def _cycles(record: Record, people: pl.DataFrame) -> list[Finding]:
     )  # fmt: skip
     twice = pl.struct("participant", "decision").is_first_distinct().not_()
     bad.add(frame, twice, "decision", "the decision has started another cycle before")
-    holds = record.table("holds")
-    for name, block in record.protocol.regimens.items():
+    holds = view.table("holds")
+    for name, block in view.protocol.regimens.items():
         for hold in block.hold_while:
             mine = holds.filter(pl.col("hold") == hold.id).select("participant", "from_day", "to_day")
             if mine.is_empty():
@@ -684,15 +731,14 @@ def _cycles(record: Record, people: pl.DataFrame) -> list[Finding]:
                 pl.col("to_day").is_null() | (pl.col("day") < pl.col("to_day"))
             )
             bad.add(during.sort(_ROW), on, "day", f'a cycle while the hold "{hold.id}" was on', pl.col("day"))
-    return findings
 
 
-def _injections(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "injections")
-    frame = record.table("injections").with_row_index(_ROW, offset=1)
+def _injections(view: _View) -> None:
+    bad = view.faults("injections")
+    frame = view.table("injections")
     if frame.is_empty():
-        return findings
-    cycles = record.table("cycles").select(
+        return
+    cycles = view.table("cycles").select(
         "participant", "regimen", "cycle", pl.col("day").alias("cycle_day"), "administrations_planned"
     )
     frame = frame.join(cycles, on=["participant", "regimen", "cycle"], how="left", maintain_order="left")
@@ -704,7 +750,7 @@ def _injections(record: Record, people: pl.DataFrame) -> list[Finding]:
     given = (
         frame.group_by("participant", "regimen", "cycle")
         .agg(counted=pl.col("given").sum().cast(pl.Int32))
-        .join(record.table("cycles"), on=["participant", "regimen", "cycle"])
+        .join(view.table("cycles"), on=["participant", "regimen", "cycle"])
         .filter(pl.col("counted") != pl.col("administrations_given"))
         .sort("participant", "regimen", "cycle")
     )
@@ -713,13 +759,12 @@ def _injections(record: Record, people: pl.DataFrame) -> list[Finding]:
             f"{row['counted']} given one by one, {row['administrations_given']} in cycles", "given",
             participant=row["participant"], cycle=row["cycle"],
         )  # fmt: skip
-    return findings
 
 
-def _events(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "events")
-    frame = record.table("events").with_row_index(_ROW, offset=1)
-    terminal = [name for name, event in record.protocol.events.items() if event.terminal]
+def _events(view: _View) -> None:
+    bad = view.faults("events")
+    frame = view.table("events")
+    terminal = [name for name, event in view.protocol.events.items() if event.terminal]
     deaths = frame.filter(pl.col("kind").is_in(terminal)).sort("participant", "event")
     bad.add(
         deaths, pl.col("participant").is_first_distinct().not_(), "kind", "the participant dies a second time"
@@ -731,7 +776,7 @@ def _events(record: Record, people: pl.DataFrame) -> list[Finding]:
     bad.add(
         in_order, pl.col("day") < pl.col("before"), "day", "earlier than the event before it", pl.col("day")
     )
-    cycles = record.table("cycles").group_by("participant", "cycle").agg(began=pl.col("day").min())
+    cycles = view.table("cycles").group_by("participant", "cycle").agg(began=pl.col("day").min())
     during = frame.filter(pl.col("cycle").is_not_null()).join(
         cycles, on=["participant", "cycle"], how="left", maintain_order="left"
     )
@@ -743,12 +788,11 @@ def _events(record: Record, people: pl.DataFrame) -> list[Finding]:
         "the event is earlier than this cycle",
         pl.col("began"),
     )
-    return findings
 
 
-def _holds(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "holds")
-    frame = record.table("holds").with_row_index(_ROW, offset=1)
+def _holds(view: _View) -> None:
+    bad = view.faults("holds")
+    frame = view.table("holds")
     bad.add(
         frame, pl.col("to_day") <= pl.col("from_day"), "to_day", "not after the first day", pl.col("to_day")
     )
@@ -758,19 +802,18 @@ def _holds(record: Record, people: pl.DataFrame) -> list[Finding]:
     )
     overlap = pl.col("again") & (pl.col("ended").is_null() | (pl.col("ended") > pl.col("from_day")))
     bad.add(in_order, overlap, "from_day", "begins before the same hold had ended", pl.col("from_day"))
-    return findings
 
 
 # --- strata against baseline ------------------------------------------------------------------------------
 
 
-def _strata(record: Record, people: pl.DataFrame) -> list[Finding]:
-    bad, findings = _faults(record, "participants")
-    protocol = record.protocol
-    baseline = record.table("baseline")
+def _strata(view: _View) -> None:
+    bad = view.faults("participants")
+    protocol = view.protocol
+    baseline = view.table("baseline")
     if baseline.is_empty():
-        return findings
-    frame = record.table("participants").with_row_index(_ROW, offset=1)
+        return
+    frame = view.table("participants")
     for name, stratum in protocol.strata.items():
         column = f"{STRATUM_PREFIX}{name}"
         if stratum.item is not None:
@@ -796,7 +839,6 @@ def _strata(record: Record, people: pl.DataFrame) -> list[Finding]:
             text = (stratum.levels or {})[level]
             message = f'the level is "{level}", but at baseline `{text}` does not hold'
             bad.add(wrong, pl.col("wrong"), column, message)
-    return findings
 
 
 def _baseline_columns(

@@ -114,7 +114,7 @@ class Record:
     def chunks(self, name: str) -> Iterator[pl.DataFrame]:
         """A table in parts, to go through it in bounded memory."""
         if self.folder is None or name not in self.manifest.tables:
-            yield self.table(name)
+            yield from self.table(name).iter_slices(schemas.PART_ROWS)
             return
         for entry in self.manifest.tables[name].files:
             yield _collect(pl.scan_parquet(self.folder / entry.path), str(self.folder / entry.path))
