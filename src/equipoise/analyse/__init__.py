@@ -14,6 +14,7 @@ from equipoise.analyse.longitudinal import MixedModel, mixed_model
 from equipoise.analyse.plan import run
 from equipoise.analyse.rates import Rate, RateRatio, rate_interval, rate_ratio
 from equipoise.analyse.results import Results, read, write
+from equipoise.analyse.summary import summary
 from equipoise.analyse.survival import (
     Cox,
     Curve,
@@ -29,5 +30,5 @@ from equipoise.analyse.survival import (
 __all__ = [
     "Cox", "CumulativeIncidence", "Curve", "LogRank", "MixedModel", "Rate", "RateRatio", "RestrictedMean",
     "Results", "aalen_johansen", "cox", "kaplan_meier", "logrank", "mixed_model", "proportional_hazards",
-    "rate_interval", "rate_ratio", "read", "restricted_mean", "run", "write",
+    "rate_interval", "rate_ratio", "read", "restricted_mean", "run", "summary", "write",
 ]  # fmt: skip

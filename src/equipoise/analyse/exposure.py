@@ -92,7 +92,7 @@ def _regimen(
     _describe(
         rows, arm, f"{prefix}cycles per participant who started", "cycles", k.filter(k > 0), _FULL, people
     )
-    most = int(k.max() or 0)  # type: ignore[call-overload]
+    most = int(k.to_numpy().max(initial=0))
     histogram = np.bincount(k.to_numpy(), minlength=most + 1)
     for number in range(1, most + 1):
         _share(
@@ -103,7 +103,7 @@ def _regimen(
         rows.add(
             "exposure", arm, f"{prefix}participants with {number} cycles", people, n=int(histogram[number])
         )
-    last = int(own["end"].max() or 0)  # type: ignore[call-overload]
+    last = int(own["end"].to_numpy().max(initial=0))
     for year in range(1, max(1, math.ceil(last / DAYS_PER_YEAR)) + 1):
         low, high = round_half_away(DAYS_PER_YEAR * (year - 1)), round_half_away(DAYS_PER_YEAR * year)
         given = cycles.filter((pl.col("day") >= low) & (pl.col("day") < high)).height

@@ -200,8 +200,9 @@ def _subgroup(
         level[criteria.evaluate_columns(condition, complete) == 1] = name
     return SubgroupInput(
         subgroup.label,
-        people.select("participant").with_columns(level=pl.Series(level.tolist(), dtype=pl.String)),
-        tuple(conditions),
+        people.select("participant").with_columns(
+            level=pl.Series(level.tolist(), dtype=pl.Enum(list(conditions)))
+        ),
     )
 
 

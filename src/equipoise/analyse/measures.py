@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,7 @@ def unit_of(measure: MeasureInput) -> str:
 
 
 def baselines(given: AnalysisInput, measure: MeasureInput) -> pl.DataFrame:
-    """participant, baseline (as analysed): the baseline item of that name, else the mean of values to day 0."""
+    """participant, baseline (as analysed): the baseline item of that name, else the mean up to day 0."""
     people = given.participants.select("participant")
     before = (
         measure.values.filter(pl.col("day") <= 0).group_by("participant").agg(measured=pl.col("value").mean())
@@ -79,6 +80,7 @@ def add_measure(
                 left_on="day",
                 right_on="cycle_day",
                 by="participant",
+                check_sortedness=False,
             )
             .filter(pl.col("day") - pl.col("cycle_day") >= CLEAR_OF_A_CYCLE)
         )
@@ -93,7 +95,15 @@ def add_measure(
     _mixed_model(rows, given, measure, base, values)
 
 
-def _summaries(rows, name, unit, frame, column, confidence, label):  # type: ignore[no-untyped-def]
+def _summaries(
+    rows: Rows,
+    name: str,
+    unit: str,
+    frame: pl.DataFrame,
+    column: str,
+    confidence: float,
+    label: Callable[[int], str],
+) -> None:
     keys = ["arm", "point"] if "point" in frame.columns else ["arm"]
     table = frame.group_by(keys).agg(summary_expressions(column, confidence)).sort(keys)
     for row in table.iter_rows(named=True):

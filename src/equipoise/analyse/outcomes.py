@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from equipoise.analyse import survival
 from equipoise.analyse.competing import CumulativeIncidence, aalen_johansen
@@ -45,7 +46,7 @@ class Times:
     @property
     def event(self) -> NDArray[np.bool_]:
         """Whether the event of interest happened."""
-        return self.status == 1
+        return np.equal(self.status, 1)
 
     @property
     def years(self) -> float:
@@ -246,7 +247,7 @@ def _restricted_means(
             endpoint.name, arm, f"restricted mean to day {horizon}", "days",
             estimate=mean.estimate, se=mean.se, lower=mean.lower, upper=mean.upper,
         )  # fmt: skip
-    z = float(survival.ndtri(0.5 + given.confidence / 2))
+    z = float(ndtri(0.5 + given.confidence / 2))
     for code, arm in enumerate(arms):
         if code == reference:
             continue

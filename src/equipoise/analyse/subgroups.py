@@ -39,10 +39,15 @@ def _one(
         subgroup.levels, on="participant", how="left", maintain_order="left"
     )
     level = frame["level"]
-    names = [name for name in subgroup.order if (level == name).any()]
-    codes = level.replace_strict(
-        {name: k for k, name in enumerate(names)}, default=-1, return_dtype=pl.Int64
-    ).to_numpy()  # fmt: skip
+    order = (
+        level.dtype.categories.to_list() if isinstance(level.dtype, pl.Enum) else sorted(set(level) - {None})
+    )
+    names = [name for name in order if (level == name).any()]
+    codes = (
+        level.cast(pl.String)
+        .replace_strict({name: k for k, name in enumerate(names)}, default=-1, return_dtype=pl.Int64)
+        .to_numpy()
+    )
     for k, name in enumerate(names):
         for code, arm in enumerate(given.arms):
             own = (codes == k) & (times.arm == code)
