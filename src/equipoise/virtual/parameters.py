@@ -559,7 +559,8 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
                 )
     kinds = {process.kind for process in population.file.processes.values()}
     for endpoint, block in protocol.endpoints.items():
-        for kind in [*block.first_of, *block.competing]:
+        # Events that the population does not know stay absent in other endpoints: the protocol's notes say so.
+        for kind in [*block.first_of, *block.competing] if block.role == "primary" else []:
             if kind not in kinds:
                 raise UserError(
                     f"{name}: endpoints.{endpoint}: the virtual population {population.name} has no events of kind "
