@@ -11,11 +11,12 @@ from equipoise.virtual.parameters import (
     Kernel,
     Population,
     bundled_populations,
+    kinds_not_simulated,
     load_population,
     require_simulable,
 )
 
 __all__ = [
-    "Biology", "Dials", "Habits", "Kernel", "Population", "bundled_populations", "load_population",
-    "require_simulable",
+    "Biology", "Dials", "Habits", "Kernel", "Population", "bundled_populations", "kinds_not_simulated",
+    "load_population", "require_simulable",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ __all__ = [
     "Kernel",
     "Population",
     "bundled_populations",
+    "kinds_not_simulated",
     "load_population",
     "require_simulable",
 ]
@@ -557,12 +558,23 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
                     f"{name}: regimens.{regimen_name}.goal.measure: the virtual population {population.name} has no "
                     f"{regimen.goal.measure}; it measures {', '.join(needs.measures)}"
                 )
-    kinds = {process.kind for process in population.file.processes.values()}
+    missing = kinds_not_simulated(protocol, population)
     for endpoint, block in protocol.endpoints.items():
-        # Events that the population does not know stay absent in other endpoints: the protocol's notes say so.
-        for kind in [*block.first_of, *block.competing] if block.role == "primary" else []:
-            if kind not in kinds:
+        for kind in [*block.first_of, *block.competing]:
+            if block.role == "primary" and kind in missing:
                 raise UserError(
                     f"{name}: endpoints.{endpoint}: the virtual population {population.name} has no events of kind "
-                    f"{kind}; it has {', '.join(sorted(kinds))}"
+                    f"{kind}, which the primary endpoint needs; it has {', '.join(sorted(_kinds(population)))}"
                 )
+
+
+def _kinds(population: Population) -> set[str]:
+    return {process.kind for process in population.file.processes.values()}
+
+
+def kinds_not_simulated(protocol: Protocol, population: Population) -> list[str]:
+    """Kinds of event that the protocol declares and the population cannot bring about, in the protocol's order.
+
+    A simulated record holds none of them; endpoints made of them are not analysed on simulated data.
+    """
+    return [kind for kind in protocol.events if kind not in _kinds(population)]
