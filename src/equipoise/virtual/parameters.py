@@ -279,7 +279,7 @@ DIALS = (
     "functional_fraction", "rho_acute", "tau_acute", "rho_chronic", "tau_chronic", "frailty", "functional_cap",
     "response_multiplier",
 )  # fmt: skip
-PROCESSES = ("opportunistic", "death", "grade4")
+PROCESSES = ("opportunistic", "death", "grade4", "toxicity")
 POSITIVE = (
     "native_level", "relax_suppressed", "relax_viraemic", "failure", "resuppression", "gain", "ceiling",
     "half_life_burst", "half_life_long_lived", "od_rate", "death_rate_45", "death_rate", "grade4_rate",
