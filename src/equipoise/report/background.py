@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from equipoise import __version__
-from equipoise.protocol import describing, sha256
+from equipoise.protocol import sha256
 from equipoise.protocol.model import Block as ProtocolBlock
 from equipoise.protocol.model import Protocol
 from equipoise.report import consort
@@ -123,6 +123,8 @@ def _eligibility(p: Protocol) -> Subsection:
 
 
 def _treatments(p: Protocol) -> list[Subsection]:
+    from equipoise.protocol import describing
+
     points = tuple(
         words(
             Run(f"{arm.label}: ", "strong"),

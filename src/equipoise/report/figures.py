@@ -981,8 +981,8 @@ def safety(
 
 
 def strip(values: NDArray[np.float64], published: float, here: float | None, places: int) -> str:
-    """A small histogram of the trials, the central 95% shaded, the published value as a diamond, this trial as
-    a circle. A bare SVG of 230 x 52 units."""
+    """A small histogram of the trials, the central 95% shaded, the published value a diamond, this trial a
+    circle. A bare SVG of 230 x 52 units."""
     finite = np.sort(values[np.isfinite(values)])
     marks = [published] + ([here] if here is not None else [])
     low, high = float(min(finite[0], *marks)), float(max(finite[-1], *marks))

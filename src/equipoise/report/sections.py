@@ -583,8 +583,8 @@ def sample(
     with_cycles: int = 22,
     without: int = 6,
 ) -> list[figures.Swimmer]:
-    """A sample of participants for the swimmer plot: in arms with cycles spread evenly over their number, in the
-    others evenly over the order of randomisation. Which ones does not depend on chance."""
+    """A sample of participants for the swimmer plot: in arms with cycles spread evenly over their number,
+    in the others over the order of randomisation. Which ones does not depend on chance."""
     people = record.table("participants").select("participant", "arm")
     ends = record.table("disposition").select("participant", "day", "status")
     cycles = record.table("cycles").select("participant", "day", "dose")
