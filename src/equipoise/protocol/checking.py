@@ -425,6 +425,11 @@ def _allocation(protocol: Protocol) -> Problems:
         place = f"regimens.{name}"
         if name not in taken:
             yield _warning(place, "no arm takes this regimen")
+        taken_by = protocol.items.get(regimen_.taken) if regimen_.taken is not None else None
+        if regimen_.taken is not None and (taken_by is None or taken_by.type != "boolean"):
+            yield _error(f"{place}.taken", f'"{regimen_.taken}" is not an item that is true or false')
+        elif taken_by is not None and not {"visits", "cycles", "as it happens"} & set(taken_by.collect):
+            yield _error(f"{place}.taken", f'nobody asks for "{regimen_.taken}" during treatment')
         if regimen_.cover is not None and regimen_.cover not in protocol.regimens:
             yield _error(f"{place}.cover", f'there is no regimen "{regimen_.cover}"')
         elif regimen_.cover is not None and protocol.regimens[regimen_.cover].kind == "cycles":
@@ -1129,6 +1134,7 @@ def _unused(protocol: Protocol) -> Problems:
     read |= {stratum.item for stratum in protocol.strata.values() if stratum.item is not None}
     read |= {measure.measure for measure in protocol.analysis.measures}
     read |= {regimen.goal.measure for regimen in protocol.regimens.values() if regimen.goal is not None}
+    read |= {regimen.taken for regimen in protocol.regimens.values() if regimen.taken is not None}
     for name, item in protocol.items.items():
         if name not in read and "baseline" not in item.collect:
             yield _warning(

@@ -263,6 +263,8 @@ class Regimen(Block):
     stop_for_non_response: StopForNonResponse | None = None
     cover: Name | None = None
     """A regimen that must be taken during each cycle of this one (antiretroviral cover, say)."""
+    taken: Name | None = None
+    """The item that says whether the regimen is being taken; a cover is known by it."""
     before: Duration | None = None
     after: Duration | None = None
 

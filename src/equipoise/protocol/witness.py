@@ -1,8 +1,8 @@
 """Finds a person for whom conditions hold, or shows that there can be none.
 
 Used to find contradictions in a protocol: criteria that nobody can meet, strata that overlap or leave
-somebody out. Conditions that compare one item with fixed values are decided exactly over the items' ranges; others
-(arithmetic, items compared with each other) are taken as open and the person found is tried out afterwards.
+somebody out. Conditions that compare one item with fixed values are decided exactly over the items' ranges;
+others (arithmetic, items compared with each other) are taken as open, and the person found is tried out.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from equipoise.protocol.criteria.grammar import (
 from equipoise.protocol.quantities import number_text
 
 _WORDS = {
-    "<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "different from",
+    "<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "equal to",
 }  # fmt: skip
 _MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
@@ -86,6 +86,8 @@ class _Teller:
                 words = self.item(node)
             case Truth():
                 words = "always" if value else "never"
+            case _ if value is None:
+                words = self.nothing(node)
             case _:
                 words = f"{self.source(node)} is {self.shown(value, unit)}"
         return Explanation(self.source(node), value, words, self.missing(node) if value is None else ())
@@ -105,7 +107,8 @@ class _Teller:
         value = value_of(name, self.values)
         if isinstance(value, bool) or value is None:
             return f"{self.label(name)}: {'unknown' if value is None else 'yes' if value else 'no'}"
-        return f"{self.label(name)} is {self.shown(value, self.items[name.name].unit)}"
+        item = self.items.get(name.name)
+        return f"{self.label(name)} is {self.shown(value, item.unit if item is not None else '')}"
 
     def shown(self, value: Value, unit: str) -> str:
         if value is None:
@@ -125,6 +128,12 @@ class _Teller:
         if value is None:
             return f"{name} (unknown)"
         return f"{name} {'' if isinstance(node, Name) else '= '}{self.shown(value, unit)}"
+
+    def nothing(self, node: Node) -> str:
+        """Words for a part without a value."""
+        if isinstance(node, Name):
+            return f"{self.label(node)} is unknown"
+        return f"{self.source(node)} {'is unknown' if self.missing(node) else 'cannot be computed'}"
 
     def comparison(self, node: Compare) -> str:
         if len(node.operators) == 2 and (words := self.range(node)):
@@ -154,14 +163,15 @@ class _Teller:
             a, b, sign = b, a, _MIRROR[sign]  # type: ignore[assignment]
         value = value_of(node, self.values)
         if value is None and value_of(a, self.values) is None and value_of(b, self.values) is not None:
-            return f"{self.label(a) if isinstance(a, Name) else self.source(a)} is unknown"
+            return self.nothing(a)
         if value is None:
             return f"{self.subject(a, unit)} against {self.subject(b, unit)}: unknown"
         if node.unit is None and isinstance(b, Text | Truth) and isinstance(a, Name):
             found = self.shown(value_of(a, self.values), "")
             wanted = self.shown(value_of(b, self.values), "")
             return f"{self.label(a)} is {found}" + ("" if found == wanted else f", not {wanted}")
-        return f"{self.subject(a, unit)} is {'' if value else 'not '}{_WORDS[sign]} {self.subject(b, unit)}"
+        holds = value is not (sign == "!=")
+        return f"{self.subject(a, unit)} is {'' if holds else 'not '}{_WORDS[sign]} {self.subject(b, unit)}"
 
     def membership(self, part: Node, options: list[str], negated: bool, value: Value) -> str:
         found = value_of(part, self.values)
@@ -178,4 +188,6 @@ class _Teller:
 def _joined(unit: str) -> str:
     if not unit:
         return ""
+    if unit in ("ULN", "LLN"):
+        return f" x {unit}"
     return unit if unit == "%" else f" {unit}"

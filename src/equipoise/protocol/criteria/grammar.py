@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from equipoise.errors import UserError
@@ -495,8 +495,8 @@ class _Parser:
             self.deeper()
             node = self.disjunction()
             self.depth -= 1
-            self.close(opening)
-            return node
+            closing = self.close(opening)
+            return replace(node, at=opening.at, end=closing.end)
         raise self.fail(f"expected a name, a number or a text{self.found()}")
 
     def call(self) -> Node:
