@@ -36,81 +36,6 @@ PERSON: dict[str, criteria.Value] = {
     "pregnant": False, "consent": True, "sex": "female", "country": "",
 }  # fmt: skip
 
-ANSWERS = [
-    # comparisons and ranges
-    ("cd4 > 310", False),
-    ("cd4 >= 310", True),
-    ("cd4 < 310", False),
-    ("cd4 <= 310", True),
-    ("cd4 == 310", True),
-    ("cd4 != 310", False),
-    ("50 <= cd4 < 300", False),
-    ("300 <= cd4 < 310.5", True),
-    ("400 > cd4 > nadir >= 150", True),
-    ("cd4 ≥ 310 and cd4 ≠ 311", True),
-    # truths and categories
-    ("consent", True),
-    ("not pregnant", True),
-    ("pregnant is true", False),
-    ("consent != pregnant", True),
-    ('sex is "female"', True),
-    ("sex is not 'female'", False),
-    ('sex == "male"', False),
-    ('sex in ("male", "female")', True),
-    ('sex not in ("male")', True),
-    # units
-    ("age >= 18 years", False),
-    ("age >= 204 months", True),
-    ("age > 204 months", False),
-    ("cd4 < 0.311 10^9/L", True),
-    ("platelets >= 80 x 10^9/L", True),
-    ("alt <= 3 x ULN", True),
-    ("rna < 10 000 copies/mL", True),
-    ("rna < 10_000", True),
-    ("cd4 > 2 * nadir", True),
-    ("cd4 / nadir >= 2.1", False),
-    ("cd4 - nadir >= 160 cells/uL", True),
-    # arithmetic
-    ("1 + 2 * 3 == 7", True),
-    ("(1 + 2) * 3 == 9", True),
-    ("10 - 2 - 3 == 5", True),
-    ("12 / 2 / 3 == 2", True),
-    ("-cd4 < -300", True),
-    ("min(cd4, nadir) == 150", True),
-    ("max(1, 2, abs(0 - 3)) == 3", True),
-    # precedence: not, and, or
-    ("true or false and false", True),
-    ("(true or false) and false", False),
-    ("not false and false", False),
-    # unknown
-    ("drugs >= 2", None),
-    ("not drugs >= 2", None),
-    ("drugs >= 2 and pregnant", False),
-    ("drugs >= 2 or consent", True),
-    ("drugs >= 2 and consent", None),
-    ("drugs >= 2 or pregnant", None),
-    ("drugs == drugs", None),
-    ("cd4 + goal > 0", None),
-    ("max(cd4, goal) > 300", None),
-    ("500 < cd4 < goal", False),
-    ("200 < cd4 < goal", None),
-    ('country is "France"', None),
-    ('country not in ("France", "Spain")', None),
-    ("unknown(drugs)", True),
-    ("unknown(country) and not unknown(cd4)", True),
-    ("cd4 / 0 > 1", None),
-    ("cd4 / (nadir - 150) > 1", None),
-    ("cd4 * 1e308 > 1", None),
-]
-
-
-@pytest.mark.parametrize(("text", "answer"), ANSWERS)
-def test_worked_answers(text: str, answer: bool | None) -> None:
-    expression = criteria.compile(text, ITEMS)
-    assert criteria.evaluate(expression, PERSON) is answer
-    columns = columns_of([PERSON, PERSON])
-    assert criteria.evaluate_columns(expression, columns).tolist() == [truth_code(answer)] * 2
-
 
 @pytest.mark.parametrize("a", [True, False, None])
 @pytest.mark.parametrize("b", [True, False, None])
@@ -175,48 +100,9 @@ def test_values_of_the_wrong_kind_are_refused() -> None:
 
 
 OBJECTIONS = [
-    # text, character (from 1), message
+    # text, character (from 1), message; the others stand in tests/spec/criteria.md
     ("", 1, "there is nothing"),
     ("   ", 1, "there is nothing"),
-    ("cd4 >", 6, "but the expression ends here"),
-    ("cd4 > and consent", 7, "expected a name, a number or a text, not and"),
-    ("(cd4 > 3", 9, 'expected ")" for the "(" at character 1'),
-    ("cd4 > 3)", 8, 'this ")" closes nothing'),
-    ("cd4 = 3", 5, 'write "=="'),
-    ("consent && pregnant", 9, 'write "and"'),
-    ("!pregnant", 1, 'write "not"'),
-    ("1 < cd4 > 3", 9, "a range goes one way"),
-    ("1 < cd4 == 3", 9, "a range goes one way"),
-    ("cd4 cd4", 5, 'expected "and"'),
-    ("cd4 $ 3", 5, "no meaning"),
-    ('sex is "female', 8, "never closed"),
-    ('sex is ""', 8, "must not be empty"),
-    ("sex in ()", 9, "expected a text in quotes"),
-    ("sex in (female)", 9, "expected a text in quotes"),
-    ('sex not ("a")', 9, 'expected "in" after "not"'),
-    ("min(cd4) > 2", 8, "two values or more"),
-    ("abs(cd4, 2) > 2", 10, "abs takes one value"),
-    ("sqrt(cd4) > 2", 1, '"sqrt" is not a function'),
-    ("__import__('os')", 1, "is not a function"),
-    ("cd4.real > 2", 4, "no meaning"),
-    ("unknown(3)", 9, "the name of an item"),
-    ("cd4 < 1e999", 7, "finite number"),
-    ("cd5 > 3", 1, 'there is no item "cd5"; did you mean "cd4"?'),
-    ("zzz > 3", 1, 'there is no item "zzz"'),
-    ("cd4 > 3 copies/mL", 7, 'the units "copies/mL" and "cells/mm3" do not go together'),
-    ("cd4 + rna > 3", 7, 'the units "copies/mL" and'),
-    ("drugs > 3 pills", 9, 'a number in "pills" does not go together with one without a unit'),
-    ("cd4 > drugs", 7, 'a number in "cells/mm3" does not go together with one without a unit'),
-    ('sex is "femal"', 8, 'is not a category of sex; did you mean "female"?'),
-    ('sex in ("male", "zzz")', 17, "is not a category of sex: female, male"),
-    ("cd4 and consent", 1, "expected a condition that is true or false, but this is a number"),
-    ("cd4", 1, "expected a condition that is true or false, but this is a number"),
-    ("not sex", 5, "but this is a category"),
-    ("pregnant > 0", 12, "cannot be compared"),
-    ("sex > 'female'", 1, "has no order"),
-    ("cd4 > 'x'", 7, "a category cannot be compared with a number"),
-    ("cd4 + consent > 2", 7, "expected a number"),
-    ("cd4 in ('a')", 1, "expected a category"),
     ("(" * 60 + "cd4" + ")" * 60, MAX_DEPTH + 2, "nested too deeply"),
     ("not " * 60 + "consent", 4 * MAX_DEPTH + 5, "nested too deeply"),
     ("-" * 60 + "cd4 > 0", MAX_DEPTH + 2, "nested too deeply"),
@@ -254,35 +140,6 @@ def test_too_many_parts_are_refused() -> None:
     criteria.parse(" or ".join(["a<1"] * (MAX_NODES // 4)))
     with pytest.raises(CriteriaError, match=f"at most {MAX_NODES} parts"):
         criteria.parse(" or ".join(["a<1"] * (MAX_NODES // 2)))
-
-
-EXPLAINED = [
-    ("50 <= cd4 < 300", "CD4 count 310 cells/mm3 is not below 300 cells/mm3", ()),
-    ("50 <= cd4 < 400", "CD4 count 310 cells/mm3 is at least 50 and below 400 cells/mm3", ()),
-    ("50 <= cd4", "CD4 count 310 cells/mm3 is at least 50 cells/mm3", ()),
-    ("age >= 18 years", "Age 17 years is not at least 18 years", ()),
-    ("alt <= 5 x ULN", "ALT 3 ULN is at most 5 ULN", ()),
-    ("not pregnant", "Pregnant: no", ()),
-    ("drugs >= 2", "Antiretrovirals is unknown", ("drugs",)),
-    ("drugs >= 2 and cd4 > 400", "CD4 count 310 cells/mm3 is not above 400 cells/mm3", ()),
-    ("drugs >= 2 and not pregnant", "Antiretrovirals is unknown", ("drugs",)),
-    ("cd4 >= 2 * nadir", "CD4 count 310 cells/mm3 is at least 2 * nadir = 300 cells/mm3", ()),
-    ("cd4 - nadir < 50", "cd4 - nadir = 160 cells/mm3 is not below 50 cells/mm3", ()),
-    ('sex is "male"', "Sex is female, not male", ()),
-    ('sex in ("male", "female")', "Sex is female, one of male, female", ()),
-    ('country in ("France", "Spain")', "Country is unknown", ("country",)),
-    ("unknown(drugs)", "Antiretrovirals is unknown", ()),
-]
-
-
-@pytest.mark.parametrize(("text", "words", "missing"), EXPLAINED)
-def test_an_explanation_says_why(text: str, words: str, missing: tuple[str, ...]) -> None:
-    expression = criteria.compile(text, ITEMS)
-    explanation = criteria.explain(expression, PERSON, ITEMS)
-    assert explanation.words == words
-    assert explanation.missing == missing
-    assert explanation.value is criteria.evaluate(expression, PERSON)
-    assert explanation.text == text
 
 
 def test_an_explanation_has_parts() -> None:
