@@ -777,7 +777,7 @@ def chi_square_p(value: float, df: int) -> float:
 
 
 def _exp(x: float) -> float:
-    return math.exp(x) if x < 709.0 else math.inf
+    return math.inf if x > 709.0 else math.exp(x)
 
 
 def _checked(
