@@ -113,7 +113,7 @@ class Source:
         return node.written
 
     def locate(self, place: str) -> Position:
-        """Position of a field given as text ("visits[3].at"), or of the nearest block around it."""
+        """Position of a field given as text ("visits[2].at"), or of the nearest block around it."""
         node, at, rest = self._root, self._root.at, place
         while rest:
             step = next(
@@ -132,6 +132,11 @@ class Source:
             node = node.children[child]
         return at
 
+    def where(self, place: str) -> str:
+        """File, line and column of a field given as text: "my.yaml:35:5"."""
+        at = self.locate(place)
+        return f"{self.place}:{at.line}:{at.column}"
+
     def error(self, message: str, path: tuple[str | int, ...] = ()) -> ProtocolError:
         """An error about the field at `path`."""
         _, at = self.find(path)
@@ -139,10 +144,10 @@ class Source:
 
 
 def path_text(path: tuple[str | int, ...]) -> str:
-    """`("visits", 2, "at")` as people write it: "visits[3].at" (lists count from 1)."""
+    """`("visits", 2, "at")` as text: "visits[2].at"; lists count from 0, as in JSON."""
     text = ""
     for step in path:
-        text += f"[{step + 1}]" if isinstance(step, int) else (f".{step}" if text else step)
+        text += f"[{step}]" if isinstance(step, int) else (f".{step}" if text else step)
     return text
 
 
