@@ -698,9 +698,14 @@ def safety(m: Material) -> Section | None:
 # --- published against simulated --------------------------------------------------------------------------
 
 
-def _decimals(figure: PublishedFigure) -> int:
-    """As many decimals as the publication gives."""
-    values = [figure.value, *(figure.interval or ())]
+def _decimals(m: Material, figure: PublishedFigure) -> int:
+    """As many decimals as the publication gives for figures of this kind."""
+    alike = [
+        f
+        for f in m.protocol.published.values()
+        if (f.analysis, f.parameter, f.statistic) == (figure.analysis, figure.parameter, figure.statistic)
+    ]
+    values = [v for f in alike for v in (f.value, *(f.interval or ()))]
     return min(3, max(len(f"{v:.10g}".partition(".")[2]) for v in values))
 
 
@@ -800,7 +805,7 @@ def _subject(m: Material, figure: PublishedFigure) -> str:
 
 
 def _compared(m: Material, figure: PublishedFigure, repeated: bool, strips: bool) -> Row:
-    places = _decimals(figure)
+    places = _decimals(m, figure)
     key = (figure.analysis, figure.group, figure.parameter)
     here = m.rows.value(*key, figure.statistic)
     lower, upper = m.rows.values(*key, "lower", "upper") if figure.statistic == "estimate" else (None, None)

@@ -11,7 +11,7 @@ import polars as pl
 
 from equipoise import _atomic
 from equipoise.analyse.results import Results
-from equipoise.errors import MissingExtraError
+from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol
 from equipoise.record import Record
 from equipoise.report import html, pdf, sections
@@ -38,8 +38,8 @@ def write(
     as {"Command": "equipoise run silcaat --seed 1"} to the last section. Same arguments, same bytes.
 
     Without the extra `pdf` the page is still written, `say` is told in one line what is missing, and "pdf" is
-    absent from the answer; with `paper="always"` MissingExtraError is raised after the page is written.
-    Raises UserError when the folder cannot be written to or the flow of participants does not add up.
+    absent from the answer; with `paper="always"` MissingExtraError is raised, after the page is written. Raises
+    UserError when the folder cannot be written to or the flow of participants does not add up.
     """
     lines = _provenance(record) | dict(provenance or {})
     material = Material(
@@ -53,11 +53,11 @@ def write(
         return paths
     try:
         _put(folder / "report.pdf", pdf.pages(document))
-    except MissingExtraError as missing:
+    except UserError as problem:
         if paper == "always":
             raise
         if say is not None:
-            say(str(missing))
+            say(str(problem))
         return paths
     return paths | {"pdf": folder / "report.pdf"}
 
