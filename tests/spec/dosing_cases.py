@@ -6,11 +6,12 @@ import math
 from functools import cache
 from pathlib import Path
 
+from tables import Case
+
 from equipoise.protocol import Protocol, load
 from equipoise.rules import DoseRules, Situation, dose_rules
 from equipoise.rules.explaining import Words, words
 from equipoise.rules.truth import NO, UNKNOWN, YES
-from tables import Case
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 TRUTHS = {"yes": YES, "no": NO, "?": UNKNOWN}

@@ -1,7 +1,7 @@
 """Reads the specification chapters: Markdown in which every table line is a case.
 
-A table stands below a heading and, if need be, a fenced block ```` ```yaml given ```` that says what holds for
-all of its lines. The same files are the tests and, with the reason in words added, chapters of the manual.
+A table stands below a heading and, if need be, a fenced block ("yaml given") with what holds for all of its
+lines. The same files are the tests and, with the reason in words added, chapters of the manual.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ CORRECTIONS = [case for case in DOSING if "corrected decision" in case.cells]
 
 @pytest.mark.parametrize("case", DECISIONS, ids=str)
 def test_the_decision_is_as_the_table_says(case: Case) -> None:
-    rules, names = of_case(case)
+    rules, _ = of_case(case)
     now = situation(case)
     decision = decide(rules, now)
     assert ACTIONS[decision.action] == case.cell("decision")

@@ -98,6 +98,15 @@ def days(duration: Quantity) -> int:
     return round_half_away(duration.value * DAYS_PER[unit])
 
 
+def exact_days(duration: Quantity) -> float:
+    """Days in a duration, not rounded: an interval is repeated first and rounded then, so that months do not
+    drift. Raises ValueError when it is not a time."""
+    unit = _time_unit(duration.unit)
+    if unit is None:
+        raise ValueError(f'"{duration}" is not a time')
+    return duration.value * DAYS_PER[unit]
+
+
 @dataclass(frozen=True)
 class Timepoint:
     """A named day of the trial ("week 9", "month 8", "day 0") or a time after randomisation ("4 months")."""
@@ -107,6 +116,15 @@ class Timepoint:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def exact(self) -> float:
+        """Days after randomisation before rounding (243.5 for "month 8"), from which repeats are counted."""
+        match = _TIMEPOINT.match(self.name)
+        if match is None:
+            return exact_days(parse_duration(self.name))
+        offset = 1.0 if match["name"] == "week" else 0.0
+        return (float(match["count"]) - offset) * DAYS_PER[match["name"]]
 
 
 def parse_timepoint(text: Any) -> Timepoint:

@@ -7,7 +7,7 @@ import math
 from equipoise.errors import UserError
 from equipoise.protocol import units
 from equipoise.protocol.model import Protocol, Regimen
-from equipoise.protocol.quantities import DAYS_PER, Quantity, days
+from equipoise.protocol.quantities import Quantity, days, exact_days
 from equipoise.rules.terms import (
     MAXIMUM_EXTRA_REVIEWS,
     MAXIMUM_LEVELS,
@@ -48,11 +48,6 @@ def amount_in(amount: Quantity, unit: str) -> float:
     except units.UnitError as error:
         raise UserError(f"{amount} cannot be expressed in {unit}: {error}") from None
     return float(f"{converted:.{SIGNIFICANT_DIGITS}g}")
-
-
-def exact_days(interval: Quantity) -> float:
-    """An interval in days, not rounded: repeated days are rounded one by one, so that months do not drift."""
-    return interval.value * DAYS_PER[interval.unit.removesuffix("s")]
 
 
 def _padded(doses: set[float], name: str) -> Levels:
@@ -134,6 +129,7 @@ def dose_rules(protocol: Protocol, name: str) -> DoseRules:
         induction_window=NONE if induction is None else days(induction.start_within),
         direction=0 if goal is None else 1 if goal.direction == "up" else -1,
         maintenance_from=NONE if maintenance is None else maintenance.from_.day,
+        maintenance_origin=math.nan if maintenance is None else maintenance.from_.exact,
         review_every=math.nan if maintenance is None else exact_days(maintenance.review),
         extra_reviews=_padded_reviews(
             [] if maintenance is None else [at.day for at in maintenance.extra_reviews], name

@@ -11,33 +11,33 @@ from typing import NamedTuple
 
 from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol, Visit
-from equipoise.protocol.quantities import DAYS_PER, days, round_half_away
-from equipoise.rules.from_protocol import exact_days
+from equipoise.protocol.quantities import DAYS_PER, days, exact_days, round_half_away
 from equipoise.rules.terms import NEVER, NONE, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
 
 ROUND_HALF_UP = 0.5
+DAY_0 = 0.0
 
 
-def interval_day(count: int, every: float) -> int:
-    """The day, rounded, on which the interval has passed `count` times."""
-    return int(count * every + ROUND_HALF_UP)
+def interval_day(origin: float, count: int, every: float) -> int:
+    """The day, rounded, on which the interval has passed `count` times since `origin`; neither is rounded."""
+    return int(origin + count * every + ROUND_HALF_UP)
 
 
-def intervals_until(least: int, every: float) -> int:
-    """The smallest count of intervals whose day is not before `least`; 0 when `least` is not above 0."""
-    if least <= 0:
+def intervals_until(origin: float, least: int, every: float) -> int:
+    """The smallest count of intervals whose day is not before `least`."""
+    if least <= origin:
         return 0
-    count = int(least / every)
-    if interval_day(count, every) < least:
+    count = int((least - origin) / every)
+    if interval_day(origin, count, every) < least:
         return count + 1
     return count
 
 
-def intervals_within(most: int, every: float) -> int:
-    """The largest count of intervals whose day is not after `most` (which is 0 or more)."""
-    count = int(most / every)
-    if interval_day(count + 1, every) <= most:
+def intervals_within(origin: float, most: int, every: float) -> int:
+    """The largest count of intervals whose day is not after `most`, a day not before that of `origin`."""
+    count = int((most - origin) / every)
+    if interval_day(origin, count + 1, every) <= most:
         return count + 1
     return count
 
@@ -62,20 +62,20 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
         return NEVER
     every = rules.induction_every
     if rules.induction_by_calendar == YES:
-        slot = intervals_until(day - rules.induction_window, every)
+        slot = intervals_until(DAY_0, day - rules.induction_window, every)
         if now.cycles > 0:
-            slot = max(slot, intervals_within(now.last_cycle_day, every) + 1)
+            slot = max(slot, intervals_within(DAY_0, now.last_cycle_day, every) + 1)
         if slot >= rules.induction_cycles:
             return NEVER
-        due = interval_day(slot, every)
+        due = interval_day(DAY_0, slot, every)
     else:
-        start = 0
+        start = DAY_0
         least = 0
         if now.cycles > 0:
-            start = now.last_cycle_day
+            start = float(now.last_cycle_day)
             least = 1
-        slot = max(least, intervals_until(day - rules.induction_window - start, every))
-        due = start + interval_day(slot, every)
+        slot = max(least, intervals_until(start, day - rules.induction_window, every))
+        due = interval_day(start, slot, every)
     if rules.maintenance_from != NONE and max(due, day) >= rules.maintenance_from:
         return NEVER
     return due
@@ -86,11 +86,11 @@ def induction_slot_before(rules: DoseRules, now: Situation, due: int) -> int:
     before randomisation, not yet used by a cycle, not the interval of the cycle itself; NEVER when none."""
     if due == NEVER:
         return NEVER
-    start = 0
+    start = DAY_0
     if now.cycles > 0 and rules.induction_by_calendar != YES:
-        start = now.last_cycle_day
-    slot = intervals_within(due - start, rules.induction_every) - 1
-    previous = start + interval_day(slot, rules.induction_every)
+        start = float(now.last_cycle_day)
+    slot = intervals_within(start, due, rules.induction_every) - 1
+    previous = interval_day(start, slot, rules.induction_every)
     if slot < 0 or (now.cycles > 0 and now.last_cycle_day >= previous):
         return NEVER
     return previous
@@ -105,10 +105,8 @@ def review_on_or_before(rules: DoseRules, day: int) -> int:
     """The latest maintenance review due on or before `day`; NEVER when there is none yet."""
     if rules.maintenance_from == NONE or day < rules.maintenance_from:
         return NEVER
-    since = day - rules.maintenance_from
-    latest = rules.maintenance_from + interval_day(
-        intervals_within(since, rules.review_every), rules.review_every
-    )
+    reviews = intervals_within(rules.maintenance_origin, day, rules.review_every)
+    latest = interval_day(rules.maintenance_origin, reviews, rules.review_every)
     for extra in rules.extra_reviews:
         if rules.maintenance_from <= extra <= day:
             latest = max(latest, extra)
@@ -121,8 +119,8 @@ def review_after(rules: DoseRules, day: int) -> int:
         return NEVER
     if day < rules.maintenance_from:
         return rules.maintenance_from
-    reviews = intervals_within(day - rules.maintenance_from, rules.review_every)
-    following = rules.maintenance_from + interval_day(reviews + 1, rules.review_every)
+    reviews = intervals_within(rules.maintenance_origin, day, rules.review_every)
+    following = interval_day(rules.maintenance_origin, reviews + 1, rules.review_every)
     for extra in rules.extra_reviews:
         if day < extra < following and extra >= rules.maintenance_from:
             following = extra
@@ -191,14 +189,14 @@ def _repeats(visit: Visit, until_day: int) -> list[tuple[str, int]]:
     assert visit.every is not None
     assert visit.from_ is not None
     every = exact_days(visit.every)
-    unit = "week" if visit.every.unit.startswith("week") else "month"
-    named = []
-    for count in range(1, intervals_within(max(0, until_day - visit.from_.day), every) + 1):
-        day = visit.from_.day + interval_day(count, every)
-        number = (
-            day // int(DAYS_PER["week"]) + 1 if unit == "week" else round_half_away(day / DAYS_PER["month"])
-        )
-        named.append((f"{unit} {number}", day))
+    weekly = visit.every.unit.startswith("week")
+    named: list[tuple[str, int]] = []
+    if until_day < visit.from_.day:
+        return named
+    for count in range(1, intervals_within(visit.from_.exact, until_day, every) + 1):
+        day = interval_day(visit.from_.exact, count, every)
+        week, month = day // int(DAYS_PER["week"]) + 1, round_half_away(day / DAYS_PER["month"])
+        named.append((f"week {week}" if weekly else f"month {month}", day))
     return named
 
 

@@ -101,6 +101,9 @@ class DoseRules(NamedTuple):
     direction: int
     """1: the goal lies above (up), -1: below (down), 0: the regimen has no goal."""
     maintenance_from: int
+    """Day of the first review."""
+    maintenance_origin: float
+    """The same, not rounded: reviews are counted from it."""
     review_every: float
     """Days, not rounded; the review days are."""
     extra_reviews: ExtraReviews
