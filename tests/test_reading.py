@@ -118,7 +118,7 @@ def test_other_people_s_editors_are_welcome() -> None:
 
 def test_a_megabyte_of_nesting_is_refused_at_once() -> None:
     for text in ("[" * 1_000_000, "a: " + "[" * 1_000_000, "{a: " * 250_000, "- " * 500_000, "? " * 500_000):
-        with pytest.raises(ProtocolError, match="nested too deeply|a key must be a plain word"):
+        with pytest.raises(ProtocolError, match=r"nested too deeply|a key must be a plain word"):
             eq.loads(text)
 
 

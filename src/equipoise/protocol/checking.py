@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -23,6 +23,7 @@ from equipoise.protocol.criteria import CriteriaError, Expression, Thing
 from equipoise.protocol.criteria.grammar import Kind
 from equipoise.protocol.model import Block, GoalRule, Item, Protocol, Regimen, Visit
 from equipoise.protocol.quantities import DAYS_PER, Quantity, days, number_text, round_half_away
+from equipoise.protocol.reading import near
 from equipoise.protocol.witness import Condition, Space, in_words
 
 Severity = Literal["error", "warning"]
@@ -71,6 +72,11 @@ def _error(place: str, message: str) -> Problem:
 
 def _warning(place: str, message: str) -> Problem:
     return Problem("warning", place, message)
+
+
+def _no(kind: str, name: str | None, known: Iterable[str]) -> str:
+    """That a name is not declared, with the nearest that is."""
+    return f'there is no {kind} "{name}"{near(str(name), list(known))}'
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -141,10 +147,10 @@ def _expressions(protocol: Protocol) -> Problems:
             yield _error(written.place, f'{fault.message} (character {fault.at + 1} of "{written.text}")')
     for name, regimen in protocol.regimens.items():
         if regimen.goal is not None and regimen.goal.measure not in protocol.items:
-            yield _error(f"regimens.{name}.goal.measure", f'there is no item "{regimen.goal.measure}"')
+            yield _error(f"regimens.{name}.goal.measure", _no("item", regimen.goal.measure, protocol.items))
     for name, stratum in protocol.strata.items():
         if stratum.item is not None and stratum.item not in protocol.items:
-            yield _error(f"strata.{name}.item", f'there is no item "{stratum.item}"')
+            yield _error(f"strata.{name}.item", _no("item", stratum.item, protocol.items))
         elif stratum.item is not None and protocol.items[stratum.item].type != "category":
             yield _error(f"strata.{name}.item", f'"{stratum.item}" is not a category, so it has no levels')
     try:
@@ -398,18 +404,18 @@ def _allocation(protocol: Protocol) -> Problems:
         if count > 1:
             yield _error("eligibility.criteria", f'{count} criteria have the id "{name}"')
     plan = protocol.randomization
+    for arm in plan.ratio:
+        if arm not in protocol.arms:
+            yield _error(f"randomization.ratio.{arm}", _no("arm", arm, protocol.arms))
     for arm in protocol.arms:
         if arm not in plan.ratio:
             yield _error("randomization.ratio", f'the arm "{arm}" has no part in the ratio')
-    for arm in plan.ratio:
-        if arm not in protocol.arms:
-            yield _error(f"randomization.ratio.{arm}", f'there is no arm "{arm}"')
     for name, arm_ in protocol.arms.items():
         if not arm_.regimens and not arm_.control:
             yield _error(f"arms.{name}.regimens", "an arm that is not a control needs a regimen")
         for regimen in arm_.regimens:
             if regimen not in protocol.regimens:
-                yield _error(f"arms.{name}.regimens", f'there is no regimen "{regimen}"')
+                yield _error(f"arms.{name}.regimens", _no("regimen", regimen, protocol.regimens))
                 continue
             cover = protocol.regimens[regimen].cover
             if cover is not None and cover in protocol.regimens and cover not in arm_.regimens:
@@ -431,7 +437,7 @@ def _allocation(protocol: Protocol) -> Problems:
         elif taken_by is not None and not {"visits", "cycles", "as it happens"} & set(taken_by.collect):
             yield _error(f"{place}.taken", f'nobody asks for "{regimen_.taken}" during treatment')
         if regimen_.cover is not None and regimen_.cover not in protocol.regimens:
-            yield _error(f"{place}.cover", f'there is no regimen "{regimen_.cover}"')
+            yield _error(f"{place}.cover", _no("regimen", regimen_.cover, protocol.regimens))
         elif regimen_.cover is not None and protocol.regimens[regimen_.cover].kind == "cycles":
             yield _error(f"{place}.cover", "a cover is taken continuously or around cycles, not in cycles")
     yield from _method(protocol)
@@ -468,7 +474,7 @@ def _method(protocol: Protocol) -> Problems:
         yield _warning("randomization.strata", "simple randomisation does not use strata")
     for name in plan.strata:
         if name not in protocol.strata:
-            yield _error("randomization.strata", f'there is no stratum "{name}"')
+            yield _error("randomization.strata", _no("stratum", name, protocol.strata))
 
 
 # --- doses --------------------------------------------------------------------------------------------------
@@ -854,7 +860,7 @@ def _visits(protocol: Protocol) -> Problems:
             )
         for arm in visit.arms or ():
             if arm not in protocol.arms:
-                yield _error(f"{place}.arms", f'there is no arm "{arm}"')
+                yield _error(f"{place}.arms", _no("arm", arm, protocol.arms))
         for name in visit.collect:
             yield from _collected(protocol, place, visit, name)
     if not any(v.at is not None and any(p.day == 0 for p in v.at) for v in protocol.visits):
@@ -865,7 +871,7 @@ def _visits(protocol: Protocol) -> Problems:
 def _collected(protocol: Protocol, place: str, visit: Visit, name: str) -> Problems:
     item = protocol.items.get(name)
     if item is None:
-        yield _error(f"{place}.collect", f'there is no item "{name}"')
+        yield _error(f"{place}.collect", _no("item", name, protocol.items))
         return
     wanted = {"screening", "baseline"} if visit.period == "screening" else {"visits"}
     at_entry = visit.at is not None and all(point.day == 0 for point in visit.at)
@@ -910,7 +916,7 @@ def _outcomes(protocol: Protocol) -> Problems:
         for field in ("first_of", "competing"):
             for kind in getattr(endpoint, field):
                 if kind not in protocol.events:
-                    yield _error(f"{place}.{field}", f'there is no event "{kind}"')
+                    yield _error(f"{place}.{field}", _no("event", kind, protocol.events))
         both = [kind for kind in endpoint.first_of if kind in endpoint.competing]
         if both:
             yield _error(f"{place}.competing", f"{_listed(both)} cannot both count and compete")
@@ -945,18 +951,19 @@ def _outcomes(protocol: Protocol) -> Problems:
 def _analysis(protocol: Protocol) -> Problems:
     plan, place = protocol.analysis, "analysis"
     if plan.reference_arm not in protocol.arms:
-        yield _error(f"{place}.reference_arm", f'there is no arm "{plan.reference_arm}"')
+        yield _error(f"{place}.reference_arm", _no("arm", plan.reference_arm, protocol.arms))
     elif not protocol.arms[plan.reference_arm].control:
         yield _warning(f"{place}.reference_arm", f'"{plan.reference_arm}" is not marked as a control')
     analysed = [analysis.endpoint for analysis in plan.time_to_event]
     for index, analysis in enumerate(plan.time_to_event):
         if analysis.endpoint not in protocol.endpoints:
             yield _error(
-                f"{place}.time_to_event[{index}].endpoint", f'there is no endpoint "{analysis.endpoint}"'
+                f"{place}.time_to_event[{index}].endpoint",
+                _no("endpoint", analysis.endpoint, protocol.endpoints),
             )
         for name in analysis.strata:
             if name not in protocol.strata:
-                yield _error(f"{place}.time_to_event[{index}].strata", f'there is no stratum "{name}"')
+                yield _error(f"{place}.time_to_event[{index}].strata", _no("stratum", name, protocol.strata))
     for name, count in Counter(analysed).items():
         if count > 1:
             yield _error(f"{place}.time_to_event", f'the endpoint "{name}" is analysed {count} times')
@@ -970,7 +977,7 @@ def _analysis(protocol: Protocol) -> Problems:
         item = protocol.items.get(measure.measure)
         field = f"{place}.measures[{index}].measure"
         if item is None:
-            yield _error(field, f'there is no item "{measure.measure}"')
+            yield _error(field, _no("item", measure.measure, protocol.items))
         elif item.type != "number":
             yield _error(field, f'"{measure.measure}" is not a number')
         elif measure.measure not in _collecting(protocol, "treatment", "follow-up"):
@@ -988,7 +995,7 @@ def _analysis(protocol: Protocol) -> Problems:
             yield _warning(f"{place}.subgroup_endpoint", "there are no subgroups")
     if plan.safety_by is not None:
         if plan.safety_by not in protocol.events:
-            yield _error(f"{place}.safety_by", f'there is no event "{plan.safety_by}"')
+            yield _error(f"{place}.safety_by", _no("event", plan.safety_by, protocol.events))
         elif not protocol.events[plan.safety_by].terms:
             yield _warning(f"{place}.safety_by", f'"{plan.safety_by}" has no terms to tabulate it by')
 
@@ -1008,7 +1015,7 @@ def _published(protocol: Protocol) -> Problems:
     for name, figure in protocol.published.items():
         place = f"published.{name}"
         if figure.analysis not in known:
-            yield _error(f"{place}.analysis", f'there is no analysis "{figure.analysis}"')
+            yield _error(f"{place}.analysis", _no("analysis", figure.analysis, known))
         arms = [] if figure.group == "all" else re.split(r" vs | and ", figure.group)
         for arm in arms:
             if arm not in protocol.arms:
@@ -1021,12 +1028,12 @@ def _published(protocol: Protocol) -> Problems:
         place = f"published_terms[{index}]"
         event = protocol.events.get(published.kind)
         if event is None:
-            yield _error(f"{place}.kind", f'there is no event "{published.kind}"')
+            yield _error(f"{place}.kind", _no("event", published.kind, protocol.events))
         elif published.term not in event.terms:
             yield _error(f"{place}.term", f'"{published.term}" is not a term of {published.kind}')
         for arm in {a for counts in (published.participants, *published.groups.values()) for a in counts}:
             if arm not in protocol.arms:
-                yield _error(place, f'there is no arm "{arm}"')
+                yield _error(place, _no("arm", arm, protocol.arms))
         if published.source is None:
             yield _error(place, "a published figure must name its source")
 
