@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from equipoise.analyse import Results, summary
+    from equipoise.analyse import Results
     from equipoise.analyse import run as analyse_record
     from equipoise.analyse import write as write_results
+    from equipoise.analyse.summary import summary
     from equipoise.errors import UserError
     from equipoise.job import run
     from equipoise.protocol import Protocol
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from equipoise.report import write as write_report
     from equipoise.rules import decide
     from equipoise.simulate import replicates as simulate_replicates
-    from equipoise.simulate import trial as simulate_trial
+    from equipoise.simulate.runs import trial as simulate_trial
 
 _PLACES = {
     "Protocol": ("equipoise.protocol", "Protocol"),
@@ -50,8 +51,8 @@ _PLACES = {
     "read_record": ("equipoise.record", "read"),
     "run": ("equipoise.job", "run"),
     "simulate_replicates": ("equipoise.simulate", "replicates"),
-    "simulate_trial": ("equipoise.simulate", "trial"),
-    "summary": ("equipoise.analyse", "summary"),
+    "simulate_trial": ("equipoise.simulate.runs", "trial"),
+    "summary": ("equipoise.analyse.summary", "summary"),
     "write_report": ("equipoise.report", "write"),
     "write_results": ("equipoise.analyse", "write"),
 }

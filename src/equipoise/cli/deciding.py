@@ -1,0 +1,256 @@
+"""The history of one participant, from a file, and what the dose rules make of it.
+
+A history says what is on record, and nothing else; what is left out is unknown, and an unknown that matters
+starts no cycle. Days count from randomisation (day 0).
+
+    day: 250                        # the day of the question
+    arm: il2
+    regimen: aldesleukin            # may be left out when there is only one in cycles
+    randomized: true                # may be left out: true
+    follow_up: true                 # may be left out: true
+    stopped: false                  # whether cycles were stopped for good; may be left out: false
+    cover: true                     # whether the regimen that must go with each cycle is taken
+    baseline: {cd4: 210, sex: male} # items at randomisation
+    measurements:                   # any order
+      - {day: 240, cd4: 320, pregnant: false}
+    cycles:
+      - {day: 0, dose: 4.5}         # in the unit of the regimen
+    toxicity:                       # worst grade attributed to the drug since the last cycle; 0: none
+      grade: 0
+    holds:                          # reasons to withhold that have passed: last day on which each was present
+      pregnancy: 130
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from equipoise import rules
+from equipoise.errors import UserError
+from equipoise.protocol import Protocol
+from equipoise.protocol.reading import Source, parse_yaml, path_text
+from equipoise.rules import explaining, goals, holds
+from equipoise.rules.terms import Situation
+from equipoise.rules.truth import NO, UNKNOWN, YES, from_optional
+
+Value = float | bool | str | None
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GivenCycle(_Part):
+    """A cycle that was started."""
+
+    day: int = Field(ge=0)
+    dose: float = Field(gt=0)
+
+
+class Toxicity(_Part):
+    """The worst grade that was attributed to the drug since the last cycle."""
+
+    grade: int = Field(ge=0, le=5)
+
+
+class History(_Part):
+    """What is on record for one participant."""
+
+    day: int = Field(ge=0)
+    arm: str
+    regimen: str | None = None
+    randomized: bool | None = True
+    follow_up: bool | None = True
+    stopped: bool | None = False
+    cover: bool | None = None
+    baseline: dict[str, Value] = {}
+    measurements: list[dict[str, Value]] = []
+    cycles: list[GivenCycle] = []
+    toxicity: Toxicity | None = None
+    holds: dict[str, int] = {}
+
+
+def read(path: Path) -> History:
+    """Read a history. Raises UserError: file, line, field, what was expected."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: the history cannot be read: {error.strerror}") from None
+    if not content.strip():
+        raise UserError(f"{path}: the history is empty; say at least `day` and `arm`")
+    source = parse_yaml(content, str(path))
+    try:
+        return History.model_validate_json(json.dumps(source.data))
+    except ValidationError as error:
+        raise _explained(error, source, path) from None
+
+
+def _explained(error: ValidationError, source: Source, path: Path) -> UserError:
+    detail = error.errors(include_url=False)[0]
+    walked, at = source.find(tuple(detail["loc"]))
+    last = str(detail["loc"][-1]) if detail["loc"] else ""
+    message = {
+        "extra_forbidden": f'unknown key "{last}"' + _near(last, list(History.model_fields)),
+        "missing": f'missing key "{last}"',
+    }.get(detail["type"], detail["msg"])
+    where = path_text(walked)
+    return UserError(": ".join(part for part in (f"{path}:{at.line}:{at.column}", where, message) if part))
+
+
+def _near(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=2)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(known)}"
+
+
+def explain(protocol: Protocol, history: History, *, brief: bool = False) -> str:
+    """The decision for this history in words: the sentence, then every rule with its answer and value.
+
+    Raises UserError when the history speaks of an arm, regimen, item or hold that the protocol does not have.
+    """
+    name = _regimen(protocol, history)
+    dose_rules = rules.dose_rules(protocol, name)
+    now = situation(protocol, name, history)
+    words = explaining.words(protocol, name)
+    told = explaining.explain(dose_rules, now, words)
+    decision = told.decision
+    action = rules.ACTIONS[decision.action]
+    dose = f" {decision.dose:g} {words.dose_unit}" if rules.starts(decision) else ""
+    lines = [
+        f"{protocol.protocol}, {protocol.regimens[name].label or words.drug}, day {history.day}: "
+        f"{action}{dose}",
+        told.sentence,
+    ]
+    if not rules.starts(decision) and decision.not_before > history.day:
+        lines.append(f"Not before day {decision.not_before}.")
+    if decision.unknown:
+        lines.append(f"Still unknown: {', '.join(rules.unknown_names(decision.unknown))}.")
+    if brief:
+        return "\n".join(lines)
+    for heading, answers in (
+        ("A cycle starts when all of this holds", told.conditions),
+        ("Which dose", told.dose),
+    ):
+        if answers:
+            lines += ["", heading]
+            width = max(len(line.rule) for line in answers)
+            lines += [
+                f"  {_ANSWERS[line.holds]:<8} {line.rule:<{width}}  {line.value}".rstrip() for line in answers
+            ]
+    return "\n".join(lines)
+
+
+_ANSWERS: Mapping[int, str] = {YES: "yes", NO: "no", UNKNOWN: "unknown"}
+
+
+def _regimen(protocol: Protocol, history: History) -> str:
+    in_cycles = [name for name, regimen in protocol.regimens.items() if regimen.kind == "cycles"]
+    if history.arm not in protocol.arms:
+        near = _near(history.arm, list(protocol.arms))
+        raise UserError(f'{protocol.protocol} has no arm "{history.arm}"{near}')
+    if history.regimen is not None:
+        if history.regimen not in protocol.regimens:
+            raise UserError(
+                f'{protocol.protocol} has no regimen "{history.regimen}"{_near(history.regimen, in_cycles)}'
+            )
+        return history.regimen
+    own = [name for name in protocol.arms[history.arm].regimens if name in in_cycles]
+    candidates = own or in_cycles
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise UserError(f"{protocol.protocol} has no regimen in cycles, so there is nothing to decide")
+    raise UserError(f"the history must say which `regimen` is meant: {', '.join(candidates)}")
+
+
+def situation(protocol: Protocol, name: str, history: History) -> Situation:
+    """What the dose rules are told about a participant with this history on the day of the question."""
+    regimen = protocol.regimens[name]
+    latest, ages = _latest(protocol, history)
+    _known(protocol, history.baseline, "baseline")
+    states = holds.hold_states(protocol, name, latest, ages)
+    for hold in history.holds:
+        known = [h.id for h in regimen.hold_while]
+        if hold not in known:
+            raise UserError(f'{protocol.protocol} has no hold "{hold}"{_near(hold, known)}')
+    cycles = sorted((c for c in history.cycles if c.day <= history.day), key=lambda c: c.day)
+    doses = [cycle.dose for cycle in cycles]
+    at_dose = next((k for k, dose in enumerate(reversed(doses)) if dose != doses[-1]), len(doses))
+    lowered = any(later < earlier for earlier, later in pairwise(doses))
+    measure, measured_day, baseline, goal = math.nan, -1, math.nan, math.nan
+    if regimen.goal is not None:
+        item = regimen.goal.measure
+        baseline = _number(history.baseline.get(item))
+        measure = _number(latest.get(item))
+        if not math.isnan(measure):
+            measured_day = history.day - ages[item]
+        found = goals.goal_value(protocol, name, history.baseline)
+        goal = math.nan if found is None else found
+    cover = YES if regimen.cover is None else from_optional(history.cover)
+    return Situation(
+        day=history.day,
+        randomized=from_optional(history.randomized),
+        assigned=YES if name in protocol.arms[history.arm].regimens else NO,
+        in_follow_up=from_optional(history.follow_up),
+        stopped=from_optional(history.stopped),
+        hold=holds.any_hold(states),
+        hold_until=holds.hold_until(protocol, name, history.holds),
+        cover=cover,
+        cycles=len(cycles),
+        first_cycle_day=cycles[0].day if cycles else -1,
+        last_cycle_day=cycles[-1].day if cycles else -1,
+        dose=doses[-1] if doses else 0.0,
+        cycles_at_dose=at_dose,
+        reduced=YES if lowered else NO,
+        toxicity=history.toxicity.grade if history.toxicity is not None else (-1 if cycles else 0),
+        baseline=baseline,
+        measure=measure,
+        measured_day=measured_day,
+        goal=goal,
+    )
+
+
+def _latest(protocol: Protocol, history: History) -> tuple[dict[str, Value], dict[str, int]]:
+    """The latest value of each item on the day of the question, and its age in days."""
+    latest: dict[str, Value] = {name: value for name, value in history.baseline.items() if value is not None}
+    ages = dict.fromkeys(latest, history.day)
+    for number, row in enumerate(history.measurements, 1):
+        day = row.get("day")
+        if not isinstance(day, int | float) or isinstance(day, bool) or day != int(day):
+            raise UserError(f"measurements[{number}]: say the `day`, a whole number")
+        _known(protocol, {k: v for k, v in row.items() if k != "day"}, f"measurements[{number}]")
+        age = history.day - int(day)
+        for name, value in row.items():
+            if name == "day" or value is None or age < 0:
+                continue
+            if name not in ages or age <= ages[name]:
+                latest[name], ages[name] = value, age
+    return latest, ages
+
+
+def _known(protocol: Protocol, values: Mapping[str, Value], where: str) -> None:
+    expected = {"number": "a number", "boolean": "true or false", "category": "one of its words"}
+    for name, value in values.items():
+        if name not in protocol.items:
+            near = _near(name, list(protocol.items))
+            raise UserError(f'{where}: {protocol.protocol} has no item "{name}"{near}')
+        item = protocol.items[name]
+        fits = {
+            "number": isinstance(value, int | float) and not isinstance(value, bool),
+            "boolean": isinstance(value, bool),
+            "category": isinstance(value, str),
+        }
+        if value is not None and not fits[item.type]:
+            raise UserError(f"{where}: {name} is {value!r}, expected {expected[item.type]}")
+        if isinstance(value, str) and item.categories and value not in item.categories:
+            raise UserError(f'{where}: {name} is "{value}"{_near(value, item.categories)}')
+
+
+def _number(value: Value) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
