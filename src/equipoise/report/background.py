@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
-from typing import Any
 
 from equipoise import __version__
-from equipoise.protocol import sha256
-from equipoise.protocol.model import Block as ProtocolBlock
+from equipoise.protocol import describing, sha256
 from equipoise.protocol.model import Protocol
 from equipoise.report import consort
 from equipoise.report import words as w
@@ -123,8 +122,6 @@ def _eligibility(p: Protocol) -> Subsection:
 
 
 def _treatments(p: Protocol) -> list[Subsection]:
-    from equipoise.protocol import describing
-
     points = tuple(
         words(
             Run(f"{arm.label}: ", "strong"),
@@ -135,37 +132,24 @@ def _treatments(p: Protocol) -> list[Subsection]:
     found = [Subsection("Arms", (Listing(points),))]
     for name, regimen in p.regimens.items():
         if regimen.kind == "cycles":
-            sentences = describing.dose_rules(p, name)
-            found.append(
-                Subsection(
-                    f"Dose rules: {regimen.label or regimen.drug}",
-                    (Listing(tuple(words(w.sentence(s)) for s in sentences)),),
-                )
+            points = tuple(
+                words(told.text, *_marks(told.marks)) for told in describing.told_dose_rules(p, name)
             )
+            found.append(Subsection(f"Dose rules: {regimen.label or regimen.drug}", (Listing(points),)))
     return found
 
 
+def _marks(marks: str) -> tuple[str, ...]:
+    return (f" {marks}",) if marks else ()
+
+
 def _schedule(p: Protocol) -> Subsection:
-    body = []
-    for visit in p.visits:
-        when = ", ".join(str(t) for t in visit.at) if visit.at else f"every {visit.every} after {visit.from_}"
-        window = f"{visit.window.early} before to {visit.window.late} after"
-        labels = [lower_first(p.items[i].label) for i in visit.collect if i in p.items]
-        shown = labels if len(labels) <= 9 else [*labels[:8], f"{len(labels) - 8} further items"]
-        who = w.listed([p.arms[a].label for a in visit.arms]) if visit.arms else "all"
-        body.append(row(visit.label, when, window, who, w.capital("; ".join([*shown, *visit.activities]))))
-    return Subsection(
-        "Schedule of visits",
-        (
-            Table(
-                "table-schedule",
-                "Schedule of visits",
-                columns(["Visit", "When", "Window", "Arms", "What is done"], 5, [1.3, 1.3, 1.1, 0.9, 3.4]),
-                tuple(body),
-                stack=True,
-            ),
-        ),
-    )
+    plan = describing.schedule_of_activities(p)
+    body = [row("When", *plan.times), row("Window", *plan.windows)]
+    body += [row(activity.label, *activity.marks) for activity in plan.activities]
+    shape = columns(["", *plan.visits], 1 + len(plan.visits), [1.8] + [1.0] * len(plan.visits))
+    table = Table("table-schedule", "Schedule of activities: what is done at which visit", shape, tuple(body))
+    return Subsection("Schedule of activities", (table,))
 
 
 def _endpoints(p: Protocol) -> Subsection:
@@ -287,7 +271,8 @@ def assumed(m: Material) -> Section:
         if population is not None:
             blocks += _identified(m, population)
     found = tuple(
-        words(Run(f"{place}: ", "strong"), w.sentence(text)) for place, text in assumptions(m.protocol)
+        words(Run(f"{_place(each.place)}: ", "strong"), w.sentence(each.text))
+        for each in describing.assumptions(m.protocol)
     )
     if found:
         blocks.append(
@@ -397,32 +382,10 @@ def _population_sources(parameter: ParameterRow) -> str:
     return ", ".join(parameter.source) if parameter.source else ""
 
 
-def assumptions(protocol: Protocol) -> list[tuple[str, str]]:
-    """Every place of the protocol that says it is assumed: its place in words, and the reason."""
-    found: list[tuple[str, str]] = []
-
-    def walk(value: Any, place: str) -> None:
-        if isinstance(value, ProtocolBlock):
-            if value.assumed:
-                found.append((w.capital(place), value.assumed))
-            for name in type(value).model_fields:
-                walk(getattr(value, name), _place(place, name, value))
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                label = getattr(inner, "label", None)
-                walk(inner, f"{place}, {lower_first(label) if label else str(key).replace('_', ' ')}")
-        elif isinstance(value, list | tuple):
-            for inner in value:
-                label = getattr(inner, "label", None) or getattr(inner, "id", None)
-                walk(inner, f"{place}, {lower_first(str(label))}" if label else place)
-
-    walk(protocol, "")
-    return [(place.strip(", ") or protocol.protocol, text) for place, text in found]
-
-
-def _place(place: str, name: str, _: ProtocolBlock) -> str:
-    words_ = name.rstrip("_").replace("_", " ")
-    return f"{place}, {words_}".strip(", ")
+def _place(path: str) -> str:
+    """A place in the protocol file, as a reader says it."""
+    counted = re.sub(r"\[(\d+)\]", lambda m: f" {int(m[1]) + 1}", path)
+    return w.capital(counted.replace("_", " ").replace(".", ", "))
 
 
 # --- the checklist, how to reproduce, the words ------------------------------------------------------------

@@ -38,8 +38,8 @@ def write(
     as {"Command": "equipoise run silcaat --seed 1"} to the last section. Same arguments, same bytes.
 
     Without the extra `pdf` the page is still written, `say` is told in one line what is missing, and "pdf" is
-    absent from the answer; with `paper="always"` MissingExtraError is raised, after the page is written. Raises
-    UserError when the folder cannot be written to or the flow of participants does not add up.
+    absent from the answer; with `paper="always"` MissingExtraError is raised once the page is written.
+    Raises UserError when the folder cannot be written to or the flow of participants does not add up.
     """
     lines = _provenance(record) | dict(provenance or {})
     material = Material(
