@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Expression
@@ -26,6 +27,7 @@ from equipoise.simulate.allocation import allocate
 from equipoise.simulate.plans import Screen, Setup
 from equipoise.simulate.trial import People
 from equipoise.virtual.baseline import Candidates, candidates
+from equipoise.virtual.maths import exponential_quantile
 from equipoise.virtual.philox import uniform_column
 from equipoise.virtual.streams import ARRIVAL
 
@@ -40,7 +42,7 @@ Column = NDArray[Any]
 class Enrolment:
     """Everybody screened for one trial, and those randomised, in the order of randomisation.
 
-    Arrays over candidates (c,) and over participants (n,). `failed` has shape (c, criteria): 1 criterion met, 0
+    Arrays over candidates (c,) and over participants (n,). `met` has shape (c, criteria): 1 criterion met, 0
     failed, -1 unknown. `position`: the candidate (row of the candidate arrays) of each participant.
     """
 
@@ -58,6 +60,8 @@ class Enrolment:
     """Level (position in `stratum_levels`) of each participant in each stratum of the protocol, int64[n, strata]."""
     stratum_levels: tuple[tuple[str, ...], ...]
     people: People
+    goals: Column
+    """Goal that each participant has, or would have, in each arm, shape (n, arms); NaN unknown or none."""
 
     @property
     def participants(self) -> int:
@@ -224,25 +228,31 @@ def _randomise(setup: Setup, screen: Screen, blocks: list[_Block], seed: int, tr
         protocol, levels[:, factors], [max(1, len(stratum_levels[f])) for f in factors], seed, trial
     )
     parts = [np.concatenate([block.persons[k] for block in blocks]) for k in range(9)]
-    goals = np.concatenate([block.goals for block in blocks])[np.arange(len(position)), arm]
+    goals = np.concatenate([block.goals for block in blocks])
+    goal = goals[np.arange(len(position)), arm]
     horizon = (protocol.calendar.end_of_follow_up - protocol.calendar.first_randomization).days
     people = People(
         *[
             np.ascontiguousarray(part, np.int64 if name in _WHOLE else np.float64)
-            for name, part in zip(People._fields, [*parts, goals, horizon - assessed[position]], strict=True)
+            for name, part in zip(People._fields, [*parts, goal, horizon - assessed[position]], strict=True)
         ]
     )
     return Enrolment(
         joined(0), joined(1), assessed, joined(3), eligible, joined(5), position, arm, levels, stratum_levels,
-        people,
+        people, goals,
     )  # fmt: skip
 
 
 _WHOLE = ("number", "female", "prior_aids", "viraemic", "end_day")
 
 
-def _exponentials(u: Column) -> Column:
-    return -np.log(u)
+@njit
+def _exponentials(u):
+    """Unit exponentials of uniforms."""
+    out = np.empty(len(u))
+    for i in range(len(u)):
+        out[i] = exponential_quantile(u[i])
+    return out
 
 
 def on_calendar(protocol: Protocol, day: int) -> date:

@@ -170,9 +170,7 @@ def _figures(o: Outcomes, baseline: Vector, setup: Setup) -> list[tuple[str, flo
         usable = started_full & (o.landmark_cycle[:, at] >= 30) & ~np.isnan(o.at_landmark[:, at])
         rise = np.quantile((o.at_landmark[:, at] - baseline)[usable], [0.25, 0.5, 0.75])
         names = ("lower quartile", "median", "upper quartile")
-        figures += [
-            (f"month 8 rise, {name}", float(value)) for name, value in zip(names, rise, strict=True)
-        ]
+        figures += [(f"month 8 rise, {name}", float(value)) for name, value in zip(names, rise, strict=True)]
     return figures
 
 

@@ -116,11 +116,7 @@ def prepare(
     """
     if protocol.simulation is None:
         raise UserError(
-            f"{protocol.protocol}: simulation: this protocol names no virtual population, so it cannot be simulated "
-            f"(virtual population hiv_il2 knows no life off antiretroviral therapy, for one). It can still be "
-            "checked, shown and decided on."
-            if not _every_arm_continuous(protocol)
-            else f"{protocol.protocol}: simulation: this protocol names no virtual population, so it cannot be "
+            f"{protocol.protocol}: simulation: this protocol names no virtual population, so it cannot be "
             "simulated. It can still be checked, shown and decided on."
         )
     people = load_population(protocol.simulation.population) if population is None else population
@@ -177,13 +173,6 @@ def screen_of(protocol: Protocol) -> Screen:
         if regimen.kind == "cycles" and regimen.goal is not None
     }
     return Screen(tuple(rules), tuple(strata), goals)
-
-
-def _every_arm_continuous(protocol: Protocol) -> bool:
-    return all(
-        any(protocol.regimens[name].kind == "continuous" for name in arm.regimens)
-        for arm in protocol.arms.values()
-    )
 
 
 def _choice(dials: DialChoice) -> tuple[str | None, Mapping[str, Any]]:

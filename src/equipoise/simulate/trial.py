@@ -106,6 +106,8 @@ class Outcomes(NamedTuple):
     """Sum of the doses of all injections given (MIU)."""
     first_dose: Floats
     last_dose: Floats
+    escalations: Ints
+    reductions: Ints
     visits: Ints
     """Visits attended."""
     counts: Ints
@@ -159,9 +161,12 @@ def outcomes(participants: int, landmarks: int) -> Outcomes:
         return np.zeros(participants)
 
     return Outcomes(
-        np.full((participants, DISEASES_KEPT), -1, np.int64), none(), none(), none(), zero(), zero(), zero(), zeros(),
-        zeros(), zeros(), zero(), zero(), zeros(), zero(), zeros(), np.full((participants, landmarks), np.nan),
-        np.full((participants, landmarks), -1, np.int64), np.full((participants, landmarks), -1, np.int64),
+        diseases=np.full((participants, DISEASES_KEPT), -1, np.int64), death=none(), grade4=none(), last_day=none(),
+        status=zero(), cycles=zero(), injections=zero(), dose_total=zeros(), first_dose=zeros(), last_dose=zeros(),
+        escalations=zero(), reductions=zero(), visits=zero(), counts=zero(), count_sum=zeros(), rnas=zero(),
+        rna_sum=zeros(), at_landmark=np.full((participants, landmarks), np.nan),
+        landmark_cycle=np.full((participants, landmarks), -1, np.int64),
+        landmark_day=np.full((participants, landmarks), -1, np.int64),
     )  # fmt: skip
 
 
@@ -172,7 +177,7 @@ VISIT_ROWS, DECISION_ROWS, CYCLE_ROWS, EVENT_ROWS, HOLD_ROWS = range(5)
 def diary(visits: int, decisions: int, cycles: int, events: int, holds: int) -> Diary:
     """An empty diary with room for that many rows of each table."""
     return Diary(
-        np.zeros(5, np.int64), np.empty((visits, 4), np.int64), np.empty((visits, 5)),
+        np.zeros(5, np.int64), np.empty((visits, 4), np.int64), np.empty((visits, 7)),
         np.empty((decisions, 18), np.int64), np.empty((decisions, 3)), np.empty((cycles, 7), np.int64),
         np.empty((cycles, 1)), np.empty((events, 4), np.int64), np.empty((holds, 4), np.int64),
     )  # fmt: skip
@@ -192,6 +197,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     rules = arm.rules
 
     for i in rows:
+        _clear(outcomes, i)
         p = person(
             b, d, h, seed, trial, people.number[i], people.count[i], people.nadir[i], people.age[i], people.female[i],
             people.prior_aids[i], people.viraemic[i], people.log10_level[i],
@@ -357,10 +363,14 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                     rna = copies(level(b, p, viraemic, v))
                     outcomes.rnas[i] += 1
                     outcomes.rna_sum[i] += log(max(rna, plan.rna_limit)) / 2.302585092994046
-                if keep_diary and not _note_visit(
-                    diary, i, visit, day, viraemic, count, rna, now_native, now_burst, now_long
-                ):
-                    return False
+                if keep_diary:
+                    now_acute = now_chronic = 0.0
+                    if cycle_day >= 0:
+                        now_acute = exposure(acute, day - cycle_day, d.tau_acute)
+                        now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                    body = (now_native, now_burst, now_long, now_acute, now_chronic)
+                    if not _note_visit(diary, i, visit, day, viraemic, count, rna, body):
+                        return False
                 visit, visit_on = _next_visit(h, seed, trial, number, arm, visit)
 
             # 9. The last day, on which no decision is taken any more.
@@ -417,6 +427,9 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                             at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
                             if decision.action == REDUCE:
                                 reduced = YES
+                                outcomes.reductions[i] += 1
+                            elif decision.action == ESCALATE:
+                                outcomes.escalations[i] += 1
                             if first_cycle < 0:
                                 first_cycle = day
                                 outcomes.first_dose[i] = decision.dose
@@ -462,6 +475,36 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         outcomes.cycles[i] = cycles
         outcomes.last_dose[i] = dose
     return True
+
+
+@njit
+def _clear(outcomes, i):
+    """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too small)."""
+    outcomes.diseases[i, :] = -1
+    outcomes.death[i] = outcomes.grade4[i] = -1
+    outcomes.injections[i] = outcomes.visits[i] = outcomes.counts[i] = outcomes.rnas[i] = 0
+    outcomes.escalations[i] = outcomes.reductions[i] = 0
+    outcomes.dose_total[i] = outcomes.first_dose[i] = outcomes.count_sum[i] = outcomes.rna_sum[i] = 0.0
+    outcomes.at_landmark[i, :] = np.nan
+    outcomes.landmark_cycle[i, :] = -1
+    outcomes.landmark_day[i, :] = -1
+
+
+@njit
+def traits(kernel, people, rows, seed, trial):
+    """The traits that nobody can measure, shape (rows, 5): level of native cells, response, half-life of the
+    long-lived cells (days), willingness, frailty."""
+    out = np.empty((len(rows), 5))
+    for k in range(len(rows)):
+        i = rows[k]
+        p = person(
+            kernel.biology, kernel.dials, kernel.habits, seed, trial, people.number[i], people.count[i],
+            people.nadir[i], people.age[i], people.female[i], people.prior_aids[i], people.viraemic[i],
+            people.log10_level[i],
+        )  # fmt: skip
+        out[k, 0], out[k, 1], out[k, 2] = p.native_level, p.response, 0.6931471805599453 / p.loss_long_lived
+        out[k, 3], out[k, 4] = p.willingness, p.frailty
+    return out
 
 
 @njit
@@ -536,14 +579,15 @@ def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
 
 
 @njit
-def _note_visit(diary, i, visit, day, viraemic, count, rna, now_native, now_burst, now_long):
+def _note_visit(diary, i, visit, day, viraemic, count, rna, body):
     row = diary.used[VISIT_ROWS]
     if row >= diary.visits.shape[0]:
         return False
     diary.used[VISIT_ROWS] = row + 1
     whole, real = diary.visits[row], diary.visits_values[row]
     whole[0], whole[1], whole[2], whole[3] = i, visit, day, viraemic
-    real[0], real[1], real[2], real[3], real[4] = count, rna, now_native, now_burst, now_long
+    real[0], real[1] = count, rna
+    real[2], real[3], real[4], real[5], real[6] = body
     return True
 
 
