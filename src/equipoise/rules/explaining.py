@@ -10,6 +10,7 @@ from equipoise.protocol.quantities import DAYS_PER
 from equipoise.rules import dosing, reasons, schedule
 from equipoise.rules.from_protocol import cyclic_regimen
 from equipoise.rules.terms import (
+    NEVER,
     NONE,
     UNKNOWN_BASELINE,
     UNKNOWN_MEASURE,
@@ -57,6 +58,18 @@ def _day(day: int) -> str:
     return "no day known" if day < 0 else f"day {day}"
 
 
+def _called(unknown: str, names: Words) -> str:
+    """What is not known, by the name of the measure where it is about the measure."""
+    special = {"measure": f"the present {names.measure}", "baseline": f"{names.measure} at baseline"}
+    return special.get(unknown, unknown)
+
+
+def _next(decision: Decision) -> str:
+    if decision.not_before == NEVER:
+        return "no further cycle follows"
+    return f"a cycle could start on day {decision.not_before} at the earliest"
+
+
 def _span(days: int) -> str:
     """A length of time as a person says it: days, and months from two months on."""
     months = days / DAYS_PER["month"]
@@ -85,7 +98,7 @@ def sentence(decision: Decision, rules: DoseRules, now: Situation, names: Words 
         hold_until=now.hold_until,
         last_cycle_day=now.last_cycle_day,
         minimum_gap=rules.minimum_gap,
-        not_before=decision.not_before,
+        next=_next(decision),
         next_cycle=now.cycles + 1,
         induction_cycles=rules.induction_cycles,
         induction_due=due,
@@ -96,7 +109,7 @@ def sentence(decision: Decision, rules: DoseRules, now: Situation, names: Words 
         age=now.day - now.measured_day,
         measured_within=rules.measured_within,
         cycles_at_dose=now.cycles_at_dose,
-        unknown=" and ".join(unknown_names(decision.unknown)),
+        unknown=" and ".join(_called(name, names) for name in unknown_names(decision.unknown)),
     )
     return text[0].upper() + text[1:]
 

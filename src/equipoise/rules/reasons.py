@@ -60,8 +60,8 @@ REASONS = {
     STOPPED_UNKNOWN: ("stop unknown", "No cycle: it is not known whether {drug} was stopped for good."),
     STOP_TOXICITY: (
         "stop for toxicity",
-        "Stop {drug}: toxicity of grade {toxicity} since the last cycle (stopping starts at grade "
-        "{stop_from_grade}).",
+        "Stop {drug}: toxicity of grade {toxicity} since the last cycle (the protocol stops from "
+        "grade {stop_from_grade}).",
     ),
     STOP_BELOW_LOWEST: (
         "stop below lowest dose",
@@ -81,11 +81,14 @@ REASONS = {
         "Stop {drug}: {since_first} after the first cycle {measure} is {value}, {less_than} "
         "{stop_rise} from the baseline of {baseline}.",
     ),
-    HOLD_JUST_ENDED: ("hold just ended", "Wait: a hold has only just ended; not before day {hold_until}."),
+    HOLD_JUST_ENDED: (
+        "hold just ended",
+        "Wait: a hold has only just ended and cycles resume on day {hold_until} at the earliest; {next}.",
+    ),
     TOO_SOON: (
         "too soon",
-        "Wait: the last cycle started on day {last_cycle_day}; at least {minimum_gap} days must pass, so not "
-        "before day {not_before}.",
+        "Wait: the last cycle started on day {last_cycle_day}; at least {minimum_gap} days must pass; "
+        "{next}.",
     ),
     INDUCTION_NOT_DUE: (
         "induction not due",
@@ -98,14 +101,13 @@ REASONS = {
     ),
     MAINTENANCE_NOT_BEGUN: (
         "maintenance not begun",
-        "Wait: induction is over; the first review is on day {maintenance_from}.",
+        "Wait: induction is over, and the first review is on day {maintenance_from}; {next}.",
     ),
-    REVIEW_NOT_DUE: ("review not due", "Wait: the next review is on day {not_before}."),
+    REVIEW_NOT_DUE: ("review not due", "Wait: no review is open; {next}."),
     COURSE_COMPLETE: ("course complete", "No cycle: the course is complete and no reviews follow."),
     AT_GOAL: (
         "at goal",
-        "Wait: {measure} is {value} and has reached the goal of {goal}; the next review is on day "
-        "{not_before}.",
+        "Wait: {measure} is {value} and has reached the goal of {goal}; {next}.",
     ),
     NO_COVER: ("no cover", "Wait: {cover} is not being taken, and must be during each cycle."),
     HOLD_UNKNOWN: (
