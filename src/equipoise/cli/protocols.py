@@ -45,13 +45,16 @@ def check(protocol: ProtocolArgument) -> None:
 
     Example:  equipoise check my-trial.yaml
     """
-    from equipoise.protocol import load, sha256
+    from equipoise.protocol import sha256
     from equipoise.protocol.checking import problems
+    from equipoise.protocol.reading import build, load_source
 
-    read = load(protocol)
+    source = load_source(protocol)
+    read = build(source)
     found = problems(read)
     for problem in found:
-        typer.echo(str(problem))
+        where = source.where(problem.place)
+        typer.echo(f"{where}: {problem.severity}: {problem.place}: {problem.message}")
     errors = sum(problem.severity == "error" for problem in found)
     if errors:
         typer.echo(

@@ -352,7 +352,7 @@ def load(name_or_path: str | Path) -> Protocol:
 
     Raises `ProtocolError` (a `UserError`) if there is no such protocol or it cannot be read.
     """
-    return _build(load_source(name_or_path))
+    return build(load_source(name_or_path))
 
 
 def load_source(name_or_path: str | Path) -> Source:
@@ -383,15 +383,11 @@ def loads(text: str | bytes, place: str = "protocol") -> Protocol:
 
     Raises `ProtocolError`.
     """
-    return _build(parse_yaml(text, place))
+    return build(parse_yaml(text, place))
 
 
 def build(source: Source) -> Protocol:
     """The protocol of data that has been read. Raises `ProtocolError` at the first field that is wrong."""
-    return _build(source)
-
-
-def _build(source: Source) -> Protocol:
     if not isinstance(source.data, dict):
         what = "a list" if isinstance(source.data, list) else "a single value"
         raise source.error(f"a protocol is a block of `key: value` lines, not {what}")
