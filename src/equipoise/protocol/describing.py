@@ -76,6 +76,8 @@ class Schedule:
     visits: tuple[str, ...]
     times: tuple[str, ...]
     windows: tuple[str, ...]
+    arms: tuple[str, ...]
+    """The arms that a visit is for; empty for all of them."""
     activities: tuple[Activity, ...]
 
 
@@ -391,11 +393,14 @@ def schedule_of_activities(protocol: Protocol) -> Schedule:
         arms = listed(
             protocol.arms[arm].label for arm in protocol.arms if name in protocol.arms[arm].regimens
         )
-        line(f"Cycle of {_regimen(regimen)} ({arms})", (_cycle_mark(regimen, visit) for visit in visits))
+        taking = {arm for arm in protocol.arms if name in protocol.arms[arm].regimens}
+        marks = (_cycle_mark(regimen, v) if taking & set(v.arms or taking) else "" for v in visits)
+        line(f"Cycle of {_regimen(regimen)} ({arms})", marks)
     return Schedule(
         tuple(visit.label for visit in visits),
         tuple(_when(visit) for visit in visits),
         tuple(_window(visit) for visit in visits),
+        tuple(_arms(protocol, visit) for visit in visits),
         tuple(lines),
     )
 
@@ -422,6 +427,10 @@ def _when(visit: Visit) -> str:
     if visit.at is not None:
         return ", ".join(str(point) for point in visit.at)
     return f"every {_per(visit.every)} after {visit.from_}" if visit.every is not None else ""
+
+
+def _arms(protocol: Protocol, visit: Visit) -> str:
+    return ", ".join(protocol.arms[a].label if a in protocol.arms else a for a in visit.arms or ())
 
 
 def _window(visit: Visit) -> str:
@@ -461,6 +470,8 @@ def _figure(figure: PublishedFigure) -> str:
         text += f" {figure.unit}"
     if figure.p_value is not None:
         text += f", P = {number_text(figure.p_value)}"
+    if figure.p_below is not None:
+        text += f", P < {number_text(figure.p_below)}"
     return text
 
 
@@ -478,19 +489,25 @@ class _Page:
         self.lines += ["", text.upper(), "-" * len(text)]
 
     def paragraph(self, text: str) -> None:
-        self.lines += textwrap.wrap(text, self.width, break_long_words=False) or [""]
+        self.lines += textwrap.wrap(text, self.width, break_long_words=False, break_on_hyphens=False) or [""]
 
     def point(self, text: str, sign: str = "-") -> None:
         indent = " " * (len(sign) + 1)
         self.lines += textwrap.wrap(
-            f"{sign} {text}", self.width, subsequent_indent=indent, break_long_words=False
+            f"{sign} {text}",
+            self.width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
 
     def pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
         shown = [(a, b) for a, b in pairs if b]
         left = max((len(a) for a, _ in shown), default=0) + 2
         for a, b in shown:
-            wrapped = textwrap.wrap(b, max(20, self.width - left), break_long_words=False) or [""]
+            wrapped = textwrap.wrap(
+                b, max(20, self.width - left), break_long_words=False, break_on_hyphens=False
+            ) or [""]
             self.lines.append(f"{a:<{left}}{wrapped[0]}")
             self.lines += [" " * left + line for line in wrapped[1:]]
 
@@ -622,6 +639,8 @@ def _when_what(page: _Page, protocol: Protocol) -> None:
     page.heading("Schedule of activities")
     schedule = schedule_of_activities(protocol)
     rows = [["When", *schedule.times], ["Window", *schedule.windows]]
+    if any(schedule.arms):
+        rows.append(["Arms", *(arms or "all" for arms in schedule.arms)])
     rows += [[activity.label, *activity.marks] for activity in schedule.activities]
     page.table(["", *schedule.visits], rows)
     often = [item.label for item in protocol.items.values() if "as it happens" in item.collect]

@@ -462,6 +462,8 @@ class PublishedFigure(Block):
     value: float
     interval: tuple[float, float] | None = None
     p_value: Annotated[float, Field(ge=0, le=1)] | None = None
+    p_below: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Where P is published only as below a value."""
     unit: str = ""
     analysis: str
     group: str
