@@ -377,5 +377,15 @@ def test_the_summary_speaks_in_labels_and_fits_a_terminal(found, silcaat):
     assert "400 randomised" in text
     assert "hazard ratio" in text
     assert "nan" not in text.lower().split()
-    assert max(len(line) for line in text.splitlines()) <= 160
+    assert max(len(line) for line in text.splitlines()) <= 100
     assert "il2" in analyse.summary(found)
+
+
+def test_an_endpoint_that_nobody_had_is_said_once():
+    tables = record_example.tables()
+    tables["events"] = tables["events"].clear()
+    tables["disposition"] = tables["disposition"].with_columns(status=pl.lit("completed"))
+    found = analyse.run(Record.of(record_example.protocol(), tables))
+    assert [note for note in found.notes if "Disease or death" in note] == [
+        "Disease or death: there was no such event in any arm, so nothing can be compared."
+    ]

@@ -80,6 +80,8 @@ def add_endpoint(rows: Rows, given: AnalysisInput, endpoint: EndpointInput) -> N
     reference = arms.index(given.reference_arm)
     rivals = endpoint.competing
     per_arm = [times.of(times.arm == code) for code in range(len(arms))]
+    if not times.event.any():
+        rows.note(f"{endpoint.label}: there was no such event in any arm, so nothing can be compared.")
     for code, arm in enumerate(arms):
         _one_arm(rows, given, endpoint, arm, per_arm[code], rivals)
     horizon = math.floor(min((float(t.day.max()) for t in per_arm if len(t.day)), default=0.0))
@@ -196,14 +198,14 @@ def _one_pair(
     strata = times.stratum if endpoint.strata else None
     planned = cox_of(times, code, endpoint.ties, strata)
     add_hazard_ratio(rows, name, pair, "hazard ratio", planned, given.confidence)
-    if planned.undefined:
+    if planned.undefined and times.event.any():
         rows.note(f"{endpoint.label}, {pair}: there is no hazard ratio, because {planned.undefined}.")
     if strata is not None:
         plain = cox_of(times, code, endpoint.ties, None)
         add_hazard_ratio(rows, name, pair, "hazard ratio, unstratified", plain, given.confidence)
     test = _logrank(times, None)
     _add_test(rows, name, pair, "log-rank", test)
-    if test.undefined:
+    if test.undefined and times.event.any():
         rows.note(f"{endpoint.label}, {pair}: there is no log-rank test, because {test.undefined}.")
     if strata is not None:
         _add_test(rows, name, pair, "stratified log-rank", _logrank(times, strata))

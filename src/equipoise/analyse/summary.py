@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from equipoise.analyse.results import Results
@@ -10,6 +11,7 @@ from equipoise.analyse.rounding import UNDEFINED, interval, number, p_value, per
 from equipoise.protocol import Protocol
 from equipoise.record import AnalysisInput
 
+_WIDTH = 100
 _NOT_ENDPOINTS = ("screening", "consort", "disposition", "baseline", "exposure", "safety")
 
 
@@ -42,7 +44,7 @@ def summary(results: Results, plan: Protocol | AnalysisInput | None = None) -> s
     notes. `plan` (the protocol, or the mapped data) gives labels; without it the names stand."""
     look = _Lookup(results)
     arms, endpoint_labels, item_labels = _labels(results, plan, look)
-    out = [str(results.provenance.get("title", "Results")), ""]
+    out = [*textwrap.wrap(str(results.provenance.get("title", "Results")), _WIDTH), ""]
     out += _participants(look, arms)
     for analysis in look.analyses:
         if analysis in _NOT_ENDPOINTS or analysis.startswith("subgroup:"):
@@ -55,7 +57,10 @@ def summary(results: Results, plan: Protocol | AnalysisInput | None = None) -> s
     out += _treatment(look, arms)
     out += _safety(look, arms)
     if results.notes:
-        out += ["Notes", *(f"  {note}" for note in results.notes), ""]
+        out += ["Notes"]
+        for note in results.notes:
+            out += textwrap.wrap(note, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+        out += [""]
     return "\n".join(out).rstrip() + "\n"
 
 
@@ -94,7 +99,9 @@ def _participants(look: _Lookup, arms: dict[str, str]) -> list[str]:
     parts = [f"{number(look.get('consort', arm, 'analysed', 'n'), 0)} {label}" for arm, label in arms.items()]
     screened = look.get("consort", "all", "assessed for eligibility", "n")
     first = f"{number(screened, 0)} assessed, " if not math.isnan(screened) else ""
-    lines = [f"{first}{number(total, 0)} randomised; analysed by intention to treat: {', '.join(parts)}."]
+    lines = textwrap.wrap(
+        f"{first}{number(total, 0)} randomised; analysed by intention to treat: {', '.join(parts)}.", _WIDTH
+    )
     years = look.get("disposition", "all", "observation", "median")
     if not math.isnan(years):
         lost = look.get("disposition", "all", "lost to follow-up", "n")
@@ -135,13 +142,14 @@ def _endpoint(look: _Lookup, name: str, label: str, arms: dict[str, str]) -> lis
         test = "stratified log-rank" if stratified else "log-rank"
         p, kind = look.get(name, pair, test, "p_value"), "stratified " if stratified else ""
         lines.append(
-            f"  {_pair_words(pair, arms)}: {kind}hazard ratio {interval(ratio[0], ratio[1], ratio[2], 2)}, "
-            f"{test} P {_p(p)}"
+            f"  {_pair_words(pair, arms)}:\n"
+            f"    {kind}hazard ratio {interval(ratio[0], ratio[1], ratio[2], 2)}; {test} P {_p(p)}"
         )
     return [*lines, ""]
 
 
 def _p(p: float) -> str:
+    """ "= 0.47", "<0.001"; for after the letter P."""
     shown = p_value(p)
     return shown if shown[:1] in "<>" else f"= {shown}"
 
@@ -170,8 +178,8 @@ def _measure(look: _Lookup, name: str, label: str, arms: dict[str, str]) -> list
         if not math.isnan(found[0]):
             p = look.get(name, pair, "mean difference over follow-up", "p_value")
             lines.append(
-                f"  {_pair_words(pair, arms)}: mean difference over follow-up "
-                f"{interval(found[0], found[1], found[2], places)}, P {_p(p)} (mixed model)"
+                f"  {_pair_words(pair, arms)}:\n    mean difference over follow-up "
+                f"{interval(found[0], found[1], found[2], places)}; P {_p(p)} (mixed model)"
             )
     return [*lines, ""]
 
@@ -207,8 +215,8 @@ def _treatment(look: _Lookup, arms: dict[str, str]) -> list[str]:
         whole = look.get("exposure", arm, "cycles per participant", "n")
         q = [look.get("exposure", arm, "cycles per participant", s) for s in ("median", "q1", "q3", "mean")]
         lines.append(
-            f"  {label}: {number(started, 0)} of {number(whole, 0)} started; cycles per participant: median "
-            f"{number(q[0], 0)} (quartiles {number(q[1], 0)} and {number(q[2], 0)}), mean {number(q[3], 1)}"
+            f"  {label}: {number(started, 0)} of {number(whole, 0)} started\n"
+            f"    cycles per participant: median {number(q[0], 0)} (quartiles {number(q[1], 0)} and {number(q[2], 0)}), mean {number(q[3], 1)}"
         )
         goal = look.get("exposure", arm, "time at goal", "mean")
         if not math.isnan(goal):
