@@ -216,7 +216,8 @@ def _treatment(look: _Lookup, arms: dict[str, str]) -> list[str]:
         q = [look.get("exposure", arm, "cycles per participant", s) for s in ("median", "q1", "q3", "mean")]
         lines.append(
             f"  {label}: {number(started, 0)} of {number(whole, 0)} started\n"
-            f"    cycles per participant: median {number(q[0], 0)} (quartiles {number(q[1], 0)} and {number(q[2], 0)}), mean {number(q[3], 1)}"
+            f"    cycles per participant: median {number(q[0], 0)} "
+            f"(quartiles {number(q[1], 0)} and {number(q[2], 0)}), mean {number(q[3], 1)}"
         )
         goal = look.get("exposure", arm, "time at goal", "mean")
         if not math.isnan(goal):
