@@ -36,7 +36,8 @@ def message_of(path: str) -> str:
         protocol = build(source)
     except UserError as error:
         return str(error)
-    first = next(problem for problem in problems(protocol) if problem.severity == "error")
+    errors = [problem for problem in problems(protocol) if problem.severity == "error"]
+    first = min(errors, key=lambda problem: source.locate(problem.place))
     return f"{source.where(first.place)}: {first.place}: {first.message}"
 
 
