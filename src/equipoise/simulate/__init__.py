@@ -6,6 +6,7 @@ names of the results table; `potential_outcomes` gives every participant's fate 
 
 from equipoise.simulate.plans import DialChoice, Setup, prepare
 from equipoise.simulate.progress import Progress
+from equipoise.simulate.replicates import replicates
 from equipoise.simulate.runs import potential_outcomes, trial
 
-__all__ = ["DialChoice", "Progress", "Setup", "potential_outcomes", "prepare", "trial"]
+__all__ = ["DialChoice", "Progress", "Setup", "potential_outcomes", "prepare", "replicates", "trial"]

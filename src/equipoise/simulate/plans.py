@@ -12,8 +12,8 @@ import numpy as np
 
 from equipoise.errors import UserError
 from equipoise.protocol import criteria
-from equipoise.protocol.criteria import Expression
-from equipoise.protocol.model import Protocol
+from equipoise.protocol.criteria import Expression, Thing
+from equipoise.protocol.model import Item, Protocol
 from equipoise.protocol.quantities import days, parse_timepoint
 from equipoise.rules import schedule
 from equipoise.rules.dosing import dose_rules
@@ -35,6 +35,8 @@ class Screen(NamedTuple):
     """Name, item (for a stratum that follows an item) and levels in order with their conditions."""
     goals: dict[str, tuple[GoalCase, ...]]
     """Goal rules by regimen."""
+    subgroups: tuple[tuple[str, tuple[tuple[str, Expression], ...]], ...]
+    """Subgroups of the analysis plan: label, and the levels with their conditions."""
 
 
 DialChoice = str | Mapping[str, Any] | None
@@ -172,7 +174,18 @@ def screen_of(protocol: Protocol) -> Screen:
         for name, regimen in protocol.regimens.items()
         if regimen.kind == "cycles" and regimen.goal is not None
     }
-    return Screen(tuple(rules), tuple(strata), goals)
+    names: dict[str, Item | Thing] = dict(protocol.items)
+    for name, stratum in protocol.strata.items():
+        if stratum.levels is not None:
+            names[name] = Thing(stratum.label, "category", categories=tuple(stratum.levels))
+    subgroups = tuple(
+        (
+            subgroup.label,
+            tuple((level, criteria.compile(text, names)) for level, text in subgroup.levels.items()),
+        )
+        for subgroup in protocol.analysis.subgroups
+    )
+    return Screen(tuple(rules), tuple(strata), goals, subgroups)
 
 
 def _choice(dials: DialChoice) -> tuple[str | None, Mapping[str, Any]]:

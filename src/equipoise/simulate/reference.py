@@ -152,7 +152,7 @@ class _Virtual:
     def start_piece(self, day: int) -> None:
         """Hazards are constant from `day` to the end of the piece; on which day does each event fall?"""
         coupled = self.couples and self.cycle_day >= 0
-        length = hazards.piece_length(self.d, coupled, day - self.cycle_day)
+        length = hazards.piece_length(self.d, coupled, day - self.cycle_day, day - self.n_day)
         self.piece_start, self.piece_end = day, min(day + length, self.switch_day)
         self.hazard = hazards.piece_hazards(
             self.b, self.d, self.p, self.viraemic, self.after_od, day, self.piece_end,

@@ -258,7 +258,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
             if begin_piece:
                 since = day - cycle_day
                 piece_start = day
-                piece_end = min(day + piece_length(d, couples and cycle_day >= 0, since), switch_on)
+                length = piece_length(d, couples and cycle_day >= 0, since, day - n_day)
+                piece_end = min(day + length, switch_on)
                 od_rate, death_rate, grade4_rate = piece_hazards(
                     b, d, p, viraemic, after_od, piece_start, piece_end, n_start, n_target, n_rate, n_day, burst, long,
                     acute, chronic, cycle_day,

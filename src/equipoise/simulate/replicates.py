@@ -1,0 +1,473 @@
+"""Many simulated trials of one protocol: the figures of each, under the names of the results table.
+
+Each trial gives the numbers that are compared with published figures: events, hazard ratios with the plan's strata,
+means over follow-up, cycles, disposition, baseline. They are computed straight from what happened, without a record,
+by the same definitions as the analysis of one, with one difference, which is named where it matters: the mean difference
+over follow-up is that of the participants' own means, where the analysis of a single trial fits a mixed model.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from equipoise.analyse.survival import cox_binary, logrank_binary
+from equipoise.errors import UserError
+from equipoise.protocol import criteria
+from equipoise.protocol.model import Endpoint, Protocol
+from equipoise.simulate.assemble import event_terms
+from equipoise.simulate.enrolment import Enrolment, enrol
+from equipoise.simulate.plans import DialChoice, Setup, prepare
+from equipoise.simulate.progress import Progress, silent
+from equipoise.simulate.runs import checked_seed, checked_trial, in_order, walk_everybody
+from equipoise.simulate.trial import COMPLETED, DIED, LOST, OD, WITHDREW, Outcomes
+
+DAYS_PER_YEAR = 365.25
+CLEAR_OF_A_CYCLE = 30
+"""Days from the start of the last cycle from which a measurement counts as clear of it."""
+_NEVER = np.iinfo(np.int64).max
+
+Column = NDArray[Any]
+Figures = dict[str, float]
+
+
+def replicates(
+    protocol: Protocol,
+    trials: int,
+    seed: int,
+    dials: DialChoice = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    first: int = 0,
+    participants: int | None = None,
+) -> pl.DataFrame:
+    """Simulate the trials number `first` .. `first` + `trials` - 1 and give the figures of each.
+
+    One row per trial, in order. Columns: `trial`, then figures named "analysis|group|parameter|statistic" as in the
+    results table (docs/results.md), Float64; a figure that does not exist in one trial (no events) is NaN. Trial k
+    here is the trial that `equipoise.simulate.trial` simulates with the same seed and trial=k. `participants`,
+    `dials`: as there. Raises UserError when the protocol cannot be simulated.
+    """
+    return simulate_setup(prepare(protocol, dials), trials, seed, threads, progress, first, participants)
+
+
+def simulate_setup(
+    setup: Setup,
+    trials: int,
+    seed: int,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    first: int = 0,
+    participants: int | None = None,
+) -> pl.DataFrame:
+    """As `replicates`, of a protocol that is prepared already (with another population, say)."""
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise UserError(f"the number of trials must be a whole number above 0, not {trials}")
+    seed, first = checked_seed(seed), checked_trial(first)
+    count = threads if threads is not None else os.cpu_count() or 1
+    tell = progress if progress is not None else silent
+
+    def one(number: int) -> Figures:
+        enrolment = enrol(setup, seed, number, participants)
+        happened = walk_everybody(setup, enrolment, seed, number)
+        return figures(setup, enrolment, happened, seed, number)
+
+    rows: list[Figures] = []
+    tell("trials", 0, trials)
+    for row in in_order(one, range(first, first + trials), count):
+        rows.append(row)
+        tell("trials", len(rows), trials)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pl.DataFrame(
+        {
+            "trial": np.arange(first, first + trials, dtype=np.int64),
+            **{name: np.array([row.get(name, math.nan) for row in rows]) for name in names},
+        }
+    )
+
+
+# --- the figures of one trial -------------------------------------------------------------------------------
+
+
+def figures(setup: Setup, enrolment: Enrolment, happened: Outcomes, seed: int, trial: int) -> Figures:
+    """The figures of one trial by name."""
+    out: Figures = {}
+    known = _times(setup, enrolment, happened, seed, trial)
+    _endpoints(out, setup, enrolment, happened, known)
+    _measures(out, setup, enrolment, happened)
+    _exposure(out, setup, enrolment, happened)
+    _disposition(out, setup, enrolment, happened)
+    _baseline(out, setup, enrolment)
+    return out
+
+
+def _groups(setup: Setup, enrolment: Enrolment) -> Iterable[tuple[str, Column]]:
+    for number, arm in enumerate(setup.arms):
+        yield arm.name, enrolment.arm == number
+
+
+def _comparisons(protocol: Protocol) -> list[tuple[int, int, str]]:
+    """Position of an arm, of the reference arm, and the name of the comparison."""
+    arms = list(protocol.arms)
+    reference = protocol.analysis.reference_arm
+    return [
+        (number, arms.index(reference), f"{arm} vs {reference}")
+        for number, arm in enumerate(arms)
+        if arm != reference
+    ]
+
+
+def _times(
+    setup: Setup, enrolment: Enrolment, happened: Outcomes, seed: int, trial: int
+) -> dict[str, tuple[Column, Column]]:
+    """Day (int64) and status (0 censored, 1 event, 2 competing event) of everybody, for each endpoint that the
+    population knows; rules as in `equipoise.rules.endpoints.derive`."""
+    processes = setup.population.file.processes
+    disease, death, grade4 = (processes[name].kind for name in ("opportunistic", "death", "grade4"))
+    days = {
+        disease: _since(happened.diseases[:, 0]),
+        death: _since(happened.death),
+        grade4: _since(happened.grade4),
+    }
+    found = {}
+    for name, endpoint in setup.protocol.endpoints.items():
+        kinds = [*endpoint.first_of, *endpoint.competing]
+        if not all(kind in days for kind in kinds):
+            continue
+        mine = dict(days)
+        if endpoint.terms and disease in endpoint.first_of:
+            mine[disease] = _first_of_terms(setup, enrolment, happened, endpoint, seed, trial)
+        first = np.minimum.reduce([mine[kind] for kind in endpoint.first_of])
+        competing = (
+            np.minimum.reduce([days[kind] for kind in endpoint.competing])
+            if endpoint.competing
+            else np.full(len(first), _NEVER)
+        )
+        event = (first != _NEVER) & (first <= competing)
+        other = (competing != _NEVER) & ~event
+        day = np.where(event, first, np.where(other, competing, happened.last_day))
+        found[name] = (day, np.where(event, 1, np.where(other, 2, 0)))
+    return found
+
+
+def _since(day: Column) -> Column:
+    return np.where(day < 0, _NEVER, day)
+
+
+def _first_of_terms(
+    setup: Setup, enrolment: Enrolment, happened: Outcomes, endpoint: Endpoint, seed: int, trial: int
+) -> Column:
+    """First opportunistic disease whose term the endpoint counts."""
+    person, occurrence = np.nonzero(happened.diseases >= 0)
+    terms = event_terms(
+        setup, enrolment.people.number[person], np.full(len(person), OD), occurrence, seed, trial
+    )
+    first = np.full(len(happened.last_day), _NEVER)
+    for row, term in enumerate(terms):
+        if term in endpoint.terms:
+            who = person[row]
+            first[who] = min(first[who], happened.diseases[who, occurrence[row]])
+    return first
+
+
+def _endpoints(
+    out: Figures,
+    setup: Setup,
+    enrolment: Enrolment,
+    happened: Outcomes,
+    known: Mapping[str, tuple[Column, Column]],
+) -> None:
+    protocol = setup.protocol
+    strata = {plan.endpoint: plan.strata for plan in protocol.analysis.time_to_event}
+    z = _normal_quantile(0.5 + protocol.analysis.confidence / 2)
+    for name, (day, status) in known.items():
+        event = (status == 1).astype(np.uint8)
+        for arm, mine in _groups(setup, enrolment):
+            n, years = int(event[mine].sum()), float(day[mine].sum()) / DAYS_PER_YEAR
+            out[f"{name}|{arm}|participants|n"] = float(mine.sum())
+            out[f"{name}|{arm}|events|n"] = float(n)
+            out[f"{name}|{arm}|events|percent"] = 100.0 * n / max(1, int(mine.sum()))
+            out[f"{name}|{arm}|person-years|estimate"] = years
+            out[f"{name}|{arm}|rate|estimate"] = 100.0 * n / years if years > 0 else math.nan
+        stratum, cells = _strata(setup, enrolment, strata.get(name, []))
+        for number, reference, pair in _comparisons(protocol):
+            mine = (enrolment.arm == number) | (enrolment.arm == reference)
+            treated = enrolment.arm[mine] == number
+            _hazard_ratio(
+                out, name, pair, "hazard ratio", day[mine], event[mine], treated, stratum[mine], cells, z
+            )
+            if cells > 1:
+                nobody = np.zeros(int(mine.sum()), np.int32)
+                _hazard_ratio(
+                    out,
+                    name,
+                    pair,
+                    "hazard ratio, unstratified",
+                    day[mine],
+                    event[mine],
+                    treated,
+                    nobody,
+                    1,
+                    z,
+                )
+                _log_rank(
+                    out,
+                    name,
+                    pair,
+                    "stratified log-rank",
+                    day[mine],
+                    event[mine],
+                    treated,
+                    stratum[mine],
+                    cells,
+                )
+            _log_rank(
+                out,
+                name,
+                pair,
+                "log-rank",
+                day[mine],
+                event[mine],
+                treated,
+                np.zeros(int(mine.sum()), np.int32),
+                1,
+            )
+    _subgroups(out, setup, enrolment, known, strata, z)
+
+
+def _strata(setup: Setup, enrolment: Enrolment, names: list[str]) -> tuple[Column, int]:
+    """The cell of each participant in the cross-classification of these strata, and the number of cells."""
+    cell, cells = np.zeros(enrolment.participants, np.int32), 1
+    for name in names:
+        place = list(setup.protocol.strata).index(name)
+        levels = max(1, len(enrolment.stratum_levels[place]))
+        cell = cell * levels + enrolment.levels[:, place].astype(np.int32)
+        cells *= levels
+    return cell.astype(np.int32), cells
+
+
+def _hazard_ratio(
+    out: Figures, name: str, pair: str, parameter: str, day: Column, event: Column, treated: Column, stratum: Column,
+    cells: int, z: float,
+) -> None:  # fmt: skip
+    beta, se, converged, _ = cox_binary(day.astype(np.int32), event, treated.astype(np.uint8), stratum, cells)
+    key = f"{name}|{pair}|{parameter}"
+    if not converged:
+        beta = se = math.nan
+    out[f"{key}|estimate"] = math.exp(beta)
+    out[f"{key}|lower"] = math.exp(beta - z * se)
+    out[f"{key}|upper"] = math.exp(beta + z * se)
+    out[f"{key}|log_se"] = se
+    out[f"{key}|p_value"] = _two_sided(beta / se) if se > 0 else math.nan
+
+
+def _log_rank(
+    out: Figures, name: str, pair: str, parameter: str, day: Column, event: Column, treated: Column, stratum: Column,
+    cells: int,
+) -> None:  # fmt: skip
+    difference, variance = logrank_binary(
+        day.astype(np.int32), event, treated.astype(np.uint8), stratum, cells
+    )
+    score = difference / math.sqrt(variance) if variance > 0 else math.nan
+    out[f"{name}|{pair}|{parameter}|chi_square"] = score * score
+    out[f"{name}|{pair}|{parameter}|p_value"] = _two_sided(score)
+
+
+def _two_sided(z: float) -> float:
+    return math.erfc(abs(z) / math.sqrt(2.0)) if not math.isnan(z) else math.nan
+
+
+def _normal_quantile(u: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(u)
+
+
+def _subgroups(
+    out: Figures,
+    setup: Setup,
+    enrolment: Enrolment,
+    known: Mapping[str, tuple[Column, Column]],
+    strata: Mapping[str, list[str]],
+    z: float,
+) -> None:
+    protocol = setup.protocol
+    endpoint = protocol.analysis.subgroup_endpoint
+    if endpoint is None or endpoint not in known:
+        return
+    day, status = known[endpoint]
+    event = (status == 1).astype(np.uint8)
+    columns = _columns(setup, enrolment)
+    stratum, cells = _strata(setup, enrolment, strata.get(endpoint, []))
+    for label, levels in setup.screen.subgroups:
+        for level, expression in levels:
+            if not all(name in columns for name in expression.names):
+                continue
+            inside = criteria.evaluate_columns(expression, columns) == 1
+            for number, reference, pair in _comparisons(protocol):
+                mine = inside & ((enrolment.arm == number) | (enrolment.arm == reference))
+                _hazard_ratio(
+                    out, f"subgroup:{label}", pair, f"{level}: hazard ratio", day[mine], event[mine],
+                    enrolment.arm[mine] == number, stratum[mine], cells, z,
+                )  # fmt: skip
+
+
+def _columns(setup: Setup, enrolment: Enrolment) -> dict[str, Column]:
+    """What replicate trials know of everybody at baseline, as columns of the criteria language."""
+    people = enrolment.people
+    columns: dict[str, Column] = {
+        setup.count_item: people.baseline,
+        "age": people.age,
+        "prior_aids": people.prior_aids.astype(np.int8),
+        "cd4_nadir": np.round(people.nadir),
+        "sex": np.array(["male", "female"], dtype=object)[people.female],
+        "country": np.array(_countries(setup), dtype=object)[enrolment.country[enrolment.position]],
+    }
+    known = {name: column for name, column in columns.items() if name in setup.protocol.items}
+    for place, (name, item, _) in enumerate(setup.screen.strata):
+        if item is None:
+            known[name] = np.array(enrolment.stratum_levels[place], dtype=object)[enrolment.levels[:, place]]
+    return known
+
+
+def _countries(setup: Setup) -> list[str]:
+    simulation = setup.protocol.simulation
+    return [] if simulation is None else list(simulation.accrual)
+
+
+# --- measures -----------------------------------------------------------------------------------------------
+
+
+def _measures(out: Figures, setup: Setup, enrolment: Enrolment, happened: Outcomes) -> None:
+    """Mean over follow-up: each participant's mean over the measurements after randomisation, then over people."""
+    for item, sums, counts in (
+        (setup.count_item, happened.count_sum, happened.counts),
+        (setup.rna_item, happened.rna_sum, happened.rnas),
+    ):
+        if item not in setup.protocol.items:
+            continue
+        means: dict[int, tuple[float, float, int]] = {}
+        for number, arm in enumerate(setup.arms):
+            mine = (enrolment.arm == number) & (counts > 0)
+            own = sums[mine] / counts[mine]
+            n = len(own)
+            mean = float(own.mean()) if n else math.nan
+            sd = float(own.std(ddof=1)) if n > 1 else math.nan
+            means[number] = (mean, sd, n)
+            key = f"{item}|{arm.name}|mean over follow-up"
+            out[f"{key}|n"] = float(n)
+            out[f"{key}|estimate"] = mean
+            out[f"{key}|sd"] = sd
+            out[f"{key}|se"] = sd / math.sqrt(n) if n else math.nan
+        for number, reference, pair in _comparisons(setup.protocol):
+            one, other = means[number], means[reference]
+            se = math.sqrt(one[1] ** 2 / max(one[2], 1) + other[1] ** 2 / max(other[2], 1))
+            for parameter in ("difference of means over follow-up", "mean difference over follow-up"):
+                out[f"{item}|{pair}|{parameter}|estimate"] = one[0] - other[0]
+                out[f"{item}|{pair}|{parameter}|se"] = se
+    _landmarks(out, setup, enrolment, happened)
+
+
+def _landmarks(out: Figures, setup: Setup, enrolment: Enrolment, happened: Outcomes) -> None:
+    item = setup.count_item
+    for place, name in enumerate(setup.landmarks):
+        value = happened.at_landmark[:, place]
+        change = value - enrolment.people.baseline
+        since = happened.landmark_cycle[:, place]
+        for arm, mine in _groups(setup, enrolment):
+            _describe(out, f"{item}|{arm}|{name}", value[mine])
+            _describe(out, f"{item}|{arm}|{name} change", change[mine])
+            clear = mine & (since >= CLEAR_OF_A_CYCLE)
+            if clear.any():
+                key = f"{item}|{arm}|{name} change, {CLEAR_OF_A_CYCLE} days after a cycle"
+                _describe(out, key, change[clear])
+        for number, reference, pair in _comparisons(setup.protocol):
+            one, other = value[enrolment.arm == number], value[enrolment.arm == reference]
+            out[f"{item}|{pair}|{name} difference|estimate"] = _mean(one) - _mean(other)
+
+
+def _mean(values: Column) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _describe(out: Figures, key: str, values: Column) -> None:
+    known = values[~np.isnan(values)]
+    out[f"{key}|n"] = float(len(known))
+    if len(known):
+        q1, median, q3 = np.quantile(known, (0.25, 0.5, 0.75))
+        out[f"{key}|mean"] = float(known.mean())
+        out[f"{key}|sd"] = float(known.std(ddof=1)) if len(known) > 1 else math.nan
+        out[f"{key}|median"], out[f"{key}|q1"], out[f"{key}|q3"] = float(median), float(q1), float(q3)
+
+
+# --- exposure, disposition, baseline ------------------------------------------------------------------------
+
+
+def _exposure(out: Figures, setup: Setup, enrolment: Enrolment, happened: Outcomes) -> None:
+    for number, arm in enumerate(setup.arms):
+        if arm.regimen is None:
+            continue
+        mine = enrolment.arm == number
+        cycles = happened.cycles[mine].astype(np.float64)
+        n = max(1, len(cycles))
+        _describe(out, f"exposure|{arm.name}|cycles per participant", cycles)
+        out[f"exposure|{arm.name}|cycles|total"] = float(cycles.sum())
+        out[f"exposure|{arm.name}|participants starting cycles|percent"] = (
+            100.0 * float((cycles > 0).sum()) / n
+        )
+        for least in range(1, 7):
+            share = 100.0 * float((cycles >= least).sum()) / n
+            out[f"exposure|{arm.name}|participants with at least {least} cycles|percent"] = share
+        for parameter, column in (("escalation", happened.escalations), ("reduction", happened.reductions)):
+            share = 100.0 * float((column[mine] > 0).sum()) / n
+            out[f"exposure|{arm.name}|participants with {parameter}|percent"] = share
+
+
+def _disposition(out: Figures, setup: Setup, enrolment: Enrolment, happened: Outcomes) -> None:
+    everybody = np.full(enrolment.participants, True)
+    for group, mine in [*_groups(setup, enrolment), ("all", everybody)]:
+        n = max(1, int(mine.sum()))
+        out[f"disposition|{group}|randomised|n"] = float(mine.sum())
+        for parameter, code in (
+            ("completed", COMPLETED),
+            ("died", DIED),
+            ("lost to follow-up", LOST),
+            ("withdrew", WITHDREW),
+        ):
+            count = float((happened.status[mine] == code).sum())
+            out[f"disposition|{group}|{parameter}|n"] = count
+            out[f"disposition|{group}|{parameter}|percent"] = 100.0 * count / n
+        years = happened.last_day[mine] / DAYS_PER_YEAR
+        out[f"disposition|{group}|observation|median"] = float(np.median(years)) if len(years) else math.nan
+        out[f"disposition|{group}|observation|mean"] = float(years.mean()) if len(years) else math.nan
+        out[f"disposition|{group}|observation|total"] = float(years.sum())
+    out["screening|all|screened|n"] = float(len(enrolment.eligible))
+
+
+def _baseline(out: Figures, setup: Setup, enrolment: Enrolment) -> None:
+    columns = _columns(setup, enrolment)
+    everybody = np.full(enrolment.participants, True)
+    for group, mine in [*_groups(setup, enrolment), ("all", everybody)]:
+        for item in ("age", setup.count_item, "cd4_nadir"):
+            if item in columns:
+                _describe(out, f"baseline|{group}|{item}", columns[item][mine])
+        n = max(1, int(mine.sum()))
+        if "prior_aids" in columns:
+            count = float(columns["prior_aids"][mine].sum())
+            out[f"baseline|{group}|prior_aids: yes|n"] = count
+            out[f"baseline|{group}|prior_aids: yes|percent"] = 100.0 * count / n
+        if "sex" in columns:
+            count = float(enrolment.people.female[mine].sum())
+            out[f"baseline|{group}|sex: female|n"] = count
+            out[f"baseline|{group}|sex: female|percent"] = 100.0 * count / n
+    if "country" in columns:
+        counts = np.bincount(enrolment.country[enrolment.position], minlength=len(_countries(setup)))
+        for country, number in zip(_countries(setup), counts.tolist(), strict=True):
+            out[f"baseline|all|country: {country}|n"] = float(number)
