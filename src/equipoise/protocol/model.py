@@ -356,7 +356,8 @@ class Endpoint(Block):
     first_of: list[EventKind] = Field(min_length=1)
     competing: list[EventKind] = []
     terms: list[str] = []
-    """Of the kinds in `first_of`, only events of these terms count; every term when left out."""
+    """Of the kinds in `first_of`, only events of these terms count, and terminal ones (death) whatever their
+    term; every term when left out."""
     censor_at: list[Literal["loss to follow-up", "withdrawal", "end of study"]] = [
         "loss to follow-up", "withdrawal", "end of study",
     ]  # fmt: skip
