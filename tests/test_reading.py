@@ -37,7 +37,7 @@ def message_of(path: str) -> str:
     except UserError as error:
         return str(error)
     errors = [problem for problem in problems(protocol) if problem.severity == "error"]
-    first = min(errors, key=lambda problem: source.locate(problem.place))
+    first = min(errors, key=lambda problem: source.locate(problem.place).line)
     return f"{source.where(first.place)}: {first.place}: {first.message}"
 
 

@@ -51,7 +51,7 @@ def check(protocol: ProtocolArgument) -> None:
 
     source = load_source(protocol)
     read = build(source)
-    found = sorted(problems(read), key=lambda p: (p.severity != "error", source.locate(p.place)))
+    found = sorted(problems(read), key=lambda p: (p.severity != "error", source.locate(p.place).line))
     for problem in found:
         where = source.where(problem.place)
         typer.echo(f"{where}: {problem.severity}: {problem.place}: {problem.message}")

@@ -51,7 +51,7 @@ class ProtocolError(UserError):
 # --- from text to data with positions -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Position:
     """Where something stands in the text, counted from 1."""
 
