@@ -147,17 +147,17 @@ def dose_so_far(rules: DoseRules, now: Situation) -> float:
 
 def heeds_toxicity(rules: DoseRules) -> bool:
     """The regimen has a rule on toxicity."""
-    return rules.reduce_from_grade != NONE or rules.stop_from_grade != NONE
+    return rules.reduce_from_grade != NONE
 
 
 def must_reduce(rules: DoseRules, now: Situation) -> bool:
     """Toxicity since the last cycle asks for a lower dose."""
-    return rules.reduce_from_grade != NONE and now.cycles > 0 and now.toxicity >= rules.reduce_from_grade
+    return heeds_toxicity(rules) and now.cycles > 0 and now.toxicity >= rules.reduce_from_grade
 
 
 def must_stop_for_toxicity(rules: DoseRules, now: Situation) -> bool:
     """Toxicity since the last cycle ends treatment."""
-    return rules.stop_from_grade != NONE and now.toxicity >= rules.stop_from_grade
+    return heeds_toxicity(rules) and now.toxicity >= rules.stop_from_grade
 
 
 def lowest_dose_not_tolerated(rules: DoseRules, now: Situation) -> bool:
