@@ -8,7 +8,7 @@ from tables import HERE, Case, cases
 
 from equipoise.errors import UserError
 from equipoise.rules import next_decision_day
-from equipoise.rules.schedule import is_missed, visit_on, visits, window_state
+from equipoise.rules.schedule import decision_days, is_missed, visit_on, visits, window_state
 
 SCHEDULE = cases(HERE / "schedule.md")
 
@@ -21,6 +21,13 @@ def of_section(name: str) -> list[Case]:
 def test_the_next_decision_day_is_as_the_table_says(case: Case) -> None:
     rules, _ = of_case(case)
     assert next_decision_day(rules, situation(case)) == whole(case.cell("next"))
+
+
+@pytest.mark.parametrize("case", of_section("The days of the plan"), ids=str)
+def test_the_days_of_the_plan_are_as_the_table_says(case: Case) -> None:
+    rules, _ = of_case(case)
+    found = decision_days(rules, int(case.cell("until")))
+    assert ", ".join(map(str, found)) == case.cell("days")
 
 
 @pytest.mark.parametrize("section", ["Planned visits", "Planned visits of another arm"])

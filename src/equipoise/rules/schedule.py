@@ -162,6 +162,22 @@ def next_decision_day(rules: DoseRules, now: Situation) -> int:
     return opening(rules, now, max(now.day, -1) + 1)
 
 
+def decision_days(rules: DoseRules, until_day: int) -> tuple[int, ...]:
+    """The days up to and including `until_day` on which the plan of the regimen calls for a decision:
+    induction cycles that follow each other without delay, and reviews. What a participant really did moves
+    them; from then on `next_decision_day` tells."""
+    planned = {
+        interval_day(DAY_0, slot, rules.induction_every) for slot in range(max(0, rules.induction_cycles))
+    }
+    if rules.maintenance_from != NONE:
+        planned = {day for day in planned if day < rules.maintenance_from}
+    review = review_after(rules, NEVER)
+    while NEVER < review <= until_day:
+        planned.add(review)
+        review = review_after(rules, review)
+    return tuple(sorted(day for day in planned if day <= until_day))
+
+
 # --- visits -------------------------------------------------------------------------------------------------
 
 
