@@ -44,7 +44,7 @@ class Item(Block):
 
     `collect` says when: at screening, at every visit that lists it, at each cycle, or whenever it happens.
     `valid_for` makes an older value unknown. `derive` computes it from other items wherever it is not itself
-    measured; an item that is derived and also collected at visits is derived at entry and measured afterwards.
+    measured; an item that is derived and also collected at visits is derived at entry and measured later.
     An empty list of `categories` leaves them open; the item named `site` is the participant's site number.
     """
 
@@ -70,7 +70,7 @@ class Item(Block):
 
 
 class Stratum(Block):
-    """A stratification factor: either the levels with their conditions, or a categorical item as it stands."""
+    """A stratification factor: either levels with their conditions, or a categorical item as it stands."""
 
     label: str
     levels: dict[str, Expression] | None = None
@@ -474,8 +474,8 @@ class PublishedFigure(Block):
 
 
 class PublishedTerm(Block):
-    """Participants with events of one term (an organ class, say) as published, by arm, to stand beside the same
-    rows of `safety`. `groups` are finer kinds within the term; a participant with two of them counts in both,
+    """Participants with events of one term (an organ class, say) as published, by arm, beside the same rows
+    of `safety`. `groups` are finer kinds within the term; a participant with two of them counts in both,
     so a term's own figure may be their sum and then exceeds the number of participants."""
 
     kind: EventKind
