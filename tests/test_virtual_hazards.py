@@ -77,7 +77,7 @@ def cumulative(person, cycles, viraemic, dials, step=None):
     for stop, dose in stops:
         while day < stop:
             if step is None:
-                length = hazards.piece_length(dials, cycle_day >= 0, day - cycle_day)
+                length = hazards.piece_length(dials, cycle_day >= 0, day - cycle_day, day)
             else:
                 length = step
             until = min(day + length, stop)

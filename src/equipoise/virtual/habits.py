@@ -35,7 +35,7 @@ def leaving(h, seed, trial, number):
     return lost, withdrew
 
 
-@njit
+@njit(forceinline=True)
 def visit_day(h, seed, trial, number, index, planned, earliest, before):
     """Day on which planned visit `index` is made, or -1 if it is missed.
 
@@ -51,7 +51,7 @@ def visit_day(h, seed, trial, number, index, planned, earliest, before):
     return max(min(day, before - 1), earliest)
 
 
-@njit
+@njit(forceinline=True)
 def contact_delay(h, seed, trial, number, index):
     """Whole days between the day on which a cycle is due and the contact at which it is offered."""
     _, v = uniforms(seed, OFFER, index, number, trial)

@@ -48,7 +48,7 @@ class Person(NamedTuple):
     """Factor on the CD4-linked hazard of death, mean one, tied to poor native recovery."""
 
 
-@njit
+@njit(forceinline=True)
 def native_level(b, count, nadir, age, eta):
     """Level (cells/mm3) to which native cells tend while suppressed: log-linear in count, nadir, age and eta."""
     return exp(
@@ -83,7 +83,7 @@ def person(b, d, h, seed, trial, number, count, nadir, age, female, prior_aids, 
     )
 
 
-@njit
+@njit(forceinline=True)
 def relax(b, p, viraemic):
     """Rate (per day) and target (cells/mm3) of the native cells in this state of the virus."""
     if viraemic:
@@ -91,13 +91,13 @@ def relax(b, p, viraemic):
     return b.relax_suppressed, p.native_level
 
 
-@njit
+@njit(forceinline=True)
 def native(start, target, rate, days):
     """Native cells `days` after they were `start`: N* + (N - N*) e^(-k t)."""
     return target + (start - target) * exp(-rate * days)
 
 
-@njit
+@njit(forceinline=True)
 def long_lived(b, p, burst, long, days):
     """Burst and long-lived cells `days` after they were (burst, long): dP = -kP P, dM = sigma kP P - kM M."""
     k = p.loss_long_lived
@@ -107,7 +107,7 @@ def long_lived(b, p, burst, long, days):
     return burst * fast, long * slow + fed * (slow - fast)
 
 
-@njit
+@njit(forceinline=True)
 def rise(b, p, dose, taken, native_now, count_now):
     """Cells that a cycle throws out: dose in MIU per injection, `taken` the share of its injections."""
     room = 1.0 - count_now / b.ceiling
@@ -116,13 +116,13 @@ def rise(b, p, dose, taken, native_now, count_now):
     return p.response * exp(b.dose_power * log(dose * taken / 7.5)) * (native_now + b.nadir_share * p.nadir) * room
 
 
-@njit
+@njit(forceinline=True)
 def exposure(at_cycle, days, tau):
     """Decaying exposure `days` after it was `at_cycle` (in cycles of 7.5 MIU)."""
     return at_cycle * exp(-days / tau)
 
 
-@njit
+@njit(forceinline=True)
 def mean_exposure(at_cycle, from_day, to_day, tau):
     """Exact mean of the exposure between two days after it was `at_cycle`."""
     h = to_day - from_day

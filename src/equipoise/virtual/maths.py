@@ -53,7 +53,7 @@ def _floor(typing_context: Any, x: Any) -> Any:
     return types.float64(types.float64), generate
 
 
-@njit
+@njit(forceinline=True)
 def exp(x):
     """e to the power x. Arguments are clamped to [-700, 700]; at most 1 ulp from the exact value on [-50, 50].
 
@@ -80,7 +80,7 @@ def exp(x):
     return p * _from_bits((types.int64(k) + 1023) << 52)
 
 
-@njit
+@njit(forceinline=True)
 def log(x):
     """Natural logarithm of a positive, normal x (no check); at most 2 ulp from the exact value.
 
@@ -103,25 +103,25 @@ def log(x):
     return ef * 6.93147180369123816490e-01 + (p + ef * 1.90821492927058770002e-10)
 
 
-@njit
+@njit(forceinline=True)
 def power(x, y):
     """x to the power y for positive x, as exp(y log x)."""
     return exp(y * log(x))
 
 
-@njit
+@njit(forceinline=True)
 def expit(x):
     """Inverse of the logit: 1 / (1 + e^-x)."""
     return 1.0 / (1.0 + exp(-x))
 
 
-@njit
+@njit(forceinline=True)
 def exponential_quantile(u):
     """The value of a unit exponential that corresponds to the uniform u in (0, 1); falls as u rises."""
     return -log(u)
 
 
-@njit
+@njit(forceinline=True)
 def floor_day(x):
     """Whole days in x: the largest integer not above it, for |x| below 2^31."""
     return types.int64(_floor(x))

@@ -10,7 +10,7 @@ from equipoise.virtual.maths import exp, normal_quantile
 __all__ = ["copies", "measured_count"]
 
 
-@njit
+@njit(forceinline=True)
 def measured_count(b, count, u):
     """CD4 as reported (whole cells/mm3, at least 1) for a true count and a uniform u."""
     root = math.sqrt(math.sqrt(count)) + b.count_noise * normal_quantile(u)
@@ -20,7 +20,7 @@ def measured_count(b, count, u):
     return float(int(square * square + 0.5))
 
 
-@njit
+@njit(forceinline=True)
 def copies(log10_level):
     """Copies/mL, to the whole copy, of a log10 level (before any limit of detection)."""
     return float(int(exp(log10_level * 2.302585092994046) + 0.5))

@@ -22,7 +22,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-@njit
+@njit(forceinline=True)
 def block(c0, c1, c2, c3, k0, k1):
     """Ten rounds of Philox4x32: four 32-bit counter words and two key words (held in uint64) to four words."""
     x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
@@ -36,14 +36,14 @@ def block(c0, c1, c2, c3, k0, k1):
     return x0, x1, x2, x3
 
 
-@njit
+@njit(forceinline=True)
 def split_seed(seed):
     """The two 32-bit key words of a 64-bit seed."""
     s = np.uint64(seed)
     return s & _LOW, s >> _32
 
 
-@njit
+@njit(forceinline=True)
 def _unit(high, low):
     """Two 32-bit words to a uniform of 53 bits strictly inside (0, 1)."""
     whole = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
@@ -52,7 +52,7 @@ def _unit(high, low):
     return min(u, 0.9999999999999999)
 
 
-@njit
+@njit(forceinline=True)
 def uniforms(seed, purpose, index, person, trial):
     """Two uniforms in (0, 1) for one purpose (see `streams`), index, person and trial; each below 2^32."""
     k0, k1 = split_seed(seed)

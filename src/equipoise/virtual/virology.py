@@ -10,7 +10,7 @@ from equipoise.virtual.streams import VIRUS_SWITCH
 __all__ = ["level", "next_switch"]
 
 
-@njit
+@njit(forceinline=True)
 def next_switch(b, seed, trial, number, index, viraemic, day):
     """Day (whole, after `day`) of the next switch between suppressed and viraemic; `index` counts switches."""
     u, _ = uniforms(seed, VIRUS_SWITCH, index, number, trial)
@@ -18,7 +18,7 @@ def next_switch(b, seed, trial, number, index, viraemic, day):
     return day + 1 + floor_day(min(exponential_quantile(u) / rate, 1e6))
 
 
-@njit
+@njit(forceinline=True)
 def level(b, p, viraemic, u):
     """log10 copies/mL in a sample: the person's level with normal noise, or the floor plus a little; u uniform."""
     if viraemic:
