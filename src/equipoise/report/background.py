@@ -76,7 +76,8 @@ def _design(p: Protocol) -> Subsection:
     monitoring = w.sentence(mon.committee)
     if looks:
         monitoring += (
-            f" Planned looks at {w.listed(looks)} of the primary events; error spending: {mon.spending}."
+            f" Planned looks at {w.listed(looks)} of the primary events; "
+            f"{describing.BOUNDARIES[mon.spending]}."
         )
     if mon.blinding:
         monitoring += " " + w.sentence(mon.blinding)

@@ -119,7 +119,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The first cell of each row is its header. `stack`: on a phone each row becomes a card."""
+    """The first cell of each row is its header. `stack`: on a phone each row becomes a card. `folded`: on a
+    page the table opens when asked; on paper it is there."""
 
     id: str
     caption: str
@@ -127,6 +128,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     stack: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -301,15 +301,17 @@ def measure_over_time(
     arms: Arms,
     label: str,
     unit: str,
-    goal: float | None,
+    goals: dict[str, float],
     level: float,
-    baseline: float | None = None,
 ) -> Drawn:
-    """Means by visit and arm with their intervals, the median goal as a line, numbers measured below."""
+    """Means by visit and arm with their intervals, the median goal of arms that have one as a line, numbers
+    measured below."""
 
     def paint(sheet: Sheet) -> Canvas:
-        last = max(float(p.years[-1]) for p in profiles.values())
-        entries = len(profiles) + (goal is not None)
+        # A point where only few were measured says little and would stretch the axes.
+        shown = {arm: p.n >= max(5.0, 0.1 * float(p.n.max())) for arm, p in profiles.items()}
+        last = max(float(p.years[shown[arm]][-1]) for arm, p in profiles.items())
+        entries = len(profiles) + len(goals)
         top = _legend_room(entries, sheet) + sheet.size * 1.8
         canvas, axes = _canvas_with_axes(
             sheet, 250 if sheet.narrow else 320, sheet.size * 3.9, 14, top, _room_below(len(profiles), sheet)
@@ -317,8 +319,7 @@ def measure_over_time(
         handles: list[Any] = []
         for arm, profile in profiles.items():
             colour, (dash, mark) = arm_colour(arms, arm), _arm_line(arms, arm)
-            # A point where only few were measured says little and would stretch the axis.
-            keep = profile.n >= max(5.0, 0.02 * float(profile.n.max()))
+            keep = shown[arm]
             axes.fill_between(
                 profile.years[keep],
                 profile.lower[keep],
@@ -348,17 +349,16 @@ def measure_over_time(
                     label=arms.label[arm],
                 )
             )
-        if goal is not None:
-            axes.axhline(goal, color=INK, linewidth=1.1, linestyle=(0, (2, 2)))
+        for arm, goal in goals.items():
+            style: dict[str, Any] = {
+                "color": INK if len(goals) == 1 else arm_colour(arms, arm),
+                "linewidth": 1.1,
+                "linestyle": (0, (2, 2)),
+            }
+            axes.axhline(goal, **style)
+            whose = "" if len(goals) == 1 else f", {arms.label[arm]}"
             handles.append(
-                Line2D(
-                    [],
-                    [],
-                    color=INK,
-                    linewidth=1.1,
-                    linestyle=(0, (2, 2)),
-                    label=f"Median goal ({w.number(goal, 0)})",
-                )
+                Line2D([], [], label=f"Median goal{whose} ({w.number(goal, w.places_for(goal))})", **style)
             )
         axes.set_xlim(-0.15, last + 0.15)
         axes.margins(y=0.08)
@@ -577,7 +577,7 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
                     markeredgewidth=1.2,
                 )
         axes.set_xlabel(f"Hazard ratio with {100 * level:g}% interval (logarithmic)")
-        arrows = f"← fewer events with {arms.label[arm]}", "more events →"
+        arrows = "← fewer events", "more events →"
         y_arrow = -(size * 4.2) / plot_height
         axes.text(
             0,
@@ -711,7 +711,7 @@ def swimmer(
         height = step * (len(people) + 1.35 * len(groups)) + size
         used = {kind for p in people for _, kind in p.events}
         entries = len(dose_levels) + len(used) + 2 + any(p.holds for p in people)
-        per_row = 2 if sheet.narrow else 4
+        per_row = 1 if sheet.narrow else 3
         top = _legend_room(entries, sheet, per_row) + size * 0.5
         canvas, axes = _canvas_with_axes(
             sheet, height, size * (2.6 if sheet.narrow else 3.4), 14, top, size * 3.6

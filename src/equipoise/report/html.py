@@ -122,6 +122,10 @@ def _render(block: d.Block | d.Subsection) -> Markup:
             return Markup('<div class="facts">\n{}</div>\n').format(inner)
         case d.Code():
             return Markup("<pre><code>{}</code></pre>\n").format(block.text)
+        case d.Table(folded=True):
+            return Markup("<details><summary>{}</summary>\n{}</details>\n").format(
+                block.caption, _table(block)
+            )
         case d.Table():
             return _table(block)
         case d.Figure():

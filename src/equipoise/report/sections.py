@@ -163,7 +163,7 @@ def _measure_in_words(m: Material, measure: str) -> str:
             f"{'higher' if estimate > 0 else 'lower'} with {arms.label[arm]} than "
             f"with {arms.label[arms.reference]} "
             f"({100 * m.level:g}% interval of the difference {w.interval(lower, upper, places)})"
-            + ("." if clear else ", a difference that chance alone explains well.")
+            + ("." if clear else ", a difference that chance alone could explain.")
         )
     return " ".join(texts)
 
@@ -330,21 +330,23 @@ def measures(m: Material) -> Section | None:
             continue
         item = m.protocol.items[measure]
         unit = m.rows.unit(measure, next(iter(profiles)), "baseline", "mean") or w.unit(item.unit)
-        goal = m.rows.value(measure, "all", "goal", "median")
+        goals = {a: g for a in profiles if (g := m.rows.value(measure, a, "goal", "median")) is not None}
         drawn = figures.measure_over_time(
-            f"measure-{measure}", profiles, m.arms, item.label, unit, goal, m.level
+            f"measure-{measure}", profiles, m.arms, item.label, unit, goals, m.level
         )
         ends = [
             f"{m.arms.label[a]}: {w.number(float(p.mean[0]), _places(unit))} at the start, "
             f"{w.number(float(p.mean[-1]), _places(unit))} after {w.number(float(p.years[-1]), 1)} years"
             for a, p in profiles.items()
         ]
-        notes = ["Points are means of those measured; the band is the interval of the mean."]
-        if goal is not None:
+        notes = [
+            "Points are means of those measured, drawn while at least a tenth of the participants were; the "
+            "band is the interval of the mean."
+        ]
+        if goals:
             notes.append(
-                "The dotted line is the median of the participants' goals: cycles are "
-                "given while the count is short of the "
-                "participant's own goal."
+                "The dotted line is the median of the participants' goals: cycles are given while a "
+                "participant is short of their own goal."
             )
         figure = Figure(
             f"figure-{measure}",
@@ -421,6 +423,16 @@ def _subgroup_endpoint(m: Material) -> str:
     return lower_first(m.protocol.endpoints[name].label) if name else "the primary endpoint"
 
 
+def _while_enough(m: Material, name: str, arm: str, curve: tables.Curve) -> tables.Curve:
+    """The curve as far as a tenth of the participants are at risk; beyond, one event moves it a long way."""
+    n = m.rows.value(name, arm, "Kaplan-Meier day 0", "at_risk") or 0.0
+    risk = [m.rows.value(name, arm, f"Kaplan-Meier day {int(day)}", "at_risk") for day in curve.day]
+    keep = np.array([r is None or r >= 0.1 * n for r in risk])
+    if keep.sum() < 2:
+        return curve
+    return tables.Curve(curve.day[keep], curve.estimate[keep], curve.lower[keep], curve.upper[keep])
+
+
 def _curves(m: Material, name: str) -> Figure | None:
     endpoint: Endpoint = m.protocol.endpoints[name]
     competing = bool(endpoint.competing)
@@ -444,6 +456,7 @@ def _curves(m: Material, name: str) -> Figure | None:
             for p in m.rows.parameters(name, arm)
             if p.startswith(prefix) and (n := m.rows.value(name, arm, p, "at_risk")) is not None
         }
+    curves = {a: _while_enough(m, name, a, c) for a, c in curves.items()}
     drawn = figures.event_curves(f"curve-{name}", curves, at_risk, m.arms, w.capital(endpoint.label), m.level)
     ends = [f"{m.arms.label[a]} {w.number(100 * float(c.estimate[-1]), 1)}%" for a, c in curves.items()]
     method = (
@@ -462,7 +475,11 @@ def _curves(m: Material, name: str) -> Figure | None:
         drawn.wide,
         drawn.narrow,
         tables.curve_by_year(m.rows, m.protocol, m.arms, name, quantity, not competing),
-        (method + " Number at risk: participants without an event and still observed just before that day.",),
+        (
+            f"{method} Number at risk: participants without an event and "
+            "still observed just before that day. "
+            "Curves are drawn while a tenth of the participants are at risk; the table goes on.",
+        ),
     )
 
 
@@ -570,8 +587,15 @@ def _kind_of(protocol: Protocol, kind: str) -> str:
     return "grade 4" if kind == protocol.analysis.safety_by else "disease"
 
 
+def _counted(protocol: Protocol) -> list[str]:
+    """The kinds of event that some endpoint counts."""
+    kinds = {kind for endpoint in protocol.endpoints.values() for kind in endpoint.first_of}
+    return [kind for kind in protocol.events if kind in kinds]
+
+
 def _kinds_label(m: Material, mark: str) -> str:
-    labels = [e.label for k, e in m.protocol.events.items() if _kind_of(m.protocol, k) == mark]
+    counted = _counted(m.protocol)
+    labels = [m.protocol.events[k].label for k in counted if _kind_of(m.protocol, k) == mark]
     return w.listed(labels[:1] + [lower_first(label) for label in labels[1:]]) if labels else mark
 
 
@@ -620,7 +644,7 @@ def sample(
         .filter(pl.col("participant").is_in(numbers))
         .select("participant", "from_day", "to_day")
     )
-    counted = {k for e in protocol.endpoints.values() for k in e.first_of}
+    counted = _counted(protocol)
     lives = []
     for number, arm, last, status in chosen:
         own_cycles = tuple((int(d), float(x)) for p, d, x in their_cycles.iter_rows() if p == number)

@@ -243,50 +243,78 @@ def screening(rows: Rows, protocol: Protocol) -> Table | None:
             ),
         ),
         stack=True,
+        folded=len(body) > 15,
     )
 
 
 def baseline(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
-    """Participants at randomisation, by arm."""
+    """Participants at randomisation, by arm: who they are, what is measured, the strata.
+
+    What was asked only to decide who may take part is left to the table of results."""
     groups = [*arms.names, "all"]
-    if not any(rows.parameters("baseline", group) for group in groups):
-        return None
+    parameters = rows.parameters("baseline", "all") or rows.parameters("baseline", arms.names[0])
     total = {group: rows.value("baseline", group, "participants", "n") for group in groups}
+    levels: dict[str, list[str]] = {}
+    for parameter in parameters:
+        item, _, level = parameter.partition(": ")
+        levels.setdefault(item, []).extend([level] if level else [])
+    shown = [item for item in levels if item != "participants" and _describes(protocol, item)]
     body: list[Row] = []
-    shown: set[str] = set()
-    for parameter in rows.parameters("baseline", "all") or rows.parameters("baseline", arms.names[0]):
-        if parameter == "participants":
-            continue
-        if ": " not in parameter:
-            body.append(_number_at_baseline(rows, protocol, parameter, groups))
-            continue
-        item, level = parameter.split(": ", 1)
-        if item not in shown:
-            shown.add(item)
-            levels = [p for p in rows.parameters("baseline", "all") if p.startswith(f"{item}: ")]
-            if sorted(p.split(": ", 1)[1] for p in levels) in (["no", "yes"], ["yes"], ["no"]):
-                level = "yes"
-                numbers = [_share(rows, f"{item}: yes", g, total[g]) for g in groups]
-                body.append(row(_item_label(protocol, item), *numbers))
-                continue
-            body.append(row(_item_label(protocol, item), kind="heading"))
-        elif not any(r.kind == "detail" for r in body[-1:]) and level in ("yes", "no"):
-            continue
-        numbers = [_share(rows, parameter, group, total[group]) for group in groups]
-        body.append(row(w.capital(level.replace("_", " ")), *numbers, kind="detail"))
+    for item in shown:
+        label = _item_label(protocol, item)
+        if not levels[item]:
+            body.append(_number_at_baseline(rows, protocol, item, groups))
+        elif set(levels[item]) <= {"yes", "no"}:
+            body.append(row(label, *(_share(rows, f"{item}: yes", g, total[g]) for g in groups)))
+        else:
+            body.append(row(label, kind="heading"))
+            for level in _in_order(protocol, item, levels[item]):
+                numbers = [_share(rows, f"{item}: {level}", group, total[group]) for group in groups]
+                body.append(row(w.capital(level.replace("_", " ")), *numbers, kind="detail"))
+    if not body:
+        return None
     titles = [
         f"{title} (n = {w.count(total[g])})" for title, g in zip([*arms.titles(), "All"], groups, strict=True)
     ]
+    notes = [
+        "Numbers are median (first to third quartile) or participants (percent). "
+        "Differences between the groups here are chance: randomisation made them."
+    ]
+    if hidden := len(levels) - 1 - len(shown):
+        notes.append(
+            f"The table of results has {hidden} more: what was asked only to "
+            "decide who may take part, and strata "
+            "that repeat an item."
+        )
     return Table(
         "table-baseline",
         "Participants at randomisation",
         columns(["", *titles], 1, [2.2] + [1.3] * len(groups)),
         tuple(body),
-        (
-            "Numbers are median (first to third quartile) or participants (percent). "
-            "Differences between the groups here are chance: randomisation made them.",
-        ),
+        tuple(notes),
     )
+
+
+def _describes(protocol: Protocol, name: str) -> bool:
+    """Whether an item says who the participants are, rather than only whether they may take part."""
+    if name.startswith("stratum "):
+        stratum = protocol.strata.get(name.removeprefix("stratum "))
+        return stratum is None or stratum.item is None
+    item = protocol.items.get(name)
+    return item is None or any(when in item.collect for when in ("baseline", "visits"))
+
+
+def _in_order(protocol: Protocol, name: str, levels: list[str]) -> list[str]:
+    """Levels in the order of the protocol, those that it does not list last."""
+    if name.startswith("stratum "):
+        stratum = protocol.strata.get(name.removeprefix("stratum "))
+        planned = list(stratum.levels or {}) if stratum else []
+    else:
+        item = protocol.items.get(name)
+        planned = list(item.categories or []) if item else []
+    return [level for level in planned if level in levels] + [
+        level for level in levels if level not in planned
+    ]
 
 
 def _share(rows: Rows, parameter: str, group: str, total: float | None) -> str:

@@ -131,7 +131,7 @@ def ratio_in_words(ratio: float | None, lower: float | None, upper: float | None
     size = "about the same" if change < 0.5 else f"{count(change)}% {direction}"
     if lower <= 1 <= upper:
         return (
-            f"The rate of {noun} was {size}, which chance alone explains well: the data fit anything from "
+            f"The rate of {noun} was {size}, which chance alone could explain: the data fit anything from "
             f"{_change(lower)} to {_change(upper)}."
         )
     return (
