@@ -22,9 +22,10 @@ from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol.criteria import derive_columns
 from equipoise.protocol.model import Item, Name, Protocol, Reference, Simulation
-from equipoise.virtual.maths import exp, log, normal_quantile, normal_share
+from equipoise.virtual.maths import exp, exponential_quantile, log, normal_quantile, normal_share
+from equipoise.virtual.observation import copies, measured_count
 from equipoise.virtual.parameters import Population, first_complaint, read_source
-from equipoise.virtual.philox import block, normal_column, split_seed, uniform_column
+from equipoise.virtual.philox import block, split_seed, uniform_column
 from equipoise.virtual.streams import (
     CD4_TRUE,
     COUNTRY,
@@ -237,13 +238,35 @@ def _normal_of(u):
 
 
 @njit
-def _measured(count, noise, z):
-    """CD4 as reported for true counts and normals z; the same arithmetic as `observation.measured_count`."""
-    out = np.empty(len(z))
-    for i in range(len(z)):
-        root = math.sqrt(math.sqrt(count[i])) + noise * z[i]
-        square = root * root
-        out[i] = float(int(square * square + 0.5)) if root > 1.0 else 1.0
+def _count_column(b, count, u):
+    """CD4 as reported for true counts and uniforms u."""
+    out = np.empty(len(u))
+    for i in range(len(u)):
+        out[i] = measured_count(b, count[i], u[i])
+    return out
+
+
+@njit
+def _copies_column(b, viraemic, log10_level, u):
+    """HIV RNA (copies/mL, before any limit of detection) for uniforms u; the law of `virology.level`."""
+    out = np.empty(len(u))
+    for i in range(len(u)):
+        if viraemic[i]:
+            out[i] = copies(max(log10_level[i] + b.rna_noise * normal_quantile(u[i]), b.rna_floor))
+        else:
+            out[i] = copies(b.rna_floor + b.rna_suppressed_excess * exponential_quantile(u[i]))
+    return out
+
+
+@njit
+def _choice_column(edges, u):
+    """Position of the first edge above each uniform; edges rise to 1."""
+    out = np.empty(len(u), np.int64)
+    for i in range(len(u)):
+        k = 0
+        while k < len(edges) - 1 and u[i] >= edges[k]:
+            k += 1
+        out[i] = k
     return out
 
 
@@ -254,7 +277,12 @@ def _words(seed, purpose, index, trial, first, count):
     out = np.empty((4, count))
     for i in range(count):
         w0, w1, w2, w3 = block(
-            np.uint64(purpose), np.uint64(index), np.uint64(first + i) & np.uint64(0xFFFFFFFF), np.uint64(trial), k0, k1
+            np.uint64(purpose),
+            np.uint64(index),
+            np.uint64(first + i) & np.uint64(0xFFFFFFFF),
+            np.uint64(trial),
+            k0,
+            k1,
         )
         out[0, i] = (np.float64(np.int64(w0)) + 0.5) * 2.3283064365386963e-10
         out[1, i] = (np.float64(np.int64(w1)) + 0.5) * 2.3283064365386963e-10
@@ -274,7 +302,8 @@ def _shaped(shape: Shape, u: Column, high: Column | None = None) -> Column:
 def _chosen(weights: list[float], u: Column) -> Column:
     """Position of the choice for each uniform."""
     edges = np.cumsum(np.asarray(weights, dtype=np.float64))
-    return np.minimum(np.searchsorted(edges / edges[-1], u, side="right"), len(weights) - 1)
+    chosen: Column = _choice_column(edges / edges[-1], u)
+    return chosen
 
 
 def asked_at_entry(protocol: Protocol) -> dict[str, Item]:
@@ -320,46 +349,10 @@ def candidates(
     country, site = _places(protocol, seed, trial, first, count)
     person = Candidates(first, {}, country, site, true_count, nadir, age, female, prior_aids, viraemic, level)
 
-    illness = None
-    if file.history:
-        names = list(file.history)
-        illness = (names, np.where(prior_aids == 1, _chosen(list(file.history.values()), u_illness), -1))
-
-    columns = person.columns
-    order = {name: position for position, name in enumerate(file.items)}
-    words: dict[int, Column] = {}
-
-    def uniform(name: str) -> Column:
-        position = order[name]
-        if position // 4 not in words:
-            words[position // 4] = _words(seed, ITEM, position // 4, trial, first, count)
-        return words[position // 4][position % 4]
-
-    def answer(name: str, item: Item) -> Column:
-        if name in columns:
-            return columns[name]
-        if name not in file.items:
-            raise UserError(
-                f"{protocol.protocol}: items.{name}: the baseline population {baseline.name} does not say how people "
-                f"answer it; add `{name}` under `items` in {baseline.place}"
-            )
-        spec = file.items[name]
-        column = _answers(spec, name, item, person, population, protocol, seed, trial, illness, uniform)
-        if spec.only is not None:
-            asked = female == (1 if spec.only == "female" else 0)
-            column = _else(column, asked, item, spec.otherwise)
-        if spec.when is not None:
-            if spec.when not in protocol.items:
-                raise UserError(
-                    f"{baseline.place}: items.{name}.when: {protocol.protocol} has no item `{spec.when}`"
-                )
-            column = _else(column, answer(spec.when, protocol.items[spec.when]) == 1, item, False)
-        columns[name] = column
-        return column
-
-    for name, item in asked_at_entry(protocol).items():
-        answer(name, item)
-    return person._replace(columns=derive_columns(columns, protocol.items))
+    answers = _Answers(population, baseline, protocol, seed, trial, person, u_illness)
+    for name in asked_at_entry(protocol):
+        answers.column(name)
+    return person._replace(columns=derive_columns(person.columns, protocol.items))
 
 
 def _simulation(protocol: Protocol) -> Simulation:
@@ -397,75 +390,127 @@ def _places(protocol: Protocol, seed: int, trial: int, first: int, count: int) -
     return country, start[country] + within + 1
 
 
-def _else(column: Column, asked: Column, item: Item, otherwise: bool) -> Column:
-    if item.type == "boolean":
-        return np.where(asked, column, np.int8(otherwise)).astype(np.int8)
-    if item.type == "number":
-        return np.where(asked, column, np.nan)
-    return np.where(asked, column, "")
+class _Answers:
+    """The answers of one block of candidates; draws that several items share are made once."""
 
+    def __init__(
+        self,
+        population: Population,
+        baseline: Baseline,
+        protocol: Protocol,
+        seed: int,
+        trial: int,
+        person: Candidates,
+        u_illness: Column,
+    ) -> None:
+        self.population, self.baseline, self.protocol = population, baseline, protocol
+        self.seed, self.trial, self.person = seed, trial, person
+        self.order = {name: position for position, name in enumerate(baseline.file.items)}
+        self.words: dict[int, Column] = {}
+        self.samples: dict[int, Column] = {}
+        history = baseline.file.history
+        self.illnesses = list(history)
+        if history:
+            self.illness = np.where(person.prior_aids == 1, _chosen(list(history.values()), u_illness), -1)
 
-def _answers(
-    spec: Answer,
-    name: str,
-    item: Item,
-    person: Candidates,
-    population: Population,
-    protocol: Protocol,
-    seed: int,
-    trial: int,
-    illness: tuple[list[str], Column] | None,
-    uniform: Any,
-) -> Column:
-    n = len(person.count)
-    if spec.of is not None:
-        return _trait(spec, person, population, protocol, seed, trial)
-    if spec.history and illness is not None:
-        return (illness[1] == illness[0].index(name)).astype(np.int8)
-    if spec.probability is not None:
-        return (uniform(name) < spec.probability).astype(np.int8)
-    if spec.value is not None:
-        kinds: dict[str, Any] = {"boolean": np.int8, "number": np.float64, "category": object}
-        return np.full(n, spec.value, dtype=kinds[item.type])
-    if spec.choices is not None:
-        chosen = _chosen(list(spec.choices.values()), uniform(name))
-        if item.type == "number":
-            return np.array([float(key) for key in spec.choices])[chosen]
-        return np.array(list(spec.choices), dtype=object)[chosen]
-    z = _normal_of(uniform(name))
-    if spec.normal is not None:
-        column = spec.normal[0] + spec.normal[1] * z
-    else:
-        assert spec.lognormal is not None
-        column = _exp_column(math.log(spec.lognormal[0]) + spec.lognormal[1] * z)
-    column = np.round(column, spec.digits)
-    return np.clip(column, *item.range) if item.range is not None else column
+    def column(self, name: str) -> Column:
+        """The answers to one item, those it depends on included."""
+        columns, protocol = self.person.columns, self.protocol
+        if name in columns:
+            return columns[name]
+        item = protocol.items[name]
+        if name not in self.baseline.file.items:
+            raise UserError(
+                f"{protocol.protocol}: items.{name}: the baseline population {self.baseline.name} does not say how "
+                f"people answer it; add `{name}` under `items` in {self.baseline.place}"
+            )
+        spec = self.baseline.file.items[name]
+        asked = None
+        if spec.only is not None:
+            asked = self.person.female == (1 if spec.only == "female" else 0)
+        if spec.when is not None:
+            if spec.when not in protocol.items:
+                raise UserError(
+                    f"{self.baseline.place}: items.{name}.when: {protocol.protocol} has no item `{spec.when}`"
+                )
+            yes = self.column(spec.when) == 1
+            asked = yes if asked is None else asked & yes
+        columns[name] = self._of_those_asked(spec, name, item, asked)
+        return columns[name]
 
-
-def _trait(
-    spec: Answer, person: Candidates, population: Population, protocol: Protocol, seed: int, trial: int
-) -> Column:
-    n, first = len(person.count), person.first
-    if spec.of == "age":
-        return person.age
-    if spec.of == "sex":
-        return np.where(person.female == 1, "female", "male").astype(object)
-    if spec.of == "prior aids":
-        return person.prior_aids.astype(np.int8)
-    if spec.of == "nadir":
-        return np.round(person.nadir)
-    if spec.of == "country":
-        return np.array(list(_simulation(protocol).accrual), dtype=object)[person.country]
-    if spec.of == "site":
-        return np.array([str(number) for number in range(_simulation(protocol).sites + 1)], dtype=object)[person.site]
-    z_count, z_rna = normal_column(seed, SCREENING_COUNT, spec.sample, trial, first, n)
-    if spec.of == "cd4":
-        column: Column = _measured(person.count, population.value("count_noise"), z_count)
+    def _of_those_asked(self, spec: Answer, name: str, item: Item, asked: Column | None) -> Column:
+        if asked is None:
+            return self._answer(spec, name, item, slice(None))
+        kinds: dict[str, tuple[Any, Any]] = {
+            "boolean": (np.int8(spec.otherwise), np.int8),
+            "number": (np.nan, np.float64),
+            "category": ("", object),
+        }
+        rows = np.flatnonzero(asked)
+        column = np.full(len(asked), kinds[item.type][0], dtype=kinds[item.type][1])
+        column[rows] = self._answer(spec, name, item, rows)
         return column
-    floor = population.value("rna_floor")
-    level = np.where(
-        person.viraemic == 1,
-        np.maximum(person.log10_level + population.value("rna_noise") * z_rna, floor),
-        floor + population.value("rna_suppressed_excess") * np.maximum(z_rna, -0.9) * 0.5,
-    )
-    return np.floor(_exp_column(level * 2.302585092994046) + 0.5)
+
+    def _answer(self, spec: Answer, name: str, item: Item, rows: Any) -> Column:
+        """The answers of these rows."""
+        if spec.of is not None:
+            return self._trait(spec)[rows]
+        if spec.history:
+            return (self.illness[rows] == self.illnesses.index(name)).astype(np.int8)
+        if spec.value is not None:
+            kinds: dict[str, Any] = {"boolean": np.int8, "number": np.float64, "category": object}
+            return np.full(len(self.person.count), spec.value, dtype=kinds[item.type])[rows]
+        u = self._uniform(name)[rows]
+        if spec.probability is not None:
+            return (u < spec.probability).astype(np.int8)
+        if spec.choices is not None:
+            chosen = _chosen(list(spec.choices.values()), u)
+            if item.type == "number":
+                return np.array([float(key) for key in spec.choices])[chosen]
+            return np.array(list(spec.choices), dtype=object)[chosen]
+        z = _normal_of(u)
+        if spec.normal is not None:
+            column = spec.normal[0] + spec.normal[1] * z
+        else:
+            assert spec.lognormal is not None
+            column = _exp_column(math.log(spec.lognormal[0]) + spec.lognormal[1] * z)
+        column = np.round(column, spec.digits)
+        return np.clip(column, *item.range) if item.range is not None else column
+
+    def _uniform(self, name: str) -> Column:
+        """An item's own uniforms: a quarter of a block of random words, by its position in the baseline file."""
+        group, place = divmod(self.order[name], 4)
+        if group not in self.words:
+            n = len(self.person.count)
+            self.words[group] = _words(self.seed, ITEM, group, self.trial, self.person.first, n)
+        uniforms: Column = self.words[group][place]
+        return uniforms
+
+    def _trait(self, spec: Answer) -> Column:
+        person, simulation = self.person, _simulation(self.protocol)
+        if spec.of == "age":
+            return person.age
+        if spec.of == "sex":
+            return np.array(["male", "female"], dtype=object)[person.female]
+        if spec.of == "prior aids":
+            return person.prior_aids.astype(np.int8)
+        if spec.of == "nadir":
+            return np.round(person.nadir)
+        if spec.of == "country":
+            return np.array(list(simulation.accrual), dtype=object)[person.country]
+        if spec.of == "site":
+            return np.array([str(number) for number in range(simulation.sites + 1)], dtype=object)[
+                person.site
+            ]
+        if spec.sample not in self.samples:
+            n = len(person.count)
+            self.samples[spec.sample] = uniform_column(
+                self.seed, SCREENING_COUNT, spec.sample, self.trial, person.first, n
+            )
+        u_count, u_copies = self.samples[spec.sample]
+        biology = self.population.biology
+        if spec.of == "cd4":
+            counts: Column = _count_column(biology, person.count, u_count)
+            return counts
+        copies_now: Column = _copies_column(biology, person.viraemic, person.log10_level, u_copies)
+        return copies_now

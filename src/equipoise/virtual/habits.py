@@ -8,7 +8,16 @@ from __future__ import annotations
 from equipoise._compile import njit
 from equipoise.virtual.maths import exp, expit, exponential_quantile, floor_day, log, normal_quantile
 from equipoise.virtual.philox import uniforms
-from equipoise.virtual.streams import CYCLE, CYCLE_TOXICITY, LOSS, NO_CONTRACEPTION, OFF_ART, OFFER, PREGNANCY, VISIT
+from equipoise.virtual.streams import (
+    CYCLE,
+    CYCLE_TOXICITY,
+    LOSS,
+    NO_CONTRACEPTION,
+    OFF_ART,
+    OFFER,
+    PREGNANCY,
+    VISIT,
+)
 
 __all__ = [
     "EPISODES",
@@ -78,7 +87,12 @@ def cycle_outcome(b, h, seed, trial, number, index, dose, planned):
     u, v = uniforms(seed, CYCLE, index, number, trial)
     given = planned
     if u >= h.complete_cycle:
-        given = max(1, min(planned - 1, 1 + floor_day((planned - 1) * (u - h.complete_cycle) / (1.0 - h.complete_cycle))))
+        given = max(
+            1,
+            min(
+                planned - 1, 1 + floor_day((planned - 1) * (u - h.complete_cycle) / (1.0 - h.complete_cycle))
+            ),
+        )
     w, y = uniforms(seed, CYCLE_TOXICITY, index, number, trial)
     strength = exp(b.grade4_dose_power * log(dose / 7.5))
     grade = 0

@@ -16,7 +16,16 @@ from equipoise.virtual.latent import long_lived, mean_exposure, native
 from equipoise.virtual.maths import exp, exponential_quantile, floor_day, log
 from equipoise.virtual.philox import uniforms
 
-__all__ = ["NEVER", "Hazards", "crossing_day", "functional", "hazards", "piece_hazards", "piece_length", "threshold"]
+__all__ = [
+    "NEVER",
+    "Hazards",
+    "crossing_day",
+    "functional",
+    "hazards",
+    "piece_hazards",
+    "piece_length",
+    "threshold",
+]
 
 NEVER = 1 << 40
 """A day that never comes."""
@@ -97,7 +106,24 @@ def hazards(b, d, p, viraemic, after_od, day, functional_now, acute, chronic):
 
 
 @njit(forceinline=True)
-def piece_hazards(b, d, p, viraemic, after_od, start, end, n_start, n_target, n_rate, n_day, burst, long, acute, chronic, cycle_day):
+def piece_hazards(
+    b,
+    d,
+    p,
+    viraemic,
+    after_od,
+    start,
+    end,
+    n_start,
+    n_target,
+    n_rate,
+    n_day,
+    burst,
+    long,
+    acute,
+    chronic,
+    cycle_day,
+):
     """Hazards of the piece from day `start` to `end`.
 
     Native cells were `n_start` on `n_day` and relax to `n_target`; burst, long-lived cells and exposures were as

@@ -113,7 +113,12 @@ def rise(b, p, dose, taken, native_now, count_now):
     room = 1.0 - count_now / b.ceiling
     if dose <= 0.0 or taken <= 0.0 or room <= 0.0:
         return 0.0
-    return p.response * exp(b.dose_power * log(dose * taken / 7.5)) * (native_now + b.nadir_share * p.nadir) * room
+    return (
+        p.response
+        * exp(b.dose_power * log(dose * taken / 7.5))
+        * (native_now + b.nadir_share * p.nadir)
+        * room
+    )
 
 
 @njit(forceinline=True)

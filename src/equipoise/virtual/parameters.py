@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -330,7 +331,9 @@ class Population:
             part[row] = part[row].model_copy(update=update)
         return Population(self.file.model_copy(update=changed), self.place)
 
-    def dials(self, preset: str | None = None, changes: Mapping[str, float | list[str]] | None = None) -> Dials:
+    def dials(
+        self, preset: str | None = None, changes: Mapping[str, float | list[str]] | None = None
+    ) -> Dials:
         """The dials of a preset (default: the population's default preset), with single dials changed.
 
         Dial names as in the file, besides `harm_applies_to`, a list of opportunistic, death and grade4.
@@ -361,9 +364,15 @@ class Population:
 
     def _dial(self, place: str, name: str, value: Any) -> Any:
         if name == "harm_applies_to":
-            wrong = value if not isinstance(value, list | tuple) else [v for v in value if v not in HARM_ENDPOINTS]
+            wrong = (
+                value
+                if not isinstance(value, list | tuple)
+                else [v for v in value if v not in HARM_ENDPOINTS]
+            )
             if wrong:
-                raise UserError(f"{place}: harm_applies_to is a list of {', '.join(HARM_ENDPOINTS)}; not {wrong}")
+                raise UserError(
+                    f"{place}: harm_applies_to is a list of {', '.join(HARM_ENDPOINTS)}; not {wrong}"
+                )
             return list(value)
         if name not in self.file.dials:
             known = ", ".join([*self.file.dials, "harm_applies_to"])
@@ -373,10 +382,11 @@ class Population:
             raise UserError(f"{place}: {name} must be a number from {low:g} to {high:g}, not {value}")
         return float(value)
 
-    def kernel(self, dials: Dials, loss_per_year: float, withdrawal_per_year: float) -> Kernel:
-        """Everything as plain floats for the compiled loop. Loss and withdrawal belong to the trial."""
+    @cached_property
+    def biology(self) -> Biology:
+        """The parameters of the body as plain floats for the compiled loop."""
         v, per_day = self.value, DAYS_PER_YEAR
-        biology = Biology(
+        return Biology(
             ln_level=math.log(v("native_level")),
             level_count=v("level_on_count"),
             level_nadir=v("level_on_nadir"),
@@ -419,6 +429,10 @@ class Population:
             grade3_cycle=v("grade3_cycle"),
             event_delay=v("event_delay"),
         )
+
+    def kernel(self, dials: Dials, loss_per_year: float, withdrawal_per_year: float) -> Kernel:
+        """Everything as plain floats for the compiled loop. Loss and withdrawal belong to the trial."""
+        v, per_day = self.value, DAYS_PER_YEAR
         habits = Habits(
             loss=loss_per_year / per_day,
             withdrawal=withdrawal_per_year / per_day,
@@ -439,7 +453,7 @@ class Population:
             off_art=v("off_art") / per_day,
             off_art_days=v("off_art_days"),
         )
-        return Kernel(biology, dials, habits)
+        return Kernel(self.biology, dials, habits)
 
 
 def couples(d: Dials) -> bool:
@@ -539,7 +553,9 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
                 )
         cycles = [r for r in arm.regimens if protocol.regimens[r].kind == "cycles"]
         if len(cycles) > 1:
-            raise UserError(f"{name}: arms.{code}: the virtual population knows one regimen in cycles per arm")
+            raise UserError(
+                f"{name}: arms.{code}: the virtual population knows one regimen in cycles per arm"
+            )
         for regimen_name in cycles:
             regimen = protocol.regimens[regimen_name]
             drug = regimen.drug.lower()

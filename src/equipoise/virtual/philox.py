@@ -57,7 +57,12 @@ def uniforms(seed, purpose, index, person, trial):
     """Two uniforms in (0, 1) for one purpose (see `streams`), index, person and trial; each below 2^32."""
     k0, k1 = split_seed(seed)
     x0, x1, x2, x3 = block(
-        np.uint64(purpose) & _LOW, np.uint64(index) & _LOW, np.uint64(person) & _LOW, np.uint64(trial) & _LOW, k0, k1
+        np.uint64(purpose) & _LOW,
+        np.uint64(index) & _LOW,
+        np.uint64(person) & _LOW,
+        np.uint64(trial) & _LOW,
+        k0,
+        k1,
     )
     return _unit(x0, x1), _unit(x2, x3)
 

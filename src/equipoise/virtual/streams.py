@@ -17,7 +17,7 @@ CD4_TRUE: Final = 3  # normals: true count, nadir
 DEMOGRAPHY: Final = 4  # normal of age; uniform of sex
 HISTORY: Final = 5  # uniforms: prior AIDS (any); which condition
 VIROLOGY_AT_ENTRY: Final = 6  # uniform: suppressed at entry; normal: level when viraemic
-SCREENING_COUNT: Final = 7  # normals of the screening measurements: index 0 first, 1 second (CD4, RNA)
+SCREENING_COUNT: Final = 7  # uniforms: noise of the CD4 count, of the HIV RNA; index 0 first sample, 1 second
 ITEM: Final = 8  # index = CRC-32 of the item's name; uniforms: presence or value; refinement (months since)
 COUNTRY: Final = 9  # uniforms: country; site within country
 ARRIVAL: Final = 10  # uniforms: time of arrival at screening; length of screening
@@ -40,7 +40,9 @@ MEASUREMENT: Final = 31  # uniforms: noise of the CD4 count; of the HIV RNA
 OFFER: Final = 40  # index = offer; uniforms: accepted; days of delay to the next contact
 CYCLE: Final = 41  # index = cycle; uniforms: injections taken; grade 4 event of this cycle
 CYCLE_TOXICITY: Final = 42  # index = cycle; uniforms: grade 3 toxicity; day of the event within the cycle
-CYCLE_CLASS: Final = 43  # index = cycle; uniforms: organ class of the cycle's grade 4 event; of its grade 3 toxicity
+CYCLE_CLASS: Final = (
+    43  # index = cycle; uniforms: organ class of the cycle's grade 4 event; of its grade 3 toxicity
+)
 
 # --- episodes that stop cycles: index = switch (even: start, odd: end) ---
 PREGNANCY: Final = 50
