@@ -258,12 +258,12 @@ def test_text_that_is_not_utf8(tmp_path: Path):
         ("B: active", "B: actives", "means an arm that is not in `arms`"),
         ("unit: months", "unit: fortnights", "endpoints.relapse.unit: "),
         ("    time: months\n", "", ':14:3: endpoints.relapse: missing key "time"'),
-        ("    time: months\n", "    times: months\n", 'unknown key "times"; did you mean time or ties?'),
+        ("    time: months\n", "    times: months\n", 'unknown key "times"; did you mean "time"?'),
         ("mapping: 1", "mapping: 2", ":2:1: mapping: "),
         ("title: A small table", "title: &t A small table", "anchors (&name) are not allowed"),
         ("of: age, cuts: [50, 40]", "of: age", "the subgroups of Age need `cuts`: age is a number"),
         (MAPPING, "", "the mapping file is empty"),
-        (MAPPING, "- 1", "a mapping is a block of `key: value` lines"),
+        (MAPPING, "- 1", "a mapping file is a block of `key: value` lines"),
     ],
 )  # fmt: skip
 def test_a_mapping_that_says_something_impossible(tmp_path: Path, old: str, new: str, message: str):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from equipoise.record.mapping import analysis_input as map_data
     from equipoise.report import write as write_report
     from equipoise.rules import decide
-    from equipoise.simulate import replicates as simulate_replicates
+    from equipoise.simulate.replicates import replicates as simulate_replicates
     from equipoise.simulate.runs import trial as simulate_trial
 
 _PLACES = {
@@ -50,7 +50,7 @@ _PLACES = {
     "map_data": ("equipoise.record.mapping", "analysis_input"),
     "read_record": ("equipoise.record", "read"),
     "run": ("equipoise.job", "run"),
-    "simulate_replicates": ("equipoise.simulate", "replicates"),
+    "simulate_replicates": ("equipoise.simulate.replicates", "replicates"),
     "simulate_trial": ("equipoise.simulate.runs", "trial"),
     "summary": ("equipoise.analyse.summary", "summary"),
     "write_report": ("equipoise.report", "write"),

@@ -9,7 +9,8 @@ starts no cycle. Days count from randomisation (day 0).
     randomized: true                # may be left out: true
     follow_up: true                 # may be left out: true
     stopped: false                  # whether cycles were stopped for good; may be left out: false
-    cover: true                     # whether the regimen that must go with each cycle is taken
+    cover: true                     # whether the regimen that goes with each cycle is taken; may be left out
+                                    # where an item of the protocol tells it
     baseline: {cd4: 210, sex: male} # items at randomisation
     measurements:                   # any order
       - {day: 240, cd4: 320, pregnant: false}
@@ -24,21 +25,21 @@ starts no cycle. Days count from randomisation (day 0).
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from equipoise import rules
 from equipoise.errors import UserError
 from equipoise.protocol import Protocol
-from equipoise.protocol.reading import Source, parse_yaml, path_text
+from equipoise.protocol.forms import read_form
 from equipoise.rules import explaining, goals, holds
 from equipoise.rules.terms import Situation
 from equipoise.rules.truth import NO, UNKNOWN, YES, from_optional
+from equipoise.rules.values import current
 
 Value = float | bool | str | None
 
@@ -79,29 +80,7 @@ class History(_Part):
 
 def read(path: Path) -> History:
     """Read a history. Raises UserError: file, line, field, what was expected."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: the history cannot be read: {error.strerror}") from None
-    if not content.strip():
-        raise UserError(f"{path}: the history is empty; say at least `day` and `arm`")
-    source = parse_yaml(content, str(path))
-    try:
-        return History.model_validate_json(json.dumps(source.data))
-    except ValidationError as error:
-        raise _explained(error, source, path) from None
-
-
-def _explained(error: ValidationError, source: Source, path: Path) -> UserError:
-    detail = error.errors(include_url=False)[0]
-    walked, at = source.find(tuple(detail["loc"]))
-    last = str(detail["loc"][-1]) if detail["loc"] else ""
-    message = {
-        "extra_forbidden": f'unknown key "{last}"' + _near(last, list(History.model_fields)),
-        "missing": f'missing key "{last}"',
-    }.get(detail["type"], detail["msg"])
-    where = path_text(walked)
-    return UserError(": ".join(part for part in (f"{path}:{at.line}:{at.column}", where, message) if part))
+    return read_form(path, History, "history")
 
 
 def _near(name: str, known: list[str]) -> str:
@@ -192,7 +171,7 @@ def situation(protocol: Protocol, name: str, history: History) -> Situation:
             measured_day = history.day - ages[item]
         found = goals.goal_value(protocol, name, history.baseline)
         goal = math.nan if found is None else found
-    cover = YES if regimen.cover is None else from_optional(history.cover)
+    cover = YES if regimen.cover is None else _cover(protocol, regimen.cover, history, latest, ages)
     return Situation(
         day=history.day,
         randomized=from_optional(history.randomized),
@@ -216,11 +195,21 @@ def situation(protocol: Protocol, name: str, history: History) -> Situation:
     )
 
 
+def _cover(
+    protocol: Protocol, name: str, history: History, latest: Mapping[str, Value], ages: Mapping[str, int]
+) -> int:
+    """Whether the regimen that goes with each cycle is taken: as the history says, or by the item for it."""
+    item = protocol.regimens[name].taken
+    if history.cover is not None or item is None:
+        return from_optional(history.cover)
+    return from_optional(current(protocol.items, latest, ages).values.get(item))
+
+
 def _latest(protocol: Protocol, history: History) -> tuple[dict[str, Value], dict[str, int]]:
     """The latest value of each item on the day of the question, and its age in days."""
     latest: dict[str, Value] = {name: value for name, value in history.baseline.items() if value is not None}
     ages = dict.fromkeys(latest, history.day)
-    for number, row in enumerate(history.measurements, 1):
+    for number, row in enumerate(history.measurements):
         day = row.get("day")
         if not isinstance(day, int | float) or isinstance(day, bool) or day != int(day):
             raise UserError(f"measurements[{number}]: say the `day`, a whole number")

@@ -53,8 +53,8 @@ class _Commands(TyperGroup):
             words = f"{type(error).__name__}: {error}".splitlines()[0]
             typer.echo(
                 f"equipoise: unexpected {words}\n"
-                f"This is a defect of Equipoise {equipoise.__version__}, not of your files. Please report it,\n"
-                "with what you see when you repeat the command as  equipoise --debug ...",
+                f"This is a defect of Equipoise {equipoise.__version__}, not of your files. Please report\n"
+                "it, with what you see when you repeat the command as  equipoise --debug ...",
                 err=True,
             )
             raise typer.Exit(DEFECT) from None
@@ -63,6 +63,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     rich_markup_mode=None,
@@ -90,8 +91,8 @@ def _equipoise(
     """
 
 
-protocols.add_to(app)
 trials.add_to(app)
+protocols.add_to(app)
 records.add_to(app)
 
 

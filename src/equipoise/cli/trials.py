@@ -65,6 +65,7 @@ def run(
     """Simulate a trial, analyse it and report it, with the published trial beside it.
 
     Example:  equipoise run silcaat
+
     Example:  equipoise run esprit --seed 7 --out esprit-7 --trials 400
     """
     with Stages() as stages:
@@ -188,6 +189,7 @@ def analyse(
     """Analyse a record, or anybody's trial data, and print the results.
 
     Example:  equipoise analyse silcaat-1
+
     Example:  equipoise analyse actg320.csv --mapping actg320.yaml
     """
     if mapping is None and source is None:
@@ -301,7 +303,7 @@ def _dials(preset: str | None, dial: list[str] | None) -> Mapping[str, Any] | No
     for text in dial or []:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise UserError(f"--dial {text}: expected NAME=VALUE, such as --dial phi=0.5")
+            raise UserError(f"--dial {text}: expected NAME=VALUE, such as --dial functional_fraction=0.5")
         try:
             chosen[name.strip()] = float(value)
         except ValueError:

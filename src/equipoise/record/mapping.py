@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from equipoise.errors import UserError
+from equipoise.protocol.forms import read_form
 from equipoise.protocol.model import Name
 from equipoise.protocol.quantities import DAYS_PER, Duration
-from equipoise.protocol.reading import Source, parse_yaml, path_text
 
 
 @dataclass(frozen=True)
@@ -259,19 +259,7 @@ class DataMapping(_Part):
 
 def read_mapping(path: str | os.PathLike[str]) -> DataMapping:
     """Read a mapping file. Raises UserError: file, line, column, field, what was expected."""
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: the mapping file cannot be read: {error.strerror}") from None
-    if not text.strip():
-        raise UserError(f"{path}: the mapping file is empty")
-    source = parse_yaml(text, str(path))
-    if not isinstance(source.data, dict):
-        raise UserError(f"{path}: a mapping is a block of `key: value` lines")
-    try:
-        return DataMapping.model_validate_json(json.dumps(_text_values(source.data)))
-    except ValidationError as error:
-        raise _explained(error, source, str(path)) from None
+    return read_form(path, DataMapping, "mapping file", _text_values)
 
 
 def _text_values(data: Any, parent: str = "") -> Any:
@@ -281,38 +269,6 @@ def _text_values(data: Any, parent: str = "") -> Any:
     if isinstance(data, list) and parent in ("event", "competing", "censored", "leave_out"):
         return [_code(json.dumps(v) if isinstance(v, bool) else str(v)) for v in data]
     return data
-
-
-def _explained(error: ValidationError, source: Source, place: str) -> UserError:
-    details = error.errors(include_url=False)
-    detail = next((d for d in details if d["type"] == "extra_forbidden"), details[0])
-    path = tuple(step for step in detail["loc"] if step != "[key]")
-    walked, at = source.find(path)
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        message = f'unknown key "{path[-1]}"' + _near(str(path[-1]), _fields_at(path[:-1]))
-    elif detail["type"] == "missing":
-        message = f'missing key "{path[-1]}"'
-    where = path_text(walked)
-    return UserError(": ".join(part for part in (f"{place}:{at.line}:{at.column}", where, message) if part))
-
-
-def _fields_at(path: tuple[str | int, ...]) -> list[str]:
-    """The keys that may stand in the block at `path` of a mapping file."""
-    blocks: dict[str, type[_Part]] = {
-        "arm": ArmMapping,
-        "arms": ArmLabel,
-        "strata": CategoryMapping,
-        "endpoints": EndpointMapping,
-        "status": StatusMapping,
-        "baseline": BaselineMapping,
-        "measures": MeasureMapping,
-        "subgroups": SubgroupMapping,
-    }
-    for step in reversed(path):
-        if step in blocks:
-            return list(blocks[str(step)].model_fields)
-    return list(DataMapping.model_fields)
 
 
 def _near(name: str, known: Sequence[str]) -> str:

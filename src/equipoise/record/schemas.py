@@ -392,7 +392,7 @@ def names(protocol: Protocol, which: From) -> tuple[str, ...] | None:
             return tuple(hold.id for regimen in protocol.regimens.values() for hold in regimen.hold_while)
         case "sex categories":
             item = protocol.items.get("sex")
-            return tuple(item.categories or ()) if item is not None and item.type == "category" else None
+            return tuple(item.categories) if item is not None and item.categories else None
         case "strata":
             return None
 
