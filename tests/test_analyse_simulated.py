@@ -1,0 +1,55 @@
+"""Simulated trials, analysed: the record gives the same numbers as the engine that never wrote one."""
+
+from __future__ import annotations
+
+import pytest
+
+from equipoise import analyse, simulate
+from equipoise.protocol import load
+
+NO_MODEL = "mean difference over follow-up"
+"""Replicate trials have the plain difference of means under this name (docs/results.md)."""
+
+
+@pytest.fixture(scope="module")
+def silcaat():
+    return load("silcaat")
+
+
+def rows(results: analyse.Results) -> dict[tuple[str, ...], float]:
+    return {tuple(row[:4]): row[4] for row in results.table.iter_rows()}
+
+
+def test_a_replicate_trial_is_the_analysis_of_its_record(silcaat):
+    replicates = simulate.replicates(silcaat, 2, 41)
+    found = rows(analyse.run(simulate.trial(silcaat, 41, trial=1)))
+    row = replicates.row(1, named=True)
+    assert row["trial"] == 1
+    keys = [tuple(column.split("|")) for column in row if "|" in column]
+    assert len(keys) > 50
+    for key in keys:
+        assert key in found, key
+        if key[2] != NO_MODEL:
+            assert row["|".join(key)] == pytest.approx(found[key], rel=1e-9, abs=1e-9), key
+
+
+@pytest.mark.parametrize("name", ["silcaat", "esprit", "vanguard"])
+def test_every_published_figure_has_its_row_in_the_analysis(name):
+    protocol = load(name)
+    results = analyse.run(simulate.trial(protocol, 3))
+    found = rows(results)
+    for label, figure in protocol.published.items():
+        key = (figure.analysis, figure.group, figure.parameter, figure.statistic)
+        assert key in found, f"{label}: {key}"
+    assert analyse.summary(results, protocol).startswith(protocol.title[:30])
+
+
+def test_the_effects_of_the_biomarker_are_found_again(silcaat):
+    """The mixed model and the plain difference of means estimate the same thing."""
+    found = rows(analyse.run(simulate.trial(silcaat, 12)))
+    pair = ("cd4", "il2 vs control")
+    model = found[(*pair, NO_MODEL, "estimate")]
+    plain = found[(*pair, "difference of means over follow-up", "estimate")]
+    error = found[(*pair, "difference of means over follow-up", "se")]
+    assert abs(model - plain) < 2 * error
+    assert found[(*pair, NO_MODEL, "se")] < error
