@@ -266,25 +266,30 @@ def _canvas_with_axes(
     return canvas, axes
 
 
-def _legend(
-    canvas: Canvas, handles: Sequence[Any], sheet: Sheet, top: float, per_row: int | None = None
-) -> None:
-    height = canvas.get_figheight() * 72
+def _legend(canvas: Canvas, handles: Sequence[Any], sheet: Sheet) -> None:
+    """A legend at the top, in as many columns as its words leave room for."""
+    for handle in handles:
+        handle.set_label(_shorten(handle.get_label(), sheet.width - 5 * sheet.size, sheet.size))
     canvas.legend(
         handles=list(handles),
         loc="upper left",
-        bbox_to_anchor=(0.0, 1 - (top / height)),
+        bbox_to_anchor=(0.0, 1.0),
         borderaxespad=0.2,
-        ncols=per_row or (1 if sheet.narrow else 3),
+        ncols=_legend_columns([h.get_label() for h in handles], sheet),
         handlelength=2.4,
         columnspacing=1.6,
         labelspacing=0.35,
     )
 
 
-def _legend_room(entries: int, sheet: Sheet, per_row: int | None = None) -> float:
-    rows = math.ceil(entries / (per_row or (1 if sheet.narrow else 3)))
-    return rows * sheet.size * 1.5 + 8
+def _legend_columns(labels: Sequence[str], sheet: Sheet) -> int:
+    widest = max(map(len, labels), default=1) * sheet.size * 0.56 + sheet.size * 5
+    return max(1, min(4, int(sheet.width / widest)))
+
+
+def _legend_room(labels: Sequence[str], sheet: Sheet) -> float:
+    """Height that the legend takes, in units."""
+    return math.ceil(len(labels) / _legend_columns(labels, sheet)) * sheet.size * 1.5 + 8
 
 
 def _ticks_shown(last: float, sheet: Sheet) -> list[float]:
@@ -311,8 +316,16 @@ def measure_over_time(
         # A point where only few were measured says little and would stretch the axes.
         shown = {arm: p.n >= max(5.0, 0.1 * float(p.n.max())) for arm, p in profiles.items()}
         last = max(float(p.years[shown[arm]][-1]) for arm, p in profiles.items())
-        entries = len(profiles) + len(goals)
-        top = _legend_room(entries, sheet) + sheet.size * 1.8
+        several = len(set(goals.values())) > 1
+        lines_of_goals = {
+            (arm if several else "all"): (
+                value,
+                f"Median goal{', ' + arms.label[arm] if several else ''} ({w.number(value, w.places_for(value))})",
+            )
+            for arm, value in goals.items()
+        }
+        labels = [arms.label[a] for a in profiles] + [text for _, text in lines_of_goals.values()]
+        top = _legend_room(labels, sheet) + sheet.size * 1.8
         canvas, axes = _canvas_with_axes(
             sheet, 250 if sheet.narrow else 320, sheet.size * 3.9, 14, top, _room_below(len(profiles), sheet)
         )
@@ -349,17 +362,14 @@ def measure_over_time(
                     label=arms.label[arm],
                 )
             )
-        for arm, goal in goals.items():
+        for arm, (goal, label_of_goal) in lines_of_goals.items():
             style: dict[str, Any] = {
-                "color": INK if len(goals) == 1 else arm_colour(arms, arm),
+                "color": arm_colour(arms, arm) if several else INK,
                 "linewidth": 1.1,
                 "linestyle": (0, (2, 2)),
             }
             axes.axhline(goal, **style)
-            whose = "" if len(goals) == 1 else f", {arms.label[arm]}"
-            handles.append(
-                Line2D([], [], label=f"Median goal{whose} ({w.number(goal, w.places_for(goal))})", **style)
-            )
+            handles.append(Line2D([], [], label=label_of_goal, **style))
         axes.set_xlim(-0.15, last + 0.15)
         axes.margins(y=0.08)
         if not unit.startswith("log"):
@@ -377,7 +387,7 @@ def measure_over_time(
             lines.append((arms.label[arm], arm_colour(arms, arm), numbers))
         _below(axes, lines, "Participants measured", sheet)
         _axis_title(canvas, axes, f"{w.capital(label)} ({unit}), mean and {100 * level:g}% interval", sheet)
-        _legend(canvas, handles, sheet, 0)
+        _legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
@@ -415,7 +425,7 @@ def event_curves(
 
     def paint(sheet: Sheet) -> Canvas:
         last = max(float(c.day[-1]) for c in curves.values()) / 365.25
-        top = _legend_room(len(curves), sheet) + sheet.size * 1.8
+        top = _legend_room([arms.label[a] for a in curves], sheet) + sheet.size * 1.8
         canvas, axes = _canvas_with_axes(
             sheet, 250 if sheet.narrow else 320, sheet.size * 3.4, 14, top, _room_below(len(curves), sheet)
         )
@@ -453,7 +463,7 @@ def event_curves(
         ]
         _below(axes, lines, "Number at risk", sheet)
         _axis_title(canvas, axes, f"{title} (%), {100 * level:g}% interval", sheet)
-        _legend(canvas, handles, sheet, 0)
+        _legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
@@ -475,7 +485,7 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
         plot_height = y + size * 0.5
         shown = [line for line in lines if not line.heading]
         has_published = any(line.published for line in shown)
-        top = _legend_room(1 + has_published, sheet, 1 if sheet.narrow else 2) + size * 2.6
+        top = _legend_room(["This trial", "Published trial"][: 1 + has_published], sheet) + size * 2.6
         left = 10.0 if sheet.narrow else 352.0
         right = 12.0 if sheet.narrow else 148.0
         canvas, axes = _canvas_with_axes(sheet, plot_height, left, right, top, size * 5.0)
@@ -618,7 +628,7 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
                     label="Published trial",
                 )
             )
-        _legend(canvas, handles, sheet, 0, 1 if sheet.narrow else 2)
+        _legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
@@ -632,7 +642,7 @@ def cycles(name: str, counts: dict[str, list[int]], arms: Arms) -> Drawn:
 
     def paint(sheet: Sheet) -> Canvas:
         several = len(counts) > 1
-        top = (_legend_room(len(counts), sheet) if several else 4) + sheet.size * 1.8
+        top = (_legend_room([arms.label[a] for a in counts], sheet) if several else 4) + sheet.size * 1.8
         canvas, axes = _canvas_with_axes(
             sheet, 170 if sheet.narrow else 210, sheet.size * 3.6, 14, top, sheet.size * 4.2
         )
@@ -667,7 +677,6 @@ def cycles(name: str, counts: dict[str, list[int]], arms: Arms) -> Drawn:
                     for i, a in enumerate(counts)
                 ],
                 sheet,
-                0,
             )
         return canvas
 
@@ -690,6 +699,38 @@ class Swimmer:
     holds: tuple[tuple[int, int], ...]
 
 
+EVENT_MARKS = {"disease": ("D", DISEASE), "grade 4": ("x", GRADE4), "death": ("X", DEATH)}
+
+
+def _legend_of_lives(
+    people: Sequence[Swimmer], dose_levels: Sequence[float], unit: str, kinds: dict[str, str], size: float
+) -> list[Line2D]:
+    used = {kind for p in people for _, kind in p.events}
+    handles = [
+        _dose_mark(i, size, label=f"Cycle, {dose:g} {unit}".rstrip()) for i, dose in enumerate(dose_levels)
+    ]
+    for kind, (mark, colour) in EVENT_MARKS.items():
+        if kind in used:
+            handles.append(_mark(mark, colour, colour, size * 0.6, kinds[kind]))
+    if any(p.holds for p in people):
+        handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 1)), label="On hold"))
+    handles.append(_mark(">", MUTED, MUTED, size * 0.48, "Followed to the end"))
+    handles.append(_mark("o", PAPER, MUTED, size * 0.48, "Lost or withdrew"))
+    return handles
+
+
+def _mark(mark: str, face: str, edge: str, size: float, label: str) -> Line2D:
+    return Line2D(
+        [], [], linestyle="none", marker=mark, color=face, markeredgecolor=edge, markersize=size, label=label
+    )
+
+
+def _dose_mark(level: int, size: float, label: str) -> Line2D:
+    mark = _mark("o", DOSE[level % len(DOSE)], INK, size * (0.34 + 0.1 * level), label)
+    mark.set_markeredgewidth(0.4)
+    return mark
+
+
 def swimmer(
     name: str,
     people: Sequence[Swimmer],
@@ -701,7 +742,6 @@ def swimmer(
     """Lives of a sample of participants, one line each: cycles coloured and sized by dose, events, end.
 
     `kinds` names what each mark of an event means."""
-    marks = {"disease": ("D", DISEASE), "grade 4": ("x", GRADE4), "death": ("X", DEATH)}
 
     def paint(sheet: Sheet) -> Canvas:
         size = sheet.size
@@ -709,10 +749,8 @@ def swimmer(
         groups: list[tuple[str, list[Swimmer]]] = [(a, [p for p in people if p.arm == a]) for a in arms.names]
         groups = [(a, sorted(g, key=lambda p: (-p.last_day, p.participant))) for a, g in groups if g]
         height = step * (len(people) + 1.35 * len(groups)) + size
-        used = {kind for p in people for _, kind in p.events}
-        entries = len(dose_levels) + len(used) + 2 + any(p.holds for p in people)
-        per_row = 1 if sheet.narrow else 3
-        top = _legend_room(entries, sheet, per_row) + size * 0.5
+        handles = _legend_of_lives(people, dose_levels, unit, kinds, size)
+        top = _legend_room([str(h.get_label()) for h in handles], sheet) + size * 0.5
         canvas, axes = _canvas_with_axes(
             sheet, height, size * (2.6 if sheet.narrow else 3.4), 14, top, size * 3.6
         )
@@ -766,7 +804,7 @@ def swimmer(
                         zorder=3,
                     )
                 for day, kind in person.events:
-                    mark, colour = marks[kind]
+                    mark, colour = EVENT_MARKS[kind]
                     axes.plot(
                         [day / 365.25],
                         [y],
@@ -805,60 +843,7 @@ def swimmer(
         axes.grid(True, axis="x")
         axes.set_xlim(0, last * 1.02)
         _year_ticks(axes, last)
-        handles: list[Any] = [
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker="o",
-                color=DOSE[i % len(DOSE)],
-                markeredgecolor=INK,
-                markeredgewidth=0.4,
-                markersize=size * (0.34 + 0.1 * i),
-                label=f"Cycle, {dose:g} {unit}",
-            )
-            for i, dose in enumerate(dose_levels)
-        ]
-        handles += [
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker=marks[k][0],
-                color=marks[k][1],
-                markersize=size * 0.6,
-                markeredgecolor=marks[k][1],
-                label=kinds[k],
-            )
-            for k in ("disease", "grade 4", "death")
-            if k in used
-        ]
-        if any(p.holds for p in people):
-            handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 1)), label="On hold"))
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker=">",
-                color=MUTED,
-                markersize=size * 0.48,
-                label="Followed to the end",
-            )
-        )
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker="o",
-                color=PAPER,
-                markeredgecolor=MUTED,
-                markersize=size * 0.48,
-                label="Lost or withdrew",
-            )
-        )
-        _legend(canvas, handles, sheet, 0, per_row)
+        _legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
@@ -888,7 +873,7 @@ def safety(
         size = sheet.size
         step = size * (2.5 if sheet.narrow else 1.75)
         height = step * len(terms)
-        top = _legend_room(len(shares), sheet) + size * (3.2 if sheet.narrow else 1.8)
+        top = _legend_room([arms.label[a] for a in shares], sheet) + size * (3.2 if sheet.narrow else 1.8)
         total = height + top + size * 3.8
         canvas = sheet.figure(total)
         label_room = 8.0 if sheet.narrow else 230.0
@@ -971,7 +956,7 @@ def safety(
             )
             for a in shares
         ]
-        _legend(canvas, handles, sheet, 0)
+        _legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)

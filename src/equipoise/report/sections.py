@@ -425,12 +425,18 @@ def _subgroup_endpoint(m: Material) -> str:
 
 def _while_enough(m: Material, name: str, arm: str, curve: tables.Curve) -> tables.Curve:
     """The curve as far as a tenth of the participants are at risk; beyond, one event moves it a long way."""
-    n = m.rows.value(name, arm, "Kaplan-Meier day 0", "at_risk") or 0.0
-    risk = [m.rows.value(name, arm, f"Kaplan-Meier day {int(day)}", "at_risk") for day in curve.day]
-    keep = np.array([r is None or r >= 0.1 * n for r in risk])
-    if keep.sum() < 2:
+    prefix = "Kaplan-Meier day "
+    risk = sorted(
+        (int(p.removeprefix(prefix)), n)
+        for p in m.rows.parameters(name, arm)
+        if p.startswith(prefix) and (n := m.rows.value(name, arm, p, "at_risk")) is not None
+    )
+    few = [day for day, n in risk if n < 0.1 * risk[0][1]]
+    if not few:
         return curve
-    return tables.Curve(curve.day[keep], curve.estimate[keep], curve.lower[keep], curve.upper[keep])
+    keep = curve.day < few[0]
+    ends = [np.append(line[keep], line[keep][-1:]) for line in (curve.estimate, curve.lower, curve.upper)]
+    return tables.Curve(np.append(curve.day[keep], float(few[0])), *ends)
 
 
 def _curves(m: Material, name: str) -> Figure | None:

@@ -110,7 +110,8 @@ def capital(text: str) -> str:
 
 def lower_first(text: str) -> str:
     """A label inside a sentence: its first letter small, unless it begins with an abbreviation."""
-    return text if text[1:2].isupper() or not text[1:2].isalpha() else text[:1].lower() + text[1:]
+    second = text[1:2]
+    return text[:1].lower() + text[1:] if second.islower() or second == " " else text
 
 
 def sentence(text: str) -> str:
