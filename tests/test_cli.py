@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 HISTORY = EXAMPLES / "histories" / "participant.yaml"
 COMMANDS = [
     ["run"], ["simulate"], ["analyse"], ["report"], ["protocols"], ["show"], ["check"], ["new"], ["diff"],
-    ["schema"], ["decide"], ["record", "check"],
+    ["schema"], ["decide"], ["record", "check"], ["verify"],
 ]  # fmt: skip
 SMALL = ["--participants", "120", "--seed", "3"]
 
@@ -318,13 +318,22 @@ def test_dials_reach_the_record(tmp_path: Path):
         "simulate", "silcaat", *SMALL, "--dial", "functional_fraction=0", "--out", tmp_path / "t"
     )
     assert result.exit_code == 0, result.output
-    assert (
-        equipoise.read_record(tmp_path / "t" / "record").manifest.provenance.dials["functional_fraction"] == 0
-    )
+    assert equipoise.read_record(tmp_path / "t" / "record").manifest.provenance.dials["phi"] == 0
     _refused("expected NAME=VALUE", "simulate", "silcaat", "--dial", "frailty", "--out", tmp_path / "u")
     _refused("there is no dial", "simulate", "silcaat", "--dial", "fie=1", "--out", tmp_path / "u")
     _refused("there is no preset", "simulate", "silcaat", "--preset", "Z", "--out", tmp_path / "u")
     assert not (tmp_path / "u").exists()
+
+
+def test_the_verification_is_a_table_with_its_answer_as_status(tmp_path: Path):
+    result = _equipoise("verify", "--trials", "3", "--page", tmp_path / "verification.md")
+    assert result.exit_code in (0, 1), result.output
+    inside = sum(line.endswith("inside") for line in result.stdout.splitlines())
+    outside = sum(line.endswith("OUTSIDE") for line in result.stdout.splitlines())
+    assert inside + outside > 10
+    assert f"{inside} of {inside + outside} figures lie where they must." in result.stdout
+    assert result.exit_code == (1 if outside else 0)
+    assert (tmp_path / "verification.md").read_text(encoding="utf-8").startswith("# Verification")
 
 
 def test_a_trial_without_a_virtual_population_is_refused_in_words(tmp_path: Path):
@@ -429,7 +438,7 @@ def test_an_unwritable_folder_is_said_before_any_work():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o555)
         program = (
-            "import os, sys, equipoise.cli.main as m; import equipoise.job, equipoise.protocol\n"
+            "import os, sys; from equipoise.cli import main; import equipoise.job, equipoise.protocol\n"
             "from equipoise import analyse, record, report, simulate\n"
             "if os.geteuid() == 0: os.seteuid(65534)\n"
             f"sys.argv = ['equipoise', 'run', 'silcaat', '--out', '{folder}/out']\n"
@@ -445,7 +454,7 @@ def test_an_unwritable_folder_is_said_before_any_work():
 def test_a_missing_extra_is_said_and_the_page_is_written(tmp_path: Path):
     program = (
         "import sys; sys.modules['typst'] = None\n"
-        "from equipoise.cli.main import main\n"
+        "from equipoise.cli import main\n"
         "sys.argv = ['equipoise', 'run', 'silcaat', '--participants', '60', '--trials', '0', '--out',\n"
         f"            '{tmp_path}/t']\n"
         "main()"
@@ -461,7 +470,7 @@ def test_a_missing_extra_is_said_and_the_page_is_written(tmp_path: Path):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals, status: int):
     process = subprocess.Popen(
-        [sys.executable, "-m", "equipoise.cli.main", "run", "silcaat", "--trials", "1000000", "--no-pdf",
+        [sys.executable, "-m", "equipoise", "run", "silcaat", "--trials", "1000000", "--no-pdf",
          "--out", str(tmp_path / "out")],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -482,7 +491,7 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, number: sig
 
 
 def test_a_defect_is_called_one(monkeypatch: pytest.MonkeyPatch):
-    """An error nobody foresaw ends with one message and how to report it; --debug shows where it came from."""
+    """An error nobody foresaw is one message and how to report it; --debug shows where it came from."""
     from equipoise import protocol
 
     def broken() -> list[str]:

@@ -112,7 +112,3 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("\nequipoise: interrupted", err=True)
         sys.exit(INTERRUPTED)
-
-
-if __name__ == "__main__":
-    main()

@@ -293,6 +293,55 @@ def report(
     typer.echo("\n".join(f"report  {path}" for path in written.values()))
 
 
+def verify(
+    trials: Annotated[int, typer.Option("--trials", min=2, help="Repeated trials of each protocol.")] = 400,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed. Default: that of the manual.")
+    ] = None,
+    preset: Preset = None,
+    dial: Dial = None,
+    threads: Threads = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="Also write the page of the manual.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Hold simulated SILCAAT and ESPRIT against what the two trials published.
+
+    Ends with status 1 when a figure lies outside of its range.
+
+    Example:  equipoise verify --trials 400
+    """
+    from equipoise._atomic import new_file, refuse_existing
+
+    if page is not None:
+        refuse_existing(page, force)
+    with Stages() as stages:
+        stages("Simulating both trials")
+        from equipoise import job
+        from equipoise.simulate import verification
+
+        names = ("silcaat", "esprit")
+        chosen = seed if seed is not None else verification.SEED
+        checks = verification.verify(
+            names,
+            trials,
+            chosen,
+            _dials(preset, dial),
+            threads,
+            job.stage(stages, "Simulating both trials"),
+        )
+    typer.echo(verification.table(checks))
+    outside = sum(not check.holds for check in checks)
+    typer.echo(f"\n{len(checks) - outside} of {len(checks)} figures lie where they must.")
+    if page is not None:
+        with new_file(page, force=force) as temporary:
+            temporary.write_text(verification.page(checks, trials, chosen, names), encoding="utf-8")
+        typer.echo(f"page  {page}")
+    if outside:
+        raise typer.Exit(1)
+
+
 def _command() -> str:
     return " ".join(["equipoise", *map(shlex.quote, sys.argv[1:])])
 
@@ -377,5 +426,5 @@ def _interval(value: float, low: float, high: float) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (run, simulate, analyse, report):
+    for command in (run, simulate, analyse, report, verify):
         app.command()(command)

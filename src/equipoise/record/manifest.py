@@ -35,7 +35,7 @@ class Provenance:
     population: str | None = None
     population_sha256: str | None = None
     preset: str | None = None
-    dials: Mapping[str, float | list[str]] = field(default_factory=dict)
+    dials: Mapping[str, float] = field(default_factory=dict)
     data_cut: date | None = None
 
 
