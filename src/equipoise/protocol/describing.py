@@ -463,9 +463,11 @@ def published_results(protocol: Protocol) -> list[tuple[PublishedFigure, str]]:
 
 
 def _figure(figure: PublishedFigure) -> str:
-    text = number_text(figure.value)
+    numbers = [figure.value, *(figure.interval or ())]
+    decimals = max(len(number_text(n).partition(".")[2]) for n in numbers)
+    text = f"{figure.value:.{decimals}f}"
     if figure.interval is not None:
-        text += f" ({number_text(figure.interval[0])} to {number_text(figure.interval[1])})"
+        text += f" ({figure.interval[0]:.{decimals}f} to {figure.interval[1]:.{decimals}f})"
     if figure.unit:
         text += f" {figure.unit}"
     if figure.p_value is not None:
