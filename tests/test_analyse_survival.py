@@ -178,7 +178,7 @@ def test_cox_agrees_with_scikit_survival_and_lifelines():
 
 
 def test_the_two_arm_core_agrees_with_the_general_model():
-    for decimals, n_strata in [(0, 1), (-1, 1), (0, 6), (-1, 6)]:
+    for decimals, n_strata in [(0, 1), (-1, 1), (0, 3), (-1, 3), (0, 6), (-1, 6)]:
         time, event, X, strata, _ = people(500, 11, decimals, 1, n_strata)
         time = np.round(time)
         args = (

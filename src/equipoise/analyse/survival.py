@@ -42,7 +42,9 @@ NOT_CONVERGED = "the likelihood could not be maximised to the required precision
 
 @njit
 def _tied_groups_by_day(time_days, event, arm, stratum, n_strata):
-    """Risk sets at each distinct event day in each stratum, by counting sort: no comparison of times.
+    """Risk sets at each distinct event day in each stratum, by counting: no comparison of times.
+
+    A table of exits by stratum and day where it is smaller than the data, a counting sort otherwise.
 
     Rows with a stratum outside 0..n_strata-1, an arm other than 0 or 1, or a negative day are left out.
     Returns (number, n0, n1, d0, d1, day): at risk just before the day, and events, in arms 0 and 1; latest
@@ -62,27 +64,28 @@ def _tied_groups_by_day(time_days, event, arm, stratum, n_strata):
     d1 = np.zeros(events, np.float64)
     day = np.zeros(events, np.int64)
     found = 0
-    if n_strata == 1:
+    if n_strata == 1 or n_strata * (last_day + 1) <= n:
         # code 0, 1: censored in arm 0, 1; code 2, 3: event in arm 0, 1
-        exits = np.zeros((last_day + 1, 4), np.int32)
+        exits = np.zeros((n_strata, last_day + 1, 4), np.int32)
         for i in range(n):
-            if stratum[i] != 0 or arm[i] > 1 or time_days[i] < 0:
+            if stratum[i] < 0 or stratum[i] >= n_strata or arm[i] > 1 or time_days[i] < 0:
                 continue
-            exits[time_days[i], arm[i] + (2 if event[i] else 0)] += 1
-        at_risk0 = 0
-        at_risk1 = 0
-        for d in range(last_day, -1, -1):
-            e0 = exits[d, 2]
-            e1 = exits[d, 3]
-            at_risk0 += exits[d, 0] + e0
-            at_risk1 += exits[d, 1] + e1
-            if e0 + e1 > 0:
-                n0[found] = at_risk0
-                n1[found] = at_risk1
-                d0[found] = e0
-                d1[found] = e1
-                day[found] = d
-                found += 1
+            exits[stratum[i], time_days[i], arm[i] + (2 if event[i] else 0)] += 1
+        for s in range(n_strata):
+            at_risk0 = 0
+            at_risk1 = 0
+            for d in range(last_day, -1, -1):
+                e0 = exits[s, d, 2]
+                e1 = exits[s, d, 3]
+                at_risk0 += exits[s, d, 0] + e0
+                at_risk1 += exits[s, d, 1] + e1
+                if e0 + e1 > 0:
+                    n0[found] = at_risk0
+                    n1[found] = at_risk1
+                    d0[found] = e0
+                    d1[found] = e1
+                    day[found] = d
+                    found += 1
         return found, n0, n1, d0, d1, day
     by_day = np.zeros(last_day + 2, np.int64)
     by_stratum = np.zeros(n_strata + 1, np.int64)
