@@ -189,7 +189,7 @@ def _from_to(change: Change) -> str:
     if isinstance(before, list) and isinstance(after, list):
         return _lists(before, after)
     way = _way(before, after)
-    if isinstance(before, Quantity) and isinstance(after, Quantity) and before.unit == after.unit:
+    if isinstance(before, Quantity) and isinstance(after, Quantity) and _same_unit(before, after):
         return f"{way} from {number_text(before.value)} to {after}"
     return f"{way} from {_value(before)} to {_value(after)}"
 
@@ -225,6 +225,10 @@ def _way(before: Any, after: Any) -> str:
     if first == second:
         return " written differently,"
     return " raised" if second > first else " lowered"
+
+
+def _same_unit(before: Quantity, after: Quantity) -> bool:
+    return before.unit.removesuffix("s") == after.unit.removesuffix("s")
 
 
 def _size(value: Any) -> float | None:
