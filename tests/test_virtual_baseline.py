@@ -50,7 +50,17 @@ def test_candidates_do_not_depend_on_how_they_are_divided(name):
     for item in whole.columns:
         joined = np.concatenate([part.columns[item] for part in parts])
         assert np.array_equal(whole.columns[item], joined, equal_nan=joined.dtype != object), item
-    for field in ("count", "nadir", "age", "female", "prior_aids", "viraemic", "log10_level", "country", "site"):
+    for field in (
+        "count",
+        "nadir",
+        "age",
+        "female",
+        "prior_aids",
+        "viraemic",
+        "log10_level",
+        "country",
+        "site",
+    ):
         assert np.array_equal(getattr(whole, field), np.concatenate([getattr(part, field) for part in parts]))
 
 
@@ -134,7 +144,9 @@ def test_an_item_without_an_answer_is_named_with_the_mend():
     protocol = load("esprit")
     items = dict(protocol.items)
     items["shoe_size"] = items["age"].model_copy(update={"label": "Shoe size"})
-    with pytest.raises(UserError, match="ESPRIT: items.shoe_size: .*add `shoe_size` under `items` in baseline_esprit.yaml"):
+    with pytest.raises(
+        UserError, match=r"ESPRIT: items.shoe_size: .*add `shoe_size` under `items` in baseline_esprit.yaml"
+    ):
         candidates(
             POPULATION, load_baseline("esprit"), protocol.model_copy(update={"items": items}), 1, 0, 0, 10
         )
@@ -143,9 +155,17 @@ def test_an_item_without_an_answer_is_named_with_the_mend():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  psoriasis: {probability: 0.015}", "  psoriasis: {probability: 1.5}", "items.psoriasis.probability"),
+        (
+            "  psoriasis: {probability: 0.015}",
+            "  psoriasis: {probability: 1.5}",
+            "items.psoriasis.probability",
+        ),
         ("  psoriasis: {probability: 0.015}", "  psoriasis: {probability: 0.1, value: 3}", "exactly one of"),
-        ("  psoriasis: {probability: 0.015}", "  psoriasis: {probability: 0.1, when: gout}", "there is no item `gout`"),
+        (
+            "  psoriasis: {probability: 0.015}",
+            "  psoriasis: {probability: 0.1, when: gout}",
+            "there is no item `gout`",
+        ),
         ("female: {share: 0.186", "female: {share: 18.6", "female.share"),
         ("low: 20, high: 2200", "low: 2200, high: 20", "low must be below high"),
     ],
@@ -153,7 +173,9 @@ def test_an_item_without_an_answer_is_named_with_the_mend():
 def test_a_wrong_baseline_file_gets_one_clear_message(tmp_path, old, new, message):
     from importlib import resources
 
-    text = (resources.files("equipoise.virtual") / "library" / "baseline_esprit.yaml").read_text(encoding="utf-8")
+    text = (resources.files("equipoise.virtual") / "library" / "baseline_esprit.yaml").read_text(
+        encoding="utf-8"
+    )
     assert old in text
     path = tmp_path / "people.yaml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")

@@ -1,4 +1,5 @@
-"""What participants do: visits inside and after their windows, acceptance, cycles cut short, leaving, episodes."""
+"""What participants do: visits inside and after their windows, acceptance, cycles cut short, leaving,
+episodes."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def test_nobody_leaves_when_the_rates_are_zero():
 
 
 def accepted(offer, cycles, maintenance, day):
-    return np.mean([habits.accepts(H, someone(i), 1, 0, offer, cycles, maintenance, day) for i in range(20_000)])
+    return np.mean(
+        [habits.accepts(H, someone(i), 1, 0, offer, cycles, maintenance, day) for i in range(20_000)]
+    )
 
 
 def test_acceptance_falls_with_cycles_with_maintenance_and_with_time():
@@ -56,7 +59,9 @@ def test_acceptance_falls_with_cycles_with_maintenance_and_with_time():
 
 def test_the_willing_stay_willing():
     """The person's own willingness ties their answers together."""
-    answers = np.array([[habits.accepts(H, someone(i), 1, 0, k, 3, True, 500) for k in range(2)] for i in range(10_000)])
+    answers = np.array(
+        [[habits.accepts(H, someone(i), 1, 0, k, 3, True, 500) for k in range(2)] for i in range(10_000)]
+    )
     assert np.corrcoef(answers.T)[0, 1] > 0.1
 
 
@@ -85,8 +90,12 @@ def test_a_single_injection_is_given_or_not_at_all_never_half():
 def test_pregnancy_and_contraception_concern_women_under_48(kind):
     far = 100 * 365
     assert all(habits.episode_switch(H, someone(i, female=0), 1, 0, kind, 0, 0) > far for i in range(300))
-    assert all(habits.episode_switch(H, someone(i, female=1, age=50.0), 1, 0, kind, 0, 0) > far for i in range(300))
-    starts = np.array([habits.episode_switch(H, someone(i, female=1, age=30.0), 1, 0, kind, 0, 0) for i in range(5000)])
+    assert all(
+        habits.episode_switch(H, someone(i, female=1, age=50.0), 1, 0, kind, 0, 0) > far for i in range(300)
+    )
+    starts = np.array(
+        [habits.episode_switch(H, someone(i, female=1, age=30.0), 1, 0, kind, 0, 0) for i in range(5000)]
+    )
     rate = (H.pregnancy, H.no_contraception)[kind]
     assert np.mean(starts <= 5 * YEARS) == pytest.approx(1 - np.exp(-rate * 5 * YEARS), abs=0.02)
 

@@ -15,10 +15,30 @@ B, D, H = POPULATION.kernel(POPULATION.dials("C"), 0.01, 0.001)
 
 
 def someone(**changes):
-    values = {"count": 320.0, "nadir": 110.0, "age": 45.0, "prior_aids": 0, "viraemic": 0, "level": 3.9, "number": 5}
+    values = {
+        "count": 320.0,
+        "nadir": 110.0,
+        "age": 45.0,
+        "prior_aids": 0,
+        "viraemic": 0,
+        "level": 3.9,
+        "number": 5,
+    }
     v = values | changes
     return latent.person(
-        B, D, H, 3, 0, v["number"], v["count"], v["nadir"], v["age"], 0, v["prior_aids"], v["viraemic"], v["level"]
+        B,
+        D,
+        H,
+        3,
+        0,
+        v["number"],
+        v["count"],
+        v["nadir"],
+        v["age"],
+        0,
+        v["prior_aids"],
+        v["viraemic"],
+        v["level"],
     )
 
 
@@ -39,7 +59,9 @@ def test_the_rates_of_the_file_at_their_reference_points():
 
 def test_risk_per_doubling_of_the_count():
     person = someone()
-    assert per_year(person, 400.0)[0] / per_year(person, 200.0)[0] == pytest.approx(2 ** -POPULATION.value("od_power"))
+    assert per_year(person, 400.0)[0] / per_year(person, 200.0)[0] == pytest.approx(
+        2 ** -POPULATION.value("od_power")
+    )
     assert per_year(person, 400.0)[1] > per_year(person, 400.0)[1] * 2 ** -POPULATION.value("death_power")
 
 
@@ -51,7 +73,9 @@ def test_more_cells_than_750_lower_no_grade_4_rate():
 def test_what_raises_the_hazards():
     calm = per_year(someone())
     assert per_year(someone(), viraemic=1)[0] > calm[0]
-    assert per_year(someone(prior_aids=1))[0] == pytest.approx(calm[0] * np.exp(POPULATION.value("od_prior_aids")))
+    assert per_year(someone(prior_aids=1))[0] == pytest.approx(
+        calm[0] * np.exp(POPULATION.value("od_prior_aids"))
+    )
     assert per_year(someone(), after_od=1)[1] == pytest.approx(POPULATION.value("death_after_od") * calm[1])
     assert per_year(someone(), day=3652.5)[1] > calm[1]
 
@@ -60,7 +84,9 @@ def test_harm_acts_on_the_chosen_endpoints_only():
     calm = per_year(someone())
     harmed = per_year(someone(), acute=1.0, dials=D._replace(rho_acute=0.5, harm_death=0.0))
     assert harmed == pytest.approx(calm * np.array([1.5, 1.0, 1.0]))
-    both = per_year(someone(), acute=1.0, chronic=2.0, dials=D._replace(rho_acute=0.5, rho_chronic=0.1, harm_grade4=1.0))
+    both = per_year(
+        someone(), acute=1.0, chronic=2.0, dials=D._replace(rho_acute=0.5, rho_chronic=0.1, harm_grade4=1.0)
+    )
     assert both == pytest.approx(calm * 1.7)
 
 

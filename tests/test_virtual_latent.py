@@ -1,4 +1,5 @@
-"""The closed form of the CD4 count is the solution of its differential equations; a cycle does what it should."""
+"""The closed form of the CD4 count is the solution of its differential equations; a cycle does what it
+should."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ KERNEL = POPULATION.kernel(POPULATION.dials("C"), 0.01, 0.001)
 B, D, H = KERNEL
 
 
-def someone(number=5, count=320.0, nadir=110.0, age=44.0, female=0, prior_aids=0, viraemic=0, level=3.9, dials=D):
+def someone(
+    number=5, count=320.0, nadir=110.0, age=44.0, female=0, prior_aids=0, viraemic=0, level=3.9, dials=D
+):
     return latent.person(B, dials, H, 3, 0, number, count, nadir, age, female, prior_aids, viraemic, level)
 
 
@@ -113,7 +116,9 @@ def test_a_cycle_gives_more_to_those_with_more_cells_and_a_higher_nadir():
     assert latent.rise(B, low, 4.5, 1.0, 300.0, 300.0) < latent.rise(B, low, 7.5, 1.0, 300.0, 300.0)
 
 
-@pytest.mark.parametrize(("dose", "taken", "count"), [(0.0, 1.0, 300.0), (7.5, 0.0, 300.0), (7.5, 1.0, 2500.0), (7.5, 1.0, 9000.0)])
+@pytest.mark.parametrize(
+    ("dose", "taken", "count"), [(0.0, 1.0, 300.0), (7.5, 0.0, 300.0), (7.5, 1.0, 2500.0), (7.5, 1.0, 9000.0)]
+)
 def test_no_dose_or_no_room_gives_no_cells(dose, taken, count):
     assert latent.rise(B, someone(), dose, taken, 300.0, count) == 0.0
 

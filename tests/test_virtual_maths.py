@@ -1,4 +1,5 @@
-"""The package's own exponential, logarithm and normal quantile against the C library, mpmath-free oracles and SciPy."""
+"""The package's own exponential, logarithm and normal quantile against the C library, mpmath-free oracles
+and SciPy."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ def test_power_agrees_with_the_c_library(y):
 
 
 def test_normal_quantile_agrees_with_scipy_far_into_the_tails():
-    u = np.concatenate([np.logspace(-16, -2, 200), np.linspace(0.01, 0.99, 999), 1 - np.logspace(-12, -2, 100)])
+    u = np.concatenate(
+        [np.logspace(-16, -2, 200), np.linspace(0.01, 0.99, 999), 1 - np.logspace(-12, -2, 100)]
+    )
     got = np.array([maths.normal_quantile(v) for v in u])
     assert np.allclose(got, stats.norm.ppf(u), rtol=1e-12, atol=1e-14)
 

@@ -1,4 +1,5 @@
-"""The population file: complete, sourced, refused with a useful message when wrong; what it can stand in for."""
+"""The population file: complete, sourced, refused with a useful message when wrong; what it can stand in
+for."""
 
 from __future__ import annotations
 
@@ -34,7 +35,13 @@ def test_the_kernel_is_in_days():
 
 @pytest.mark.parametrize(
     ("preset", "phi", "rho", "tau"),
-    [("A", 0.0, 0.0, 130.0), ("B", 0.4, 0.0, 130.0), ("C", 1.0, 0.5, 130.0), ("D", 1.0, 0.0, 130.0), ("E", 1.0, 4.0, 14.0)],
+    [
+        ("A", 0.0, 0.0, 130.0),
+        ("B", 0.4, 0.0, 130.0),
+        ("C", 1.0, 0.5, 130.0),
+        ("D", 1.0, 0.0, 130.0),
+        ("E", 1.0, 4.0, 14.0),
+    ],
 )
 def test_the_named_presets(preset, phi, rho, tau):
     dials = POPULATION.dials(preset)
@@ -84,7 +91,11 @@ def test_replacing_rows_leaves_the_original_alone():
         ("source: [kovacs]", "source: [kovaks]", "there is no reference `kovaks`"),
         ("preset: C\n", "preset: Z\n", "there is no preset `Z`"),
         ("range: [-0.5, 1.0], value: 0.0", "range: [0.5, 1.0], value: 0.0", "within the range"),
-        ("set: {functional_fraction: 0.4}", "set: {functional_fraction: 4}", "functional_fraction must be a number"),
+        (
+            "set: {functional_fraction: 0.4}",
+            "set: {functional_fraction: 4}",
+            "functional_fraction must be a number",
+        ),
         ("value: 2500", "value: -1", "must be above zero"),
         ("value: 2500", "value: many", "parameters.ceiling.value"),
     ],
@@ -113,7 +124,7 @@ def test_the_trials_of_interleukin_2_can_be_simulated(name):
 
 
 def test_a_trial_without_continuous_therapy_is_refused_in_words():
-    with pytest.raises(UserError, match="no life off therapy.*can still be checked, shown"):
+    with pytest.raises(UserError, match=r"no life off therapy.*can still be checked, shown"):
         require_simulable(load("stalwart"), POPULATION)
 
 
@@ -125,7 +136,11 @@ def test_events_that_the_population_cannot_bring_about_are_named():
 @pytest.mark.parametrize("name", ["silcaat", "esprit", "vanguard"])
 def test_the_names_of_events_are_those_of_the_protocol(name):
     protocol, file = load(name), POPULATION.file
-    for process, terms in (("opportunistic", file.opportunistic_terms), ("grade4", file.grade4_terms), ("toxicity", file.grade3_terms)):
+    for process, terms in (
+        ("opportunistic", file.opportunistic_terms),
+        ("grade4", file.grade4_terms),
+        ("toxicity", file.grade3_terms),
+    ):
         kind = file.processes[process].kind
         if kind in protocol.events:
             assert set(terms) <= set(protocol.events[kind].terms)

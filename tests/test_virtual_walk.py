@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 
@@ -35,8 +36,8 @@ def follow(setup, enrolment, i, arm):
     """Participant i walked in an arm, whichever arm that participant was given."""
     people, plan = enrolment.people, setup.arms[arm].plan
     person = latent.person(
-        *setup.kernel, SEED, 0, people.number[i], people.count[i], people.nadir[i], people.age[i], people.female[i],
-        people.prior_aids[i], people.viraemic[i], people.log10_level[i],
+        *setup.kernel, SEED, 0, people.number[i], people.count[i], people.nadir[i], people.age[i],
+        people.female[i], people.prior_aids[i], people.viraemic[i], people.log10_level[i],
     )  # fmt: skip
     visits = tuple(
         VisitPlan(int(planned), int(earliest), int(before), count == YES, rna == YES)
@@ -109,7 +110,7 @@ def test_what_holds_on_every_walk(name):
             assert plan.earliest[m.visit] <= m.day < plan.before[m.visit]
             assert m.day <= walked.last_day
         days = [cycle.day for cycle in walked.cycles]
-        assert all(later - earlier >= rules.minimum_gap for earlier, later in zip(days, days[1:], strict=False))
+        assert all(later - earlier >= rules.minimum_gap for earlier, later in pairwise(days))
         assert all(0 <= day < walked.last_day for day in days)
         for cycle in walked.cycles:
             assert rules.floor <= cycle.dose <= rules.ceiling
@@ -123,8 +124,12 @@ def test_what_holds_on_every_walk(name):
             assert chosen.accepted == 1
             assert chosen.situation.day == cycle.day
             assert chosen.decision.dose == cycle.dose
-        toxic = [c.toxicity_day for c in walked.cycles if c.toxicity == 4 and c.toxicity_day <= walked.last_day]
-        assert [e.day for e in walked.events if e.process == CYCLE4] == [d for d in toxic if d <= walked.last_day]
+        toxic = [
+            c.toxicity_day for c in walked.cycles if c.toxicity == 4 and c.toxicity_day <= walked.last_day
+        ]
+        assert [e.day for e in walked.events if e.process == CYCLE4] == [
+            d for d in toxic if d <= walked.last_day
+        ]
         offers = [d.situation.day for d in walked.decided if d.accepted == 0]
         declined += len(offers)
         held += len(walked.holds)

@@ -4,9 +4,10 @@
 
 The expectations of the two simulated trials, as functions of the rows, are compared with what the trials
 published, in units of a tolerance for each figure (`TARGETS`), and the sum of squares is made least by
-Gauss-Newton steps (SciPy's trust-region `least_squares`). The same people with the same random numbers are walked
-at every step, so the sum of squares changes smoothly with the rows. Two rows are held near the literature by a
-prior (`PRIORS`). Which definition of each published figure is used is part of the fit: docs/virtual-participants.md.
+Gauss-Newton steps (SciPy's trust-region `least_squares`). The same people with the same random numbers are
+walked at every step, so the sum of squares changes smoothly with the rows. Two rows are held near the
+literature by a prior (`PRIORS`). Which definition of each published figure is used is part of the fit:
+docs/virtual-participants.md.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from equipoise.simulate.trial import Outcomes, diary, outcomes, walk
 from equipoise.virtual.parameters import Population, load_population
 
 CYCLES_AT_MOST_THREE = "share with at most three cycles"
-"""A smooth stand-in for the median number of cycles, which is a whole number: a median of four means that this
+"""A smooth stand-in for the median number of cycles, which is a whole number: a median of four means that
+this
 share is below one half, and the share with at most four above it."""
 
 
@@ -75,8 +77,11 @@ TARGETS = (
     Target("esprit", "control", "grade 4 events", 383.0, 13.0, "S2"),
 )
 ANALYSED = {
-    ("silcaat", "il2"): 849, ("silcaat", "control"): 846, ("esprit", "il2"): 2071, ("esprit", "control"): 2040,
-}  # fmt: skip
+    ("silcaat", "il2"): 849,
+    ("silcaat", "control"): 846,
+    ("esprit", "il2"): 2071,
+    ("esprit", "control"): 2040,
+}
 """Participants of each published arm: counts of events are scaled to them."""
 
 
@@ -243,7 +248,8 @@ def report(population: Population, participants: int, seed: int) -> list[str]:
     for t in TARGETS:
         got = figures[t.trial, t.arm, t.figure]
         lines.append(
-            f"{t.trial:8} {t.arm:15} {t.figure:32} {t.value:10.4g} {got:10.4g} {(got - t.value) / t.tolerance:6.2f}"
+            f"{t.trial:8} {t.arm:15} {t.figure:32} {t.value:10.4g} {got:10.4g} "
+            f"{(got - t.value) / t.tolerance:6.2f}"
         )
     four = figures["esprit", "il2", "share with at most four cycles"]
     lines.append(f"esprit   il2             share with at most four cycles {'above 0.5':>12} {four:10.4g}")
@@ -251,7 +257,8 @@ def report(population: Population, participants: int, seed: int) -> list[str]:
 
 
 def written(text: str, population: Population) -> str:
-    """The text of a population file with the fitted rows' new values, to three figures; all else as it was."""
+    """The text of a population file with the fitted rows' new values, to three figures; all else as it
+    was."""
     for f in FREE:
         line = re.search(rf"^  {f.row}: .*$", text, re.MULTILINE)
         if line is None:

@@ -1,9 +1,11 @@
-"""One participant, walked day by day in plain Python: the readable definition that the compiled loop must match.
+"""One participant, walked day by day in plain Python: the readable definition that the compiled loop must
+match.
 
 The walk goes from one day on which something happens to the next. On each such day, in this order:
 
  1. opportunistic disease (the cumulative hazard has reached its threshold),
- 2. grade 4 event of the background, 3. toxicity of the last cycle (grade 3 or 4), 4. death, which ends the walk,
+ 2. grade 4 event of the background, 3. toxicity of the last cycle (grade 3 or 4), 4. death, which ends the
+ walk,
  5. a switch of the virus, or the end of a quadrature piece: a new piece begins,
  6. start or end of an episode (pregnancy, no contraception, off therapy) that may hold cycles,
  7. a visit: CD4 and HIV RNA are measured; visits still happen on the last day of follow-up,
@@ -11,11 +13,12 @@ The walk goes from one day on which something happens to the next. On each such 
     acceptance, the cycle (impulse, toxicity drawn, hazard pieces cut),
  9. the last day: the walk ends.
 
-The CD4 count between events is a closed form from the last event (native cells: last switch of the virus; induced
-cells: last cycle), so visits cut nothing. The next contact after a decision is the day on which the calendar lets
-a cycle start, plus the person's delay; after a declined offer it comes `offer_again` days later at the earliest,
-and until then visits make no offer. A person off therapy has no cover. Every draw is a function of purpose,
-index, person and trial (see `equipoise.virtual.streams`), never of the order of the walk.
+The CD4 count between events is a closed form from the last event (native cells: last switch of the virus;
+induced cells: last cycle), so visits cut nothing. The next contact after a decision is the day on which the
+calendar lets a cycle start, plus the person's delay; after a declined offer it comes `offer_again` days
+later at the earliest, and until then visits make no offer. A person off therapy has no cover. Every draw is
+a function of purpose, index, person and trial (see `equipoise.virtual.streams`), never of the order of the
+walk.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ class VisitPlan(NamedTuple):
     planned: int
     earliest: int
     before: int
-    count: bool
+    count: bool  # type: ignore[assignment]
     """CD4 is measured."""
     rna: bool
 
@@ -67,7 +70,7 @@ class Course(NamedTuple):
 class Measured(NamedTuple):
     visit: int
     day: int
-    count: float
+    count: float  # type: ignore[assignment]
     """As reported; NaN if not measured."""
     copies: float
     true_count: float
@@ -92,11 +95,12 @@ class Given(NamedTuple):
 
 
 class Happened(NamedTuple):
-    """process: 1 opportunistic disease, 2 death, 3 grade 4 of the background, 4 grade 4 of a cycle, 5 grade 3."""
+    """process: 1 opportunistic disease, 2 death, 3 grade 4 of the background, 4 grade 4 of a cycle, 5 grade
+    3."""
 
     day: int
     process: int
-    index: int
+    index: int  # type: ignore[assignment]
     """Occurrence of the process, or the cycle for 4 and 5, from 0."""
 
 
@@ -222,7 +226,7 @@ def walk(
     `person` from `equipoise.virtual.latent.person`; `course` None in an arm without cycles. The same person,
     seed and trial with another course is that person's other potential outcome.
     """
-    b, d, h = kernel
+    b, h = kernel.biology, kernel.habits
     out = Walk()
     body = _Virtual(kernel, person, seed, trial)
 

@@ -1,7 +1,8 @@
 """Virtual participants: who they are, how their CD4 count moves, what happens to them, what they do.
 
-Parameters live in `library/*.yaml`; chance comes from counter-based streams (`philox`, `streams`); the model is
-a handful of scalar functions (`latent`, `virology`, `hazards`, `habits`, `observation`) that run compiled.
+Parameters live in `library/*.yaml`; chance comes from counter-based streams (`philox`, `streams`); the
+model is a handful of scalar functions (`latent`, `virology`, `hazards`, `habits`, `observation`) that run
+compiled.
 """
 
 from equipoise.virtual.parameters import (

@@ -1,9 +1,10 @@
 """Who comes to be screened: a population wider than the trial's, so that eligibility really selects.
 
-A baseline file (`library/baseline_*.yaml`) gives the true state of candidates (CD4 count, nadir, age, sex, earlier
-AIDS illness, suppression) and a distribution for every item that is asked at screening. Each candidate's answers
-depend on seed, trial and candidate number only. Eligibility is judged on measured counts, while the true count
-goes into the model: those selected for a low measurement are, truly, a little higher.
+A baseline file (`library/baseline_*.yaml`) gives the true state of candidates (CD4 count, nadir, age, sex,
+earlier AIDS illness, suppression) and a distribution for every item that is asked at screening. Each
+candidate's answers depend on seed, trial and candidate number only. Eligibility is judged on measured
+counts, while the true count goes into the model: those selected for a low measurement are, truly, a little
+higher.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ __all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_ba
 Column = NDArray[Any]
 
 
-# --- the file -------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------
 
 
 class _Part(BaseModel):
@@ -108,7 +109,8 @@ class Answer(_Part):
         forms = [self.of, self.probability, self.value, self.choices, self.normal, self.lognormal]
         if sum(form is not None for form in forms) + self.history != 1:
             raise ValueError(
-                "an answer has exactly one of `of`, `history`, `probability`, `value`, `choices`, `normal`, `lognormal`"
+                "an answer has exactly one of `of`, `history`, `probability`, `value`, `choices`, "
+                "`normal`, `lognormal`"
             )
         return self
 
@@ -176,15 +178,15 @@ def load_baseline(name_or_path: str | Path) -> Baseline:
     return Baseline(file, source.place)
 
 
-# --- candidates -----------------------------------------------------------------------------------------------
+# --- candidates -------------------------------------------------------------------------------------------
 
 
 class Candidates(NamedTuple):
     """Candidates number `first` and on, n of them: what they answer, and what they truly are.
 
-    `columns`: item to column as `equipoise.protocol.criteria.evaluate_columns` takes them (numbers float64, truths
-    int8 1/0, categories object), derived items included. `country` (position in the protocol's accrual) and `site`
-    (1 and up) say where they are screened. The rest, shape (n,): the arguments of
+    `columns`: item to column as `equipoise.protocol.criteria.evaluate_columns` takes them (numbers float64,
+    truths int8 1/0, categories object), derived items included. `country` (position in the protocol's
+    accrual) and `site` (1 and up) say where they are screened. The rest, shape (n,): the arguments of
     `equipoise.virtual.latent.person` after the candidate number.
     """
 
@@ -192,7 +194,7 @@ class Candidates(NamedTuple):
     columns: dict[str, Column]
     country: Column
     site: Column
-    count: Column
+    count: Column  # type: ignore[assignment]
     nadir: Column
     age: Column
     female: Column
@@ -203,7 +205,8 @@ class Candidates(NamedTuple):
 
 @njit
 def _cut_column(u, lognormal, median, sd, low, high, shift):
-    """Quantiles of a normal or shifted lognormal, cut to lie between low and high[i] (its own inverse law)."""
+    """Quantiles of a normal or shifted lognormal, cut to lie between low and high[i] (its own inverse
+    law)."""
     out = np.empty(len(u))
     middle = log(median - shift) if lognormal else median
     bottom = ((log(low - shift) if lognormal else low) - middle) / sd
@@ -326,8 +329,8 @@ def candidates(
 ) -> Candidates:
     """Draw the candidates first .. first + count - 1 (numbered from 0 within a trial).
 
-    Independent of how the candidates are divided into calls. Raises UserError for an item of the protocol that the
-    baseline population does not know.
+    Independent of how the candidates are divided into calls. Raises UserError for an item of the protocol
+    that the baseline population does not know.
     """
     file = baseline.file
     u_count, u_nadir = uniform_column(seed, CD4_TRUE, 0, trial, first, count)
@@ -358,13 +361,15 @@ def candidates(
 def _simulation(protocol: Protocol) -> Simulation:
     if protocol.simulation is None:
         raise UserError(
-            f"{protocol.protocol}: simulation: this protocol names no virtual population, so it cannot be simulated"
+            f"{protocol.protocol}: simulation: this protocol names no virtual population, so it cannot be "
+            "simulated"
         )
     return protocol.simulation
 
 
 def site_blocks(weights: list[int], sites: int) -> list[int]:
-    """Number of sites of each country, in proportion to its participants (largest remainders, at least one)."""
+    """Number of sites of each country, in proportion to its participants (largest remainders, at least
+    one)."""
     total = sum(weights)
     sites = max(sites, len(weights))
     exact = [sites * weight / total for weight in weights]
@@ -379,7 +384,8 @@ def site_blocks(weights: list[int], sites: int) -> list[int]:
 
 
 def _places(protocol: Protocol, seed: int, trial: int, first: int, count: int) -> tuple[Column, Column]:
-    """Country (position in the accrual) and site (1 and up) of each candidate; large sites are assumed a few."""
+    """Country (position in the accrual) and site (1 and up) of each candidate; large sites are assumed a
+    few."""
     simulation = _simulation(protocol)
     weights = list(simulation.accrual.values())
     u_country, u_site = uniform_column(seed, COUNTRY, 0, trial, first, count)
@@ -421,7 +427,8 @@ class _Answers:
         item = protocol.items[name]
         if name not in self.baseline.file.items:
             raise UserError(
-                f"{protocol.protocol}: items.{name}: the baseline population {self.baseline.name} does not say how "
+                f"{protocol.protocol}: items.{name}: the baseline population {self.baseline.name} does "
+                "not say how "
                 f"people answer it; add `{name}` under `items` in {self.baseline.place}"
             )
         spec = self.baseline.file.items[name]
@@ -454,7 +461,8 @@ class _Answers:
     def _answer(self, spec: Answer, name: str, item: Item, rows: Any) -> Column:
         """The answers of these rows."""
         if spec.of is not None:
-            return self._trait(spec)[rows]
+            trait: Column = self._trait(spec)[rows]
+            return trait
         if spec.history:
             return (self.illness[rows] == self.illnesses.index(name)).astype(np.int8)
         if spec.value is not None:
@@ -478,7 +486,8 @@ class _Answers:
         return np.clip(column, *item.range) if item.range is not None else column
 
     def _uniform(self, name: str) -> Column:
-        """An item's own uniforms: a quarter of a block of random words, by its position in the baseline file."""
+        """An item's own uniforms: a quarter of a block of random words, by its position in the baseline
+        file."""
         group, place = divmod(self.order[name], 4)
         if group not in self.words:
             n = len(self.person.count)

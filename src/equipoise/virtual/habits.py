@@ -1,4 +1,5 @@
-"""What participants do with a protocol: accept or decline, miss visits, stop a cycle early, leave, become pregnant.
+"""What participants do with a protocol: accept or decline, miss visits, stop a cycle early, leave, become
+pregnant.
 
 All of it is drawn from the person's own streams, so that it is the same in both arms as far as it can be.
 """
@@ -69,7 +70,8 @@ def contact_delay(h, seed, trial, number, index):
 
 @njit
 def accepts(h, p, seed, trial, index, cycles, maintenance, day):
-    """1 if offer `index` is accepted, else 0: logistic in the person's willingness, earlier cycles and time."""
+    """1 if offer `index` is accepted, else 0: logistic in the person's willingness, earlier cycles and
+    time."""
     u, _ = uniforms(seed, OFFER, index, p.number, trial)
     logit = h.accept_base + p.willingness + h.accept_per_cycle * cycles
     if maintenance:
@@ -81,8 +83,9 @@ def accepts(h, p, seed, trial, index, cycles, maintenance, day):
 def cycle_outcome(b, h, seed, trial, number, index, dose, planned):
     """What becomes of cycle `index` (from 0) at `dose` MIU with `planned` injections.
 
-    Returns (injections given, worst toxicity attributed to it: 0, 3 or 4, days from its start to that toxicity).
-    Those who stop early have taken the first injections only. Grade 4 has probability 1 - exp(-p (dose/7.5)^q).
+    Returns (injections given, worst toxicity attributed to it: 0, 3 or 4, days from its start to that
+    toxicity). Those who stop early have taken the first injections only. Grade 4 has probability 1 - exp(-p
+    (dose/7.5)^q).
     """
     u, v = uniforms(seed, CYCLE, index, number, trial)
     given = planned
@@ -105,16 +108,16 @@ def cycle_outcome(b, h, seed, trial, number, index, dose, planned):
 
 @njit
 def episode_switch(h, p, seed, trial, kind, index, day):
-    """Day (after `day`) on which episode `kind` (0, 1, 2 as in `EPISODES`) starts (even index) or ends (odd)."""
+    """Day (after `day`) on which episode `kind` (0, 1, 2 as in `EPISODES`) starts (even index) or ends
+    (odd)."""
     if kind == 0:
         rate, length, stream = h.pregnancy, h.pregnancy_days, PREGNANCY
     elif kind == 1:
         rate, length, stream = h.no_contraception, h.no_contraception_days, NO_CONTRACEPTION
     else:
         rate, length, stream = h.off_art, h.off_art_days, OFF_ART
-    if kind < 2 and (p.female == 0 or p.age + day / 365.25 >= 48.0):
-        if index % 2 == 0:
-            return day + floor_day(_FAR)
+    if kind < 2 and index % 2 == 0 and (p.female == 0 or p.age + day / 365.25 >= 48.0):
+        return day + floor_day(_FAR)
     if kind == 0 and index % 2 == 1:
         return day + max(1, floor_day(length))
     u, _ = uniforms(seed, stream, index, p.number, trial)

@@ -1,9 +1,9 @@
 """Hazards per day of opportunistic disease, death and grade 4 events, and how they are integrated.
 
-Time is cut into quadrature pieces within which the hazard is constant: its value at the functional CD4 count in
-the middle of the piece times the exact mean of the exposure kernels. Pieces are cut at switches of the virus, at
-opportunistic disease, and (when cycles touch the hazards at all) at cycles. An event falls on the day on which
-the cumulative hazard reaches a unit exponential that was drawn beforehand.
+Time is cut into quadrature pieces within which the hazard is constant: its value at the functional CD4
+count in the middle of the piece times the exact mean of the exposure kernels. Pieces are cut at switches of
+the virus, at opportunistic disease, and (when cycles touch the hazards at all) at cycles. An event falls on
+the day on which the cumulative hazard reaches a unit exponential that was drawn beforehand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from equipoise._compile import njit
 from equipoise.virtual.latent import long_lived, mean_exposure, native
-from equipoise.virtual.maths import exp, exponential_quantile, floor_day, log
+from equipoise.virtual.maths import exp, exponential_quantile, log
 from equipoise.virtual.philox import uniforms
 
 __all__ = [
@@ -31,7 +31,8 @@ NEVER = 1 << 40
 """A day that never comes."""
 
 QUIET_DAYS = (28, 46, 91, 122)
-"""Longest piece without a recent cycle, in the first half year, half year to a year, second and third year, and
+"""Longest piece without a recent cycle, in the first half year, half year to a year, second and third year,
+and
 later, counted from randomisation or the last switch of the virus: native cells move fastest at first."""
 RECENT_DAYS = 28
 """Longest piece in the 112 days after a cycle."""
@@ -60,12 +61,13 @@ def threshold(seed, trial, number, purpose, index):
 
 @njit(forceinline=True)
 def piece_length(d, couples, since_cycle, since_switch):
-    """Longest piece (days) that may start `since_cycle` days after the last cycle (any number if not `couples`) and
+    """Longest piece (days) that may start `since_cycle` days after the last cycle (any number if not
+    `couples`) and
     `since_switch` days after randomisation or the last switch of the virus.
 
-    `couples`: there has been a cycle and some dial lets cycles touch the hazards. Without it both arms use the
-    same pieces, so that a person's event times are identical in both. The lengths keep the cumulative hazard over
-    eight years within 0.1 % of that of fine steps (tests/test_virtual_hazards.py).
+    `couples`: there has been a cycle and some dial lets cycles touch the hazards. Without it both arms use
+    the same pieces, so that a person's event times are identical in both. The lengths keep the cumulative
+    hazard over eight years within 0.1 % of that of fine steps (tests/test_virtual_hazards.py).
     """
     if couples and since_cycle < 28:
         return FRESH_DAYS // 2 if d.rho_acute != 0.0 and d.tau_acute < 28.0 else FRESH_DAYS
@@ -126,8 +128,8 @@ def piece_hazards(
 ):
     """Hazards of the piece from day `start` to `end`.
 
-    Native cells were `n_start` on `n_day` and relax to `n_target`; burst, long-lived cells and exposures were as
-    given on `cycle_day` (-1: no cycle yet).
+    Native cells were `n_start` on `n_day` and relax to `n_target`; burst, long-lived cells and exposures
+    were as given on `cycle_day` (-1: no cycle yet).
     """
     middle = 0.5 * (start + end)
     n = native(n_start, n_target, n_rate, middle - n_day)

@@ -1,11 +1,12 @@
 """The CD4 count that nobody sees, in closed form between events.
 
 Three linear compartments (cells/mm3): native cells N that relax to a level set by antiretroviral therapy, a
-short-lived burst P that a cycle throws out, and the long-lived cells M that survive from it. Between two events
-(a switch of the virus, a cycle) every compartment is a sum of exponentials, so its value on any day follows from
-its value at the last event; nothing is stepped. A cycle of five days against eight weeks between cycles is
-treated as an impulse. Written as a piecewise deterministic process with impulse control, after the models of
-interleukin-7 cycles (Pasin et al., Bull Math Biol 2018); equations in docs/virtual-participants.md.
+short-lived burst P that a cycle throws out, and the long-lived cells M that survive from it. Between two
+events (a switch of the virus, a cycle) every compartment is a sum of exponentials, so its value on any day
+follows from its value at the last event; nothing is stepped. A cycle of five days against eight weeks
+between cycles is treated as an impulse. Written as a piecewise deterministic process with impulse control,
+after the models of interleukin-7 cycles (Pasin et al., Bull Math Biol 2018); equations in
+docs/virtual-participants.md.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import NamedTuple
 
 from equipoise._compile import njit
 from equipoise.virtual.maths import exp, expit, log, normal_quantile
-from equipoise.virtual.parameters import Biology, Dials
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import TRAITS_HABIT, TRAITS_NATIVE
 
@@ -26,7 +26,7 @@ class Person(NamedTuple):
 
     number: int
     """Candidate number: the person word of every random draw."""
-    count: float
+    count: float  # type: ignore[assignment]
     """True CD4 count on the day of randomisation."""
     nadir: float
     age: float
@@ -50,7 +50,8 @@ class Person(NamedTuple):
 
 @njit(forceinline=True)
 def native_level(b, count, nadir, age, eta):
-    """Level (cells/mm3) to which native cells tend while suppressed: log-linear in count, nadir, age and eta."""
+    """Level (cells/mm3) to which native cells tend while suppressed: log-linear in count, nadir, age and
+    eta."""
     return exp(
         b.ln_level
         + b.level_count * log(count / 400.0)
@@ -62,7 +63,8 @@ def native_level(b, count, nadir, age, eta):
 
 @njit
 def person(b, d, h, seed, trial, number, count, nadir, age, female, prior_aids, viraemic, log10_level):
-    """Complete a candidate with the traits that nobody can measure. Floats but for the flags; see `Person`."""
+    """Complete a candidate with the traits that nobody can measure. Floats but for the flags; see
+    `Person`."""
     u1, u2 = uniforms(seed, TRAITS_NATIVE, 0, number, trial)
     u3, u4 = uniforms(seed, TRAITS_HABIT, 0, number, trial)
     eta = normal_quantile(u1)

@@ -2,8 +2,8 @@
 
 The C library's `exp` and `log` differ in their last bit between processors (with and without fused
 multiply-add), so a simulated trial would too. These versions use only IEEE additions, multiplications,
-divisions and square roots, in a fixed order, and are compiled without fast-math. Worst error against a correctly
-rounded result: 1 ulp for `exp` on [-50, 50] and 2 ulp for `log` (tests/test_virtual_maths.py).
+divisions and square roots, in a fixed order, and are compiled without fast-math. Worst error against a
+correctly rounded result: 1 ulp for `exp` on [-50, 50] and 2 ulp for `log` (tests/test_virtual_maths.py).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def _floor(typing_context: Any, x: Any) -> Any:
 
 @njit(forceinline=True)
 def exp(x):
-    """e to the power x. Arguments are clamped to [-700, 700]; at most 1 ulp from the exact value on [-50, 50].
+    """e to the power x. Arguments are clamped to [-700, 700]; at most 1 ulp from the exact value on [-50,
+    50].
 
     Cody and Waite's reduction to |r| <= ln(2)/2 and a Taylor polynomial of degree 13.
     """

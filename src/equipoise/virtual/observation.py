@@ -1,4 +1,5 @@
-"""What a laboratory reports of what is there: counts with noise on the fourth-root scale, RNA with a limit."""
+"""What a laboratory reports of what is there: counts with noise on the fourth-root scale, RNA with a
+limit."""
 
 from __future__ import annotations
 

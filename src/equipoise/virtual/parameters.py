@@ -1,7 +1,8 @@
 """The numbers of a virtual population: a versioned file in which each row says where it comes from.
 
-A population file holds parameters (value, unit, spread between people, source, status), habits (acceptance, missed
-visits, holds), the dials that no published data can fix, with named presets, and what the population cannot do.
+A population file holds parameters (value, unit, spread between people, source, status), habits (acceptance,
+missed visits, holds), the dials that no published data can fix, with named presets, and what the population
+cannot do.
 `Population.kernel` turns all of it into three flat tuples of numbers for the compiled loop.
 """
 
@@ -35,11 +36,12 @@ __all__ = [
 DAYS_PER_YEAR = 365.25
 
 
-# --- what the compiled loop sees ------------------------------------------------------------------------------
+# --- what the compiled loop sees --------------------------------------------------------------------------
 
 
 class Biology(NamedTuple):
-    """Parameters of the body, ready for use: rates per day, counts in cells/mm3, doses in MIU per injection."""
+    """Parameters of the body, ready for use: rates per day, counts in cells/mm3, doses in MIU per
+    injection."""
 
     ln_level: float
     level_count: float
@@ -139,7 +141,7 @@ class Kernel(NamedTuple):
     habits: Habits
 
 
-# --- the file -------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------
 
 Status = Literal["literature", "fitted", "convention", "assumed"]
 
@@ -264,7 +266,8 @@ class PopulationFile(_Part):
 
 PARAMETERS = (
     "native_level", "level_on_count", "level_on_nadir", "level_on_age", "relax_suppressed", "relax_viraemic",
-    "virus_on_level", "failure", "resuppression", "rna_floor", "rna_suppressed_excess", "rna_level", "rna_level_low",
+    "virus_on_level", "failure", "resuppression", "rna_floor", "rna_suppressed_excess", "rna_level",
+    "rna_level_low",
     "rna_level_high", "rna_noise", "gain", "gain_on_age", "survive", "nadir_share", "dose_power", "ceiling",
     "half_life_burst", "half_life_long_lived", "count_noise", "od_rate", "od_power", "od_prior_aids",
     "virus_on_hazard", "death_rate_45", "death_on_age", "death_rate", "death_power", "death_linked_on_age",
@@ -272,12 +275,14 @@ PARAMETERS = (
     "grade3_cycle", "event_delay",
 )  # fmt: skip
 HABITS = (
-    "missed_visit", "visit_sd", "contact_delay", "offer_again", "complete_cycle", "accept", "accept_per_cycle",
+    "missed_visit", "visit_sd", "contact_delay", "offer_again", "complete_cycle", "accept",
+    "accept_per_cycle",
     "accept_maintenance", "accept_per_year", "pregnancy", "pregnancy_days", "no_contraception",
     "no_contraception_days", "off_art", "off_art_days",
 )  # fmt: skip
 DIALS = (
-    "functional_fraction", "rho_acute", "tau_acute", "rho_chronic", "tau_chronic", "frailty", "functional_cap",
+    "functional_fraction", "rho_acute", "tau_acute", "rho_chronic", "tau_chronic", "frailty",
+    "functional_cap",
     "response_multiplier",
 )  # fmt: skip
 PROCESSES = ("opportunistic", "death", "grade4", "toxicity")
@@ -313,7 +318,8 @@ class Population:
         return 0.0 if spread is None else spread.sd
 
     def replace(self, values: Mapping[str, float], spreads: Mapping[str, float] | None = None) -> Population:
-        """The same population with other values of some parameters or habits (for fitting and sensitivity)."""
+        """The same population with other values of some parameters or habits (for fitting and
+        sensitivity)."""
         changed: dict[str, dict[str, Row]] = {
             "parameters": dict(self.file.parameters),
             "habits": dict(self.file.habits),
@@ -461,7 +467,7 @@ def couples(d: Dials) -> bool:
     return d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
 
 
-# --- reading --------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------
 
 
 def bundled_populations() -> list[str]:
@@ -481,7 +487,8 @@ def read_source(name_or_path: str | Path, known: list[str], what: str, prefix: s
         return parse_yaml(Path(name).read_bytes(), name)
     except OSError:
         raise UserError(
-            f'there is no {what} "{name}": neither a bundled one ({", ".join(known)}) nor a file that can be read'
+            f'there is no {what} "{name}": neither a bundled one ({", ".join(known)}) nor a file that can be '
+            "read"
         ) from None
 
 
@@ -547,8 +554,10 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
         for needed in needs.continuous:
             if needed not in taken:
                 raise UserError(
-                    f"{name}: arms.{code}: the virtual population {population.name} cannot simulate an arm without "
-                    f"the continuous regimen `{needed}`: {needs.because}. The protocol can still be checked, shown "
+                    f"{name}: arms.{code}: the virtual population {population.name} cannot simulate an "
+                    "arm without "
+                    f"the continuous regimen `{needed}`: {needs.because}. The protocol can still be "
+                    "checked, shown "
                     "and decided on."
                 )
         cycles = [r for r in arm.regimens if protocol.regimens[r].kind == "cycles"]
@@ -561,17 +570,20 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
             drug = regimen.drug.lower()
             if not any(word in drug for word in needs.cycle_drugs):
                 raise UserError(
-                    f"{name}: regimens.{regimen_name}.drug: the virtual population {population.name} does not know "
+                    f"{name}: regimens.{regimen_name}.drug: the virtual population {population.name} does "
+                    "not know "
                     f"how people respond to {regimen.drug}; it knows {', '.join(needs.cycle_drugs)}"
                 )
             if regimen.cycle is not None and regimen.cycle.dose.unit != needs.dose_unit:
                 raise UserError(
-                    f"{name}: regimens.{regimen_name}.cycle.dose: the virtual population {population.name} takes "
+                    f"{name}: regimens.{regimen_name}.cycle.dose: the virtual population "
+                    f"{population.name} takes "
                     f"doses in {needs.dose_unit}, not {regimen.cycle.dose.unit}"
                 )
             if regimen.goal is not None and regimen.goal.measure not in needs.measures:
                 raise UserError(
-                    f"{name}: regimens.{regimen_name}.goal.measure: the virtual population {population.name} has no "
+                    f"{name}: regimens.{regimen_name}.goal.measure: the virtual population "
+                    f"{population.name} has no "
                     f"{regimen.goal.measure}; it measures {', '.join(needs.measures)}"
                 )
     missing = kinds_not_simulated(protocol, population)
@@ -579,8 +591,10 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
         for kind in [*block.first_of, *block.competing]:
             if block.role == "primary" and kind in missing:
                 raise UserError(
-                    f"{name}: endpoints.{endpoint}: the virtual population {population.name} has no events of kind "
-                    f"{kind}, which the primary endpoint needs; it has {', '.join(sorted(_kinds(population)))}"
+                    f"{name}: endpoints.{endpoint}: the virtual population {population.name} has no "
+                    "events of kind "
+                    f"{kind}, which the primary endpoint needs; it has "
+                    f"{', '.join(sorted(_kinds(population)))}"
                 )
 
 
@@ -589,7 +603,8 @@ def _kinds(population: Population) -> set[str]:
 
 
 def kinds_not_simulated(protocol: Protocol, population: Population) -> list[str]:
-    """Kinds of event that the protocol declares and the population cannot bring about, in the protocol's order.
+    """Kinds of event that the protocol declares and the population cannot bring about, in the protocol's
+    order.
 
     A simulated record holds none of them; endpoints made of them are not analysed on simulated data.
     """

@@ -24,7 +24,8 @@ _32 = np.uint64(32)
 
 @njit(forceinline=True)
 def block(c0, c1, c2, c3, k0, k1):
-    """Ten rounds of Philox4x32: four 32-bit counter words and two key words (held in uint64) to four words."""
+    """Ten rounds of Philox4x32: four 32-bit counter words and two key words (held in uint64) to four
+    words."""
     x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
     a, b = np.uint64(k0), np.uint64(k1)
     for _ in range(10):

@@ -1,9 +1,10 @@
 """The purposes for which chance is drawn: one number each, the first word of the Philox counter.
 
-The other words are index (visit, cycle, offer, episode ... counted from 0), person (candidate number; 0 where a
-draw belongs to the whole trial) and trial (replicate). Each call of `philox.uniforms` gives two uniforms; the
-comment says what the two are for. The arm is not part of the counter: a person meets the same chances in both
-arms, which gives both potential outcomes. Numbers are never reused; a new purpose takes a new number.
+The other words are index (visit, cycle, offer, episode ... counted from 0), person (candidate number; 0
+where a draw belongs to the whole trial) and trial (replicate). Each call of `philox.uniforms` gives two
+uniforms; the comment says what the two are for. The arm is not part of the counter: a person meets the same
+chances in both arms, which gives both potential outcomes. Numbers are never reused; a new purpose takes a
+new number.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ __all__ = ["level", "next_switch"]
 
 @njit(forceinline=True)
 def next_switch(b, seed, trial, number, index, viraemic, day):
-    """Day (whole, after `day`) of the next switch between suppressed and viraemic; `index` counts switches."""
+    """Day (whole, after `day`) of the next switch between suppressed and viraemic; `index` counts
+    switches."""
     u, _ = uniforms(seed, VIRUS_SWITCH, index, number, trial)
     rate = b.resuppression if viraemic else b.failure
     return day + 1 + floor_day(min(exponential_quantile(u) / rate, 1e6))
@@ -20,7 +21,8 @@ def next_switch(b, seed, trial, number, index, viraemic, day):
 
 @njit(forceinline=True)
 def level(b, p, viraemic, u):
-    """log10 copies/mL in a sample: the person's level with normal noise, or the floor plus a little; u uniform."""
+    """log10 copies/mL in a sample: the person's level with normal noise, or the floor plus a little; u
+    uniform."""
     if viraemic:
         return min(max(p.log10_level + b.rna_noise * normal_quantile(u), b.rna_floor), 6.5)
     return b.rna_floor + b.rna_suppressed_excess * exponential_quantile(u)
