@@ -34,7 +34,7 @@ from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC
 from equipoise.virtual.virology import level, next_switch
 
 for _rule in dosing.LOOP_FUNCTIONS:
-    register_jitable(_rule)
+    register_jitable(forceinline=True)(_rule)
 
 COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
 """How follow-up ended."""
