@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from equipoise.protocol import bundled, load, loads
@@ -19,6 +21,7 @@ from equipoise.protocol.describing import (
 )
 from equipoise.protocol.template import new
 
+VALID = Path(__file__).parent / "protocols" / "valid"
 SILCAAT, ESPRIT = load("silcaat"), load("esprit")
 
 
@@ -55,7 +58,7 @@ def test_dose_rules_of_silcaat() -> None:
         "after at "
         "least 3 cycles, cycles stop; follow-up goes on. A response: the CD4 count has risen by at least "
         "1 cells/mm3 from baseline.",
-        "Cover: a cycle starts only while ART is taken.",
+        "Cover, without which no cycle starts: ART.",
         "Where something that a rule needs is unknown, no cycle starts until it is known.",
     ]
 
@@ -77,11 +80,10 @@ def test_a_rule_carries_where_it_comes_from() -> None:
 
 
 def test_other_kinds_of_treatment() -> None:
-    assert dose_rules(ESPRIT, "art") == ["Antiretroviral therapy is taken throughout."]
+    assert dose_rules(ESPRIT, "art") == ["Taken throughout: antiretroviral therapy."]
     assert dose_rules(load("stalwart"), "pericycle_art") == [
-        "Antiretroviral therapy is taken around each cycle only: from 3 days before it begins until 2 "
-        "days after "
-        "its last dose."
+        "Taken around each cycle only: antiretroviral therapy, from 3 days before the cycle begins until 2 days "
+        "after its last dose."
     ]
     first, *_ = dose_rules(load("erythropoietin"), "erythropoietin")
     assert first == (
@@ -191,3 +193,9 @@ def test_a_direction_down_is_told_as_such() -> None:
     assert "a marker of at most 60 cells/mm3" in rules
     assert "while it is above it" in rules
     assert "the marker has fallen by at least 30 cells/mm3" in rules
+
+
+def test_doses_in_different_units_are_one_ladder() -> None:
+    drug = "drug_b"
+    limits = dose_rules(load(str(VALID / "lower.yaml")), drug)[1]
+    assert limits.endswith("The doses are 0.25, 0.5, 0.75 and 1 g.")

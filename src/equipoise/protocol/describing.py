@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from equipoise.protocol import units
 from equipoise.protocol.checking import blocks, source_keys
 from equipoise.protocol.model import (
     Block,
@@ -21,7 +22,7 @@ from equipoise.protocol.model import (
     Regimen,
     Visit,
 )  # fmt: skip
-from equipoise.protocol.quantities import DAYS_PER, Quantity, number_text, round_half_away
+from equipoise.protocol.quantities import DAYS_PER, Quantity, Timepoint, number_text, round_half_away
 
 WIDTH = 96
 """Columns that `show` fills."""
@@ -125,6 +126,11 @@ def _per(duration: Quantity) -> str:
     return text[2:] if text.startswith("1 ") else text
 
 
+def _day(point: Timepoint) -> str:
+    """ "week 49 (day 336)", but "day 14" alone."""
+    return str(point) if str(point) == f"day {point.day}" else f"{point} (day {point.day})"
+
+
 def _days_of(every: Quantity, count: int) -> list[int]:
     step = every.value * DAYS_PER[every.unit.removesuffix("s")]
     return [round_half_away(k * step) for k in range(count)]
@@ -146,12 +152,12 @@ def told_dose_rules(protocol: Protocol, name: str) -> list[Told]:
     """The same sentences with their provenance. Raises KeyError for a regimen that the protocol lacks."""
     regimen = protocol.regimens[name]
     if regimen.kind == "continuous":
-        return [_told(f"{_capital(regimen.drug)} is taken throughout.", regimen)]
+        return [_told(f"Taken throughout: {regimen.drug}.", regimen)]
     if regimen.kind == "around cycles":
         return [
             _told(
-                f"{_capital(regimen.drug)} is taken around each cycle only: from {regimen.before} before it "
-                f"begins until {regimen.after} after its last dose.",
+                f"Taken around each cycle only: {regimen.drug}, from {regimen.before} before the cycle begins "
+                f"until {regimen.after} after its last dose.",
                 regimen,
             )
         ]
@@ -192,7 +198,7 @@ def _cycled(protocol: Protocol, regimen: Regimen) -> Iterator[Told]:
     if regimen.cover is not None:
         cover = protocol.regimens.get(regimen.cover)
         drug = regimen.cover if cover is None else _inside(cover.label or cover.drug)
-        yield _told(f"Cover: a cycle starts only while {drug} is taken.", regimen)
+        yield _told(f"Cover, without which no cycle starts: {drug}.", regimen)
     yield Told("Where something that a rule needs is unknown, no cycle starts until it is known.")
 
 
@@ -217,9 +223,10 @@ def _limits(regimen: Regimen) -> Told:
     doses = [regimen.cycle.dose]
     doses += regimen.escalation.to if regimen.escalation else []
     doses += regimen.toxicity.to if regimen.toxicity else []
-    same = all(dose.unit == regimen.cycle.dose.unit for dose in doses)
-    steps = sorted({dose.value for dose in doses}) if same else []
-    ladder = f" The doses are {listed(map(number_text, steps))} {regimen.cycle.dose.unit}." if same else ""
+    unit = regimen.cycle.dose.unit
+    same = all(units.same_dimension(dose.unit, unit) for dose in doses)
+    steps = sorted({float(f"{units.convert(d.value, d.unit, unit):.12g}") for d in doses}) if same else []
+    ladder = f" The doses are {listed(map(number_text, steps))} {unit}." if len(steps) > 1 else ""
     return _told(
         f"Limits: never below {regimen.floor} nor above {regimen.ceiling}; at least {regimen.minimum_gap} "
         f"from the start of one cycle to the start of the next.{ladder}",
@@ -263,7 +270,7 @@ def _maintenance(protocol: Protocol, regimen: Regimen) -> Told:
     extra = f", and at {listed(map(str, maintenance.extra_reviews))}" if maintenance.extra_reviews else ""
     side = "below" if goal.direction == "up" else "above"
     text = (
-        f"Maintenance: from {maintenance.from_} (day {maintenance.from_.day}) a review every "
+        f"Maintenance: from {_day(maintenance.from_)} a review every "
         f"{_per(maintenance.review)}{extra}. If the {measure}, measured at most "
         f"{maintenance.measured_within} before, is {side} the goal, a cycle may start, up to "
         f"{maintenance.start_within} after the review."
