@@ -117,15 +117,18 @@ def lower_level(levels: Levels, dose: float) -> float:
     """The highest dose level below `dose`; NaN when there is none."""
     lower = math.nan
     for level in levels:
-        if not math.isnan(level) and not at_least(level, dose):
-            lower = level
+        if math.isnan(level) or at_least(level, dose):
+            break
+        lower = level
     return lower
 
 
 def higher_step(steps: Levels, dose: float) -> float:
     """The lowest escalation step above `dose`; NaN when there is none."""
     for step in steps:
-        if not math.isnan(step) and not at_least(dose, step):
+        if math.isnan(step):
+            break
+        if not at_least(dose, step):
             return step
     return math.nan
 
@@ -217,7 +220,7 @@ def calendar_reason(rules: DoseRules, now: Situation) -> int:
     return why.REVIEW_NOT_DUE
 
 
-def missing_for_cycle(rules: DoseRules, now: Situation) -> int:
+def missing_for_cycle(rules: DoseRules, now: Situation, inducting: bool) -> int:
     """Bits of everything unknown that a cycle today depends on; 0 when nothing is."""
     missing = 0
     if now.hold == UNKNOWN:
@@ -226,7 +229,7 @@ def missing_for_cycle(rules: DoseRules, now: Situation) -> int:
         missing |= UNKNOWN_COVER
     if now.cycles > 0 and now.toxicity < 0 and heeds_toxicity(rules):
         missing |= UNKNOWN_TOXICITY
-    if not in_induction(rules, now):
+    if not inducting:
         if not measure_current(rules, now):
             missing |= UNKNOWN_MEASURE
         if math.isnan(now.goal):
@@ -245,7 +248,7 @@ def missing_for_cycle(rules: DoseRules, now: Situation) -> int:
     return missing
 
 
-def missing_reason(rules: DoseRules, now: Situation, missing: int) -> int:
+def missing_reason(rules: DoseRules, now: Situation, inducting: bool, missing: int) -> int:
     """The reason for waiting when `missing` is not empty: the first of hold, cover, toxicity, measure, goal,
     response."""
     if missing & UNKNOWN_HOLD:
@@ -254,7 +257,7 @@ def missing_reason(rules: DoseRules, now: Situation, missing: int) -> int:
         return why.COVER_UNKNOWN
     if missing & UNKNOWN_TOXICITY:
         return why.TOXICITY_UNKNOWN
-    if not in_induction(rules, now):
+    if not inducting:
         if missing & UNKNOWN_MEASURE:
             if math.isnan(now.measure) or now.measured_day > now.day:
                 return why.MEASURE_MISSING
@@ -314,8 +317,9 @@ def decide(rules: DoseRules, now: Situation) -> Decision:
         return Decision(WAIT, 0.0, opens, calendar_reason(rules, now), 0)
 
     # 5. The goal, once induction is over.
+    inducting = in_induction(rules, now)
     if (
-        not in_induction(rules, now)
+        not inducting
         and measure_current(rules, now)
         and not math.isnan(now.goal)
         and has_reached(rules, now.measure, now.goal)
@@ -325,9 +329,9 @@ def decide(rules: DoseRules, now: Situation) -> Decision:
     # 6. What a cycle needs.
     if now.cover == NO:
         return Decision(WAIT, 0.0, NEVER, why.NO_COVER, 0)
-    missing = missing_for_cycle(rules, now)
+    missing = missing_for_cycle(rules, now, inducting)
     if missing != 0:
-        return Decision(WAIT, 0.0, now.day, missing_reason(rules, now, missing), missing)
+        return Decision(WAIT, 0.0, now.day, missing_reason(rules, now, inducting, missing), missing)
 
     # 7. The dose.
     dose = dose_so_far(rules, now)
@@ -338,7 +342,7 @@ def decide(rules: DoseRules, now: Situation) -> Decision:
         return Decision(REDUCE, lower, now.day, why.REDUCE_TOXICITY, 0)
     if at_escalation_point(rules, now) and not has_risen(rules, now, rules.escalation_rise):
         return Decision(ESCALATE, higher_step(rules.steps, now.dose), now.day, why.ESCALATE_NO_RESPONSE, 0)
-    if in_induction(rules, now):
+    if inducting:
         return Decision(START, dose, now.day, why.START_INDUCTION, 0)
     return Decision(START, dose, now.day, why.START_BELOW_GOAL, 0)
 

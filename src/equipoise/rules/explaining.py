@@ -247,7 +247,7 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
         )
     lines.append(RuleLine(f"{names.cover} is taken during the cycle.", now.cover, word(now.cover)))
     if dosing.at_escalation_point(rules, now) and not dosing.must_reduce(rules, now):
-        missing = dosing.missing_for_cycle(rules, now)
+        missing = dosing.missing_for_cycle(rules, now, induction)
         judged = missing & (UNKNOWN_MEASURE | UNKNOWN_BASELINE | UNKNOWN_REDUCED)
         lines.append(
             RuleLine(

@@ -108,7 +108,9 @@ def review_on_or_before(rules: DoseRules, day: int) -> int:
     reviews = intervals_within(rules.maintenance_origin, day, rules.review_every)
     latest = interval_day(rules.maintenance_origin, reviews, rules.review_every)
     for extra in rules.extra_reviews:
-        if rules.maintenance_from <= extra <= day:
+        if extra == NONE or extra > day:
+            break
+        if extra >= rules.maintenance_from:
             latest = max(latest, extra)
     return latest
 
@@ -122,8 +124,10 @@ def review_after(rules: DoseRules, day: int) -> int:
     reviews = intervals_within(rules.maintenance_origin, day, rules.review_every)
     following = interval_day(rules.maintenance_origin, reviews + 1, rules.review_every)
     for extra in rules.extra_reviews:
-        if day < extra < following and extra >= rules.maintenance_from:
-            following = extra
+        if extra == NONE or extra >= following:
+            break
+        if extra > day:
+            return extra
     return following
 
 
