@@ -16,6 +16,7 @@ from equipoise.rules.randomization import (
     replay,
     scheme,
     step,
+    weighted_arm,
 )
 
 CASES = cases(HERE / "randomization.md")
@@ -53,6 +54,10 @@ def test_blocks_run_as_the_table_says() -> None:
         left = (int(case.cell("drugs left")), int(case.cell("control left")))
         assert state[tuple(levels)] == left, case
     assert [plan.arms[arm] for arm in replay(plan, entries)] == [case.cell("arm") for case in table]
+
+
+def test_nothing_left_allocates_nobody() -> None:
+    assert weighted_arm((0, 0), 0.5) == NOT_ALLOCATED
 
 
 def numbers(text: str, separator: str = ",") -> list[int]:

@@ -8,7 +8,7 @@ from tables import HERE, Case, cases
 
 from equipoise.errors import UserError
 from equipoise.rules import next_decision_day
-from equipoise.rules.schedule import decision_days, is_missed, visit_on, visits, window_state
+from equipoise.rules.schedule import PlannedVisit, decision_days, is_missed, visit_on, visits, window_state
 
 SCHEDULE = cases(HERE / "schedule.md")
 
@@ -30,10 +30,13 @@ def test_the_days_of_the_plan_are_as_the_table_says(case: Case) -> None:
     assert ", ".join(map(str, found)) == case.cell("days")
 
 
-@pytest.mark.parametrize("section", ["Planned visits", "Planned visits of another arm"])
+@pytest.mark.parametrize(
+    "section", ["Planned visits", "Planned visits of another arm", "Planned visits every few weeks"]
+)
 def test_the_visits_of_an_arm_are_those_of_the_table(section: str) -> None:
     table = of_section(section)
-    planned = visits(trial("example"), table[0].cell("arm"), int(table[0].cell("until")))
+    protocol = trial(table[0].cell("trial", "example"))
+    planned = visits(protocol, table[0].cell("arm"), int(table[0].cell("until")))
     assert [(v.name, v.id, v.day, v.earliest, v.latest) for v in planned] == [
         (
             case.cell("case"),
@@ -62,6 +65,21 @@ def test_whoever_comes_attends_the_visit_of_the_table(case: Case) -> None:
     assert attended.name == case.cell("attends")
     week_9 = next(v for v in planned if v.name == "week 9")
     assert is_missed(planned, week_9, day) == (case.cell("week 9 missed") == "yes")
+
+
+def test_an_open_window_comes_before_a_nearer_day() -> None:
+    """Both ends of a window belong to it; a visit whose window is still open is not missed."""
+    first = PlannedVisit("a", "day 0", 0, -5, 20, ())
+    second = PlannedVisit("b", "day 20", 20, 20, 30, ())
+    third = PlannedVisit("c", "day 28", 28, 25, 40, ())
+    assert visit_on((first, third), 20) == first
+    assert visit_on((first, third), 21) == third
+    assert visit_on((first, PlannedVisit("d", "day 9", 9, 9, 9, ())), -5) == first
+    wide = PlannedVisit("e", "day 60", 60, 22, 70, ())
+    assert visit_on((second, wide), 31) == wide
+    assert visit_on((PlannedVisit("f", "day 10", 10, 8, 12, ()), wide), 22) == wide
+    assert not is_missed((first, second), first, 20)
+    assert is_missed((first, second), first, 21)
 
 
 def test_nothing_planned_is_attended_by_nobody() -> None:
