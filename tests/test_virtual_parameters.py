@@ -4,7 +4,10 @@ for."""
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -144,3 +147,13 @@ def test_the_names_of_events_are_those_of_the_protocol(name):
         kind = file.processes[process].kind
         if kind in protocol.events:
             assert set(terms) <= set(protocol.events[kind].terms)
+
+
+def test_the_manual_shows_the_rows_as_they_are():
+    root = Path(__file__).resolve().parent.parent
+    run = subprocess.run(
+        [sys.executable, str(root / "docs" / "render_population.py"), "--check"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
