@@ -15,8 +15,6 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "DEVELOPERS.md": "developers.md",
 }
-CASES = ROOT / "tests" / "spec"
-"""Worked cases: Markdown whose tables are both tests and chapters of the manual."""
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -37,9 +35,4 @@ def on_files(files: Files, config: Any) -> Files:
     for source, page in PAGES.items():
         content = LINK.sub(_link, (ROOT / source).read_text(encoding="utf-8"))
         files.append(File.generated(config, page, content=content))
-    for chapter in sorted(CASES.glob("*.md")):
-        content = chapter.read_text(encoding="utf-8").replace(
-            "```yaml given", '```yaml title="given for every line below"'
-        )
-        files.append(File.generated(config, f"cases/{chapter.name}", content=content))
     return files
