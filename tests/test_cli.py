@@ -438,16 +438,18 @@ def test_an_unwritable_folder_is_said_before_any_work():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o555)
         program = (
-            "import os, sys; from equipoise.cli import main; import equipoise.job, equipoise.protocol\n"
-            "from equipoise import analyse, record, report, simulate\n"
+            "import os; import equipoise as eq\n"
+            "from equipoise import analyse, job, record, report, simulate\n"
+            "protocol = eq.load_protocol('silcaat')\n"
             "if os.geteuid() == 0: os.seteuid(65534)\n"
-            f"sys.argv = ['equipoise', 'run', 'silcaat', '--out', '{folder}/out']\n"
-            "main()"
+            "try:\n"
+            f"    eq.run(protocol, out='{folder}/out', progress=lambda stage, share: print(stage))\n"
+            "except eq.UserError as error:\n"
+            "    print(error)"
         )
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-        assert run.returncode == 2, run.stderr
-        assert f"{folder}/out: cannot write there: no permission" in run.stderr
-        assert "Simulating" not in run.stderr
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert run.stdout.startswith(f"{folder}/out: cannot write there: no permission: choose a folder")
+        assert "Simulating" not in run.stdout
         assert list(Path(folder).iterdir()) == []
 
 

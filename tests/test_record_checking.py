@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -222,6 +223,31 @@ def test_many_faults_of_one_kind_are_counted_not_listed():
 
 def _long_follow_up() -> pl.DataFrame:
     return _set("day", 6000, participant=1)(record_example.tables()["disposition"])
+
+
+@pytest.mark.parametrize("order", ["by participant", "by item"])
+def test_a_key_repeated_in_another_part_is_found(monkeypatch: pytest.MonkeyPatch, order: str):
+    from equipoise.record import schemas
+
+    monkeypatch.setattr(schemas, "PART_ROWS", 3)
+    tables = record_example.tables()
+    measured = tables["measurements"].sort("participant" if order == "by participant" else "item")
+    last = measured.height
+    tables["measurements"] = pl.concat([measured, measured.tail(1)])
+    protocol = record_example.protocol()
+    frames = {n: checking.conform(tables.get(n, s.empty()), s) for n, s in schemas.tables(protocol).items()}
+    entries = {n: record.manifest.TableEntry(f.height) for n, f in frames.items()}
+    made = replace(Record.of(protocol, record_example.tables()).manifest, tables=entries)
+    (found,) = record.check(Record(protocol, made, frames=frames))
+    assert found.row == last + 1
+    assert "appears a second time" in found.message
+
+
+def test_participants_are_checked_block_by_block_as_all_at_once(monkeypatch: pytest.MonkeyPatch):
+    changes = {"measurements": _set("unit", "cells/L"), "disposition": _without(participant=4)}
+    together = _findings(changes)
+    monkeypatch.setattr(checking, "_BLOCK", 1)
+    assert sorted(_findings(changes)) == sorted(together)
 
 
 def test_a_message_for_a_user_shows_the_first_findings_and_counts_the_rest():
