@@ -82,8 +82,8 @@ def test_a_rule_carries_where_it_comes_from() -> None:
 def test_other_kinds_of_treatment() -> None:
     assert dose_rules(ESPRIT, "art") == ["Taken throughout: antiretroviral therapy."]
     assert dose_rules(load("stalwart"), "pericycle_art") == [
-        "Taken around each cycle only: antiretroviral therapy, from 3 days before the cycle begins until 2 days "
-        "after its last dose."
+        "Taken around each cycle only: antiretroviral therapy, from 3 days before the cycle begins until "
+        "2 days after its last dose."
     ]
     first, *_ = dose_rules(load("erythropoietin"), "erythropoietin")
     assert first == (

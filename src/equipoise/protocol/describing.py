@@ -156,8 +156,8 @@ def told_dose_rules(protocol: Protocol, name: str) -> list[Told]:
     if regimen.kind == "around cycles":
         return [
             _told(
-                f"Taken around each cycle only: {regimen.drug}, from {regimen.before} before the cycle begins "
-                f"until {regimen.after} after its last dose.",
+                f"Taken around each cycle only: {regimen.drug}, from {regimen.before} before the cycle "
+                f"begins until {regimen.after} after its last dose.",
                 regimen,
             )
         ]

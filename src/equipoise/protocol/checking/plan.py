@@ -1,0 +1,67 @@
+"""Size, calendar, monitoring, simulation."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from equipoise.protocol.checking.problem import Problems, error, warning
+from equipoise.protocol.model import Protocol
+from equipoise.protocol.quantities import number_text
+
+EVENTS_TOLERANCE = 0.15
+"""A planned number of events this much below what the stated power needs (relatively) is pointed out."""
+
+
+def plan_problems(protocol: Protocol) -> Problems:
+    size = protocol.size
+    if size.randomized is not None and size.analysed is not None and size.analysed > size.randomized:
+        yield error("size.analysed", f"{size.analysed} analysed is more than {size.randomized} randomised")
+    most = max(size.planned, size.randomized or 0)
+    if size.primary_events is not None and size.primary_events > most:
+        yield error(
+            "size.primary_events", f"{size.primary_events} events cannot happen to {most} participants"
+        )
+    numbers = (size.primary_events, size.hazard_ratio, size.power, size.alpha)
+    reference = protocol.randomization.ratio.get(protocol.analysis.reference_arm)
+    if len(protocol.arms) == 2 and reference and all(number is not None for number in numbers):
+        assert size.primary_events and size.hazard_ratio and size.power and size.alpha  # noqa: PT018
+        share = reference / sum(protocol.randomization.ratio.values())
+        needed = events_needed(size.hazard_ratio, size.power, size.alpha, share)
+        if size.primary_events < (1 - EVENTS_TOLERANCE) * needed:
+            yield warning(
+                "size.primary_events",
+                f"{size.primary_events} events are too few for {size.power:.0%} power at a hazard ratio of "
+                f"{number_text(size.hazard_ratio)}: that takes {math.ceil(needed)}",
+            )
+    looks = protocol.monitoring.looks
+    if looks != sorted(set(looks)):
+        yield error("monitoring.looks", "the looks must rise, without repeats")
+    if looks and looks[-1] != 1:
+        yield warning("monitoring.looks", "the last look should be at the full information, 1.0")
+    if looks and protocol.monitoring.spending == "none":
+        yield warning("monitoring.spending", "looks without a spending function test at no set level")
+    if not looks and protocol.monitoring.spending != "none":
+        yield error("monitoring.looks", "a spending function needs the times of the looks")
+    simulation = protocol.simulation
+    if simulation is not None:
+        total = sum(simulation.accrual.values())
+        sizes = {n for n in (size.planned, size.randomized, size.analysed, size.simulated) if n is not None}
+        if total not in sizes:
+            yield warning(
+                "simulation.accrual", f"the countries add up to {total}, which is no size of this trial"
+            )
+        country = protocol.items.get("country")
+        for name in simulation.accrual:
+            if country is not None and country.categories and name not in country.categories:
+                yield error("simulation.accrual", f'"{name}" is not a category of the item "country"')
+
+
+def events_needed(hazard_ratio: float, power: float, alpha: float, share: float) -> float:
+    """Events for a two-sided log-rank test; `share` of the participants is in the reference arm.
+
+    Schoenfeld, Biometrics 1983;39:499-503, formula (1).
+    """
+    normal = NormalDist()
+    z = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)
+    return float(z**2 / (share * (1 - share) * math.log(hazard_ratio) ** 2))
