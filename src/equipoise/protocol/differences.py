@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from equipoise.protocol import units
-from equipoise.protocol.describing import counted, listed, plainly
+from equipoise.protocol.describing import listed, plainly
 from equipoise.protocol.model import Criterion, GoalRule, Hold, Protocol, Visit
 from equipoise.protocol.quantities import Quantity, Timepoint, number_text
 
@@ -499,11 +499,3 @@ def _item(change: Change, a: Protocol, b: Protocol) -> str | None:
     if len(change.path) == 2:
         return f"Item {name} ({item.label}) {'added' if change.added else 'removed'}"
     return f"Item {name}: {_spaced(change.path[2])}{_from_to(change)}"
-
-
-def summary(changes: list[str]) -> str:
-    """One line over the list: how many changes, and how many affect people already enrolled."""
-    enrolled = sum(f"({ENROLLED})" in change for change in changes)
-    if not changes:
-        return "The protocols do not differ."
-    return f"{counted(len(changes), 'change')}, of which {enrolled} affect people already enrolled."

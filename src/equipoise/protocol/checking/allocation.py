@@ -10,6 +10,7 @@ from equipoise.protocol.model import Protocol
 
 
 def allocation_problems(protocol: Protocol) -> Problems:
+    """Criteria with one id, arms, regimens, ratio, blocks, minimisation."""
     ids = Counter(criterion.id for criterion in protocol.eligibility.criteria)
     for name, count in ids.items():
         if count > 1:

@@ -27,6 +27,7 @@ def _unit(place: str, amount: Quantity, unit: str, of: str) -> Problems:
 
 
 def dose_problems(protocol: Protocol, name: str, regimen: Regimen) -> Problems:
+    """Units, limits and steps of the doses of one regimen, and the units of its goal."""
     place = f"regimens.{name}"
     assert regimen.cycle is not None
     assert regimen.floor is not None

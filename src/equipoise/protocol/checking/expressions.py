@@ -14,7 +14,7 @@ from equipoise.protocol.model import Item, Protocol, Regimen
 
 
 @dataclass(frozen=True)
-class _Written:
+class Written:
     """An expression of the protocol: where, its text, what it may speak of, what it must yield."""
 
     place: str
@@ -41,33 +41,35 @@ def vocabulary(protocol: Protocol, regimen: Regimen | None = None) -> dict[str, 
     return names
 
 
-def written_expressions(protocol: Protocol) -> Iterator[_Written]:
+def written_expressions(protocol: Protocol) -> Iterator[Written]:
+    """Every expression of the protocol."""
     items = protocol.items
     for name, item in items.items():
         if item.derive is not None:
             unit = item.unit if item.type == "number" else None
-            yield _Written(f"items.{name}.derive", item.derive, items, item.type, unit)
+            yield Written(f"items.{name}.derive", item.derive, items, item.type, unit)
     for name, stratum in protocol.strata.items():
         for level, text in (stratum.levels or {}).items():
-            yield _Written(f"strata.{name}.levels.{level}", text, items)
+            yield Written(f"strata.{name}.levels.{level}", text, items)
     for index, criterion in enumerate(protocol.eligibility.criteria):
         kind = "require" if criterion.require is not None else "exclude"
         text = criterion.require or criterion.exclude or ""
-        yield _Written(f"eligibility.criteria[{index}].{kind}", text, items)
+        yield Written(f"eligibility.criteria[{index}].{kind}", text, items)
     for name, regimen in protocol.regimens.items():
         for index, hold in enumerate(regimen.hold_while):
-            yield _Written(f"regimens.{name}.hold_while[{index}].when", hold.when, items)
+            yield Written(f"regimens.{name}.hold_while[{index}].when", hold.when, items)
         for index, rule in enumerate(regimen.goal.rules if regimen.goal else ()):
             if rule.when is not None:
                 place = f"regimens.{name}.goal.rules[{index}].when"
-                yield _Written(place, rule.when, vocabulary(protocol, regimen))
+                yield Written(place, rule.when, vocabulary(protocol, regimen))
     for index, subgroup in enumerate(protocol.analysis.subgroups):
         for level, text in subgroup.levels.items():
             place = f"analysis.subgroups[{index}].levels.{level}"
-            yield _Written(place, text, vocabulary(protocol))
+            yield Written(place, text, vocabulary(protocol))
 
 
 def expression_problems(protocol: Protocol) -> Problems:
+    """Expressions that do not compile, and names of items that are not there."""
     for written in written_expressions(protocol):
         faults = criteria.check(written.text, written.names, written.expect, written.unit)
         for fault in faults:
@@ -91,6 +93,7 @@ def expression_problems(protocol: Protocol) -> Problems:
 
 
 def names_in(text: str) -> tuple[str, ...]:
+    """The names that an expression speaks of; none where it cannot be read."""
     try:
         return criteria.parse(text).names
     except CriteriaError:

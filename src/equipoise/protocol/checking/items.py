@@ -46,6 +46,7 @@ def _known_at_entry(protocol: Protocol, name: str) -> str | None:
 
 
 def item_problems(protocol: Protocol) -> Problems:
+    """Units that are not known, items that nobody measures, entry rules on items never known at entry."""
     for name, item in protocol.items.items():
         place = f"items.{name}"
         for word in units.strange_words(item.unit) if item.unit else ():

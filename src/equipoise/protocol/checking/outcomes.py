@@ -10,6 +10,7 @@ from equipoise.protocol.model import Protocol
 
 
 def outcome_problems(protocol: Protocol) -> Problems:
+    """Events and endpoints: undeclared, counting and competing, not terminal."""
     terminal = {name for name, event in protocol.events.items() if event.terminal}
     if not terminal:
         yield warning("events", "no event is terminal: death would not end observation")
@@ -51,6 +52,7 @@ def outcome_problems(protocol: Protocol) -> Problems:
 
 
 def analysis_problems(protocol: Protocol) -> Problems:
+    """The analysis plan: endpoints, strata, measures, subgroups and safety that it names."""
     plan, place = protocol.analysis, "analysis"
     if plan.reference_arm not in protocol.arms:
         yield error(f"{place}.reference_arm", there_is_no("arm", plan.reference_arm, protocol.arms))

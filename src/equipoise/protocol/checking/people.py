@@ -40,6 +40,7 @@ def _eligible(protocol: Protocol) -> list[Condition]:
 
 
 def people_problems(protocol: Protocol) -> Problems:
+    """What only shows on people: nobody eligible, strata that overlap or have a gap, goals, holds."""
     space, eligible = _space(protocol), _eligible(protocol)
     if not space.possible(eligible):
         yield error("eligibility.criteria", _contradiction(protocol, space, eligible))

@@ -14,6 +14,7 @@ EVENTS_TOLERANCE = 0.15
 
 
 def plan_problems(protocol: Protocol) -> Problems:
+    """Size, power, looks, and the countries of a simulated trial."""
     size = protocol.size
     if size.randomized is not None and size.analysed is not None and size.analysed > size.randomized:
         yield error("size.analysed", f"{size.analysed} analysed is more than {size.randomized} randomised")

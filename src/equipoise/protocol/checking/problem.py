@@ -27,10 +27,12 @@ Problems = Iterator[Problem]
 
 
 def error(place: str, message: str) -> Problem:
+    """A problem that keeps the trial from being run as written."""
     return Problem("error", place, message)
 
 
 def warning(place: str, message: str) -> Problem:
+    """A problem that is odd or has no effect."""
     return Problem("warning", place, message)
 
 
@@ -40,4 +42,5 @@ def there_is_no(kind: str, name: str | None, known: Iterable[str]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
+    """The words with commas between them."""
     return ", ".join(names)

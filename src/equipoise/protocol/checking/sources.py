@@ -16,6 +16,7 @@ ANALYSES = ("disposition", "screening", "baseline", "exposure", "safety", "conso
 
 
 def published_problems(protocol: Protocol) -> Problems:
+    """Published figures that compare with no row, contradict themselves or have no source."""
     known = {
         *ANALYSES, *protocol.endpoints, *(m.measure for m in protocol.analysis.measures),
         *(f"subgroup:{subgroup.label}" for subgroup in protocol.analysis.subgroups),
@@ -74,6 +75,7 @@ def source_keys(block: Block) -> list[str]:
 
 
 def source_problems(protocol: Protocol) -> Problems:
+    """Sources that are not among the references, and references that nothing cites."""
     used: set[str] = set()
     prose: list[str] = []
     for place, block in blocks(protocol):

@@ -23,6 +23,7 @@ def longest_follow_up(protocol: Protocol) -> int:
 
 
 def timing_problems(protocol: Protocol, name: str, regimen: Regimen) -> Problems:
+    """Gaps, windows, induction, maintenance and stopping of one regimen against each other."""
     place = f"regimens.{name}"
     assert regimen.cycle is not None
     assert regimen.minimum_gap is not None

@@ -9,6 +9,7 @@ from equipoise.protocol.model import Protocol
 
 
 def unused_problems(protocol: Protocol) -> Problems:
+    """Items, strata, endpoints and events that nothing reads."""
     read = {
         b
         for written in written_expressions(protocol)

@@ -12,6 +12,7 @@ from equipoise.protocol.quantities import days
 
 
 def visit_problems(protocol: Protocol) -> Problems:
+    """Order, periods, windows and contents of the visits."""
     longest = longest_follow_up(protocol)
     ids = Counter(visit.id for visit in protocol.visits)
     for name, count in ids.items():
