@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from dosing_cases import trial, whole
 from tables import HERE, Case, cases
@@ -91,6 +93,13 @@ def test_the_stratum_is_as_the_table_says(case: Case) -> None:
     )
     expected = {"cd4_stratum": case.cell("CD4 stratum"), "sex": case.cell("sex stratum")}
     assert levels == {name: None if level == "?" else level for name, level in expected.items()}
+
+
+def test_a_stratum_that_follows_an_item_is_named_by_its_value() -> None:
+    levels = {value: stratum_levels(trial("erythropoietin"), {"dialysis": value}) for value in (True, False)}
+    assert [levels[value]["dialysis"] for value in (True, False)] == ["yes", "no"]
+    assert stratum_levels(trial("esprit"), {"site": 12.0})["site"] == "12"
+    assert stratum_levels(trial("esprit"), {"site": math.nan})["site"] is None
 
 
 @pytest.mark.parametrize("case", of_section("Goals"), ids=str)

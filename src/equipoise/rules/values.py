@@ -64,10 +64,7 @@ def stratum_levels(protocol: Protocol, values: Mapping[str, Value]) -> dict[str,
     for name, stratum in protocol.strata.items():
         levels[name] = None
         if stratum.item is not None:
-            value = values.get(stratum.item)
-            levels[name] = (
-                None if value is None or value == "" else f"{value:g}" if _is_number(value) else str(value)
-            )
+            levels[name] = _level(values.get(stratum.item))
             continue
         for level, condition in (stratum.levels or {}).items():
             holds = criteria.evaluate(criteria.compile(condition, protocol.items), values)
@@ -79,5 +76,10 @@ def stratum_levels(protocol: Protocol, values: Mapping[str, Value]) -> dict[str,
     return levels
 
 
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _level(value: Value) -> str | None:
+    """The value of an item as the name of a level: yes and no in words, numbers as written, None unknown."""
+    if value is None or value == "" or value != value:
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:g}"
