@@ -28,6 +28,7 @@ from equipoise.rules.reasons import REASONS  # noqa: E402
 from equipoise.rules.terms import UNKNOWNS  # noqa: E402
 
 MADE = "<!-- Written by docs/render_spec.py from {source}: edit that, then run the script. -->\n\n"
+WIDE = "---\nhide: [navigation]\n---\n\n"
 ORDER = ["dosing", "trials", "schedule", "eligibility", "randomization", "endpoints", "truth", "criteria"]
 
 INDEX = """# What the protocol decides
@@ -69,7 +70,7 @@ today = Situation(
     day=168, randomized=1, assigned=1, in_follow_up=1, stopped=0, hold=0, hold_until=0, cover=1,
     cycles=3, first_cycle_day=0, last_cycle_day=112, dose=4.5, cycles_at_dose=3, reduced=0, toxicity=0,
     baseline=180.0, measure=205.0, measured_day=168, goal=305.0,
-)
+)  # fmt: skip
 told = explain(rules, today, words(silcaat, "aldesleukin"))
 print(told.sentence)
 for rule in told.conditions:
@@ -120,7 +121,8 @@ def rendered(chapter: Path) -> str:
             page.append(f"{line} {escaped(in_words(case))} |")
         else:
             page.append(line.replace("```yaml given", "```yaml"))
-    return MADE.format(source=f"tests/spec/{chapter.name}") + "\n".join(page) + "\n"
+    wide = WIDE if any("decision" in case.cells for case in by_line.values()) else ""
+    return wide + MADE.format(source=f"tests/spec/{chapter.name}") + "\n".join(page) + "\n"
 
 
 def printed() -> str:
