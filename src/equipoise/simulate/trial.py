@@ -23,14 +23,14 @@ from equipoise.rules.dosing import decide
 from equipoise.rules.schedule import induction_slot, next_decision_day
 from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
-from equipoise.virtual.habits import accepts, contact_delay, cycle_outcome, episode_switch, leaving, visit_day
+from equipoise.virtual.habits import accepts, contact_delay, cycle_outcome, episode_switch, leaving, visit_day_from
 from equipoise.virtual.hazards import NEVER as NO_DAY
 from equipoise.virtual.hazards import crossing_day, piece_hazards, piece_length, threshold
 from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
 from equipoise.virtual.maths import log
 from equipoise.virtual.observation import copies, measured_count
-from equipoise.virtual.philox import uniforms
-from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC
+from equipoise.virtual.philox import uniform_indices
+from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC, VISIT
 from equipoise.virtual.virology import level, next_switch
 
 for _rule in dosing.LOOP_FUNCTIONS:
@@ -42,6 +42,8 @@ OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
 """What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3 toxicity."""
 DISEASES_KEPT = 4
 """First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
+
+LN_10 = 2.302585092994046
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -195,6 +197,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     couples = d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
     cycled = arm.cycled == YES
     rules = arm.rules
+    chances = np.empty((4, len(arm.planned)))
 
     for i in rows:
         _clear(outcomes, i)
@@ -240,6 +243,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         dose = 0.0
         toxicity, toxicity_on = 0, NO_DAY
         measure, measured_day = people.baseline[i], 0
+        rna_product = 1.0
         mask, hold_until = 0, 0
         held_since = (-1, -1, -1)
         switched = (0, 0, 0)
@@ -251,7 +255,11 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                 episode_switch(h, p, seed, trial, 2, 0, 0),
             )
 
-        visit, visit_on = _next_visit(h, seed, trial, number, arm, -1)
+        # Visits that can take place before the last day, with their chances drawn ahead.
+        due = np.searchsorted(arm.earliest, last, side="right")
+        uniform_indices(seed, VISIT, number, trial, due, chances[0], chances[1])
+        uniform_indices(seed, MEASUREMENT, number, trial, due, chances[2], chances[3])
+        visit, visit_on = _next_visit(h, chances, arm, -1, due)
         day = 0
 
         while True:
@@ -347,7 +355,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
             # 7. A visit: CD4 and HIV RNA are measured.
             came = visit_on == day
             if came:
-                u, v = uniforms(seed, MEASUREMENT, visit, number, trial)
+                u, v = chances[2, visit], chances[3, visit]
                 now_native = native(n_start, n_target, n_rate, day - n_day)
                 now_burst = now_long = 0.0
                 if cycle_day >= 0:
@@ -363,7 +371,11 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                 if arm.measures_rna[visit] == YES:
                     rna = copies(level(b, p, viraemic, v))
                     outcomes.rnas[i] += 1
-                    outcomes.rna_sum[i] += log(max(rna, plan.rna_limit)) / 2.302585092994046
+                    # A product of values needs one logarithm for many; it is taken before it can overflow.
+                    rna_product *= max(rna, plan.rna_limit)
+                    if rna_product > 1e290:
+                        outcomes.rna_sum[i] += log(rna_product) / LN_10
+                        rna_product = 1.0
                 if keep_diary:
                     now_acute = now_chronic = 0.0
                     if cycle_day >= 0:
@@ -372,7 +384,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                     body = (now_native, now_burst, now_long, now_acute, now_chronic)
                     if not _note_visit(diary, i, visit, day, viraemic, count, rna, body):
                         return False
-                visit, visit_on = _next_visit(h, seed, trial, number, arm, visit)
+                visit, visit_on = _next_visit(h, chances, arm, visit, due)
 
             # 9. The last day, on which no decision is taken any more.
             if day == last:
@@ -471,6 +483,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         for kind in range(3):
             if keep_diary and held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
                 return False
+        outcomes.rna_sum[i] += log(rna_product) / LN_10
         outcomes.last_day[i] = last
         outcomes.status[i] = status
         outcomes.cycles[i] = cycles
@@ -478,7 +491,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     return True
 
 
-@njit
+@njit(forceinline=True)
 def _clear(outcomes, i):
     """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too small)."""
     outcomes.diseases[i, :] = -1
@@ -508,26 +521,18 @@ def traits(kernel, people, rows, seed, trial):
     return out
 
 
-@njit
-def _next_visit(h, seed, trial, number, arm, visit):
-    """Position and day of the next visit that is kept; NO_DAY when none is left."""
-    for following in range(visit + 1, len(arm.planned)):
-        day = visit_day(
-            h,
-            seed,
-            trial,
-            number,
-            following,
-            arm.planned[following],
-            arm.earliest[following],
-            arm.before[following],
-        )
+@njit(forceinline=True)
+def _next_visit(h, chances, arm, visit, due):
+    """Position and day of the next visit, of the first `due`, that is kept; NO_DAY when none is left."""
+    for following in range(visit + 1, due):
+        u, v = chances[0, following], chances[1, following]
+        day = visit_day_from(h, u, v, arm.planned[following], arm.earliest[following], arm.before[following])
         if day >= 0:
             return following, day
-    return len(arm.planned), NO_DAY
+    return due, NO_DAY
 
 
-@njit
+@njit(forceinline=True)
 def _set(three, position, value):
     """The three numbers with one of them replaced."""
     return (
@@ -537,7 +542,7 @@ def _set(three, position, value):
     )
 
 
-@njit
+@njit(forceinline=True)
 def _look_up(outcomes, i, plan, day, count, last_cycle):
     """Keep a CD4 measurement for each landmark that it is nearest to so far."""
     for k in range(len(plan.landmarks)):
@@ -551,7 +556,7 @@ def _look_up(outcomes, i, plan, day, count, last_cycle):
             outcomes.landmark_cycle[i, k] = day - last_cycle if last_cycle >= 0 else -1
 
 
-@njit
+@njit(forceinline=True)
 def _on_day(now, day):
     """The same situation on another day."""
     return _after(
@@ -566,7 +571,7 @@ def _on_day(now, day):
     )
 
 
-@njit
+@njit(forceinline=True)
 def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
     """The situation after an offer, on `day`."""
     return Situation(

@@ -52,9 +52,15 @@ def visit_day(h, seed, trial, number, index, planned, earliest, before):
     Normal around the planned day, never before `earliest`, always before the day `before` (the opening of the
     next visit's window; past its own window the visit counts as late). Day 0 is kept by everybody.
     """
+    u, v = uniforms(seed, VISIT, index, number, trial)
+    return visit_day_from(h, u, v, planned, earliest, before)
+
+
+@njit(forceinline=True)
+def visit_day_from(h, u, v, planned, earliest, before):
+    """`visit_day`, given its two uniforms."""
     if planned <= 0:
         return planned
-    u, v = uniforms(seed, VISIT, index, number, trial)
     if u < h.missed_visit:
         return -1
     day = planned + floor_day(h.visit_sd * normal_quantile(v) + 0.5)
