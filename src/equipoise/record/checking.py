@@ -231,23 +231,16 @@ def _plain(value: Any) -> str:
 def quick(record: Record) -> list[Finding]:
     """Types, allowed values, keys, references, and row counts against the manifest.
 
-    Goes through each table once, in parts; what is kept between parts are the keys of the tables that others
-    refer to, and the last participant of the part before.
+    Goes through each table once, in parts, keeping only the last participant of the part before.
     """
     report = _Report()
-    targets: dict[tuple[str, tuple[str, ...]], pl.DataFrame] = {}
-    for name in record.tables:
-        for reference in record.schema(name).references:
-            where = (reference.table, reference.target)
-            if where not in targets:
-                targets[where] = record.scan(reference.table).select(reference.target).unique().collect()
     for name in record.tables:
         table = record.schema(name)
         rows, carried, ordered = 0, table.empty().select(table.key), True
         for chunk in record.chunks(name):
             bad = report.on(table, first_row=rows + 1)
             _columns(bad, chunk, table, record.protocol)
-            _references(bad, chunk, table, targets)
+            _references(bad, chunk, table, record)
             ordered = ordered and _follows(carried, chunk, table)
             if ordered:
                 carried = _key(bad, carried, chunk, table)
@@ -289,16 +282,25 @@ def _key_message(table: Table) -> str:
     return f"the key ({', '.join(table.key)}) appears a second time"
 
 
-def _references(
-    bad: _Faults,
-    chunk: pl.DataFrame,
-    table: Table,
-    targets: Mapping[tuple[str, tuple[str, ...]], pl.DataFrame],
-) -> None:
+def _references(bad: _Faults, chunk: pl.DataFrame, table: Table, record: Record) -> None:
     for reference in table.references:
-        target = targets[reference.table, reference.target].with_columns(pl.lit(True).alias(_AGAIN))
+        number = chunk[reference.columns[0]]
+        near = pl.col(reference.target[0]).is_between(number.min(), number.max())
+        wanted = chunk.lazy().select(reference.columns).unique()
+        target = (
+            record.scan(reference.table)
+            .select(reference.target)
+            .filter(near)
+            .join(wanted, left_on=reference.target, right_on=reference.columns, how="semi")
+            .unique()
+            .collect(engine="streaming")
+        )
         joined = chunk.join(
-            target, left_on=reference.columns, right_on=reference.target, how="left", maintain_order="left"
+            target.with_columns(pl.lit(True).alias(_AGAIN)),
+            left_on=reference.columns,
+            right_on=reference.target,
+            how="left",
+            maintain_order="left",
         )
         lost = pl.col(_AGAIN).is_null() & pl.all_horizontal(pl.col(reference.columns).is_not_null())
         if joined.select(lost.any()).item():
@@ -308,7 +310,7 @@ def _references(
 
 # --- everything -------------------------------------------------------------------------------------------
 
-_BLOCK = 25_000
+_BLOCK = 10_000
 """Participants that are checked together."""
 
 
@@ -433,16 +435,15 @@ def _days(view: _View) -> None:
     for table, column in _DATED:
         frame = view.with_people(table, "last_day", "ended", "randomized_date")
         bad = view.faults(table)
-        late = pl.col(column) > pl.col("last_day")
-        if table == "injections":
-            late &= pl.col("given")
+        happened = pl.col("given") if table == "injections" else pl.lit(True)
+        late = happened & (pl.col(column) > pl.col("last_day"))
         died = pl.col("ended") == "died"
         bad.add(frame, late & died, column, "after death", pl.col(column))
         bad.add(frame, late & ~died, column, "after the last day of follow-up", pl.col(column))
         cut = view.record.manifest.provenance.data_cut
         if cut is not None:
-            on_calendar = pl.col("randomized_date") + pl.duration(days=pl.col(column))
-            bad.add(frame, on_calendar > cut, column, f"after the data cut of {cut.isoformat()}", on_calendar)
+            date = pl.col("randomized_date") + pl.duration(days=pl.col(column))
+            bad.add(frame, happened & (date > cut), column, f"after the data cut of {cut.isoformat()}", date)
 
 
 def _screening(view: _View) -> None:
