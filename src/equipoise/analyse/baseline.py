@@ -17,9 +17,9 @@ def add_baseline(rows: Rows, given: AnalysisInput) -> None:
     for group in groups:
         rows.add("baseline", group, "participants", "participants", n=size.get(group, 0))
     if given.baseline is not None:
-        long = given.baseline.join(arm, on="participant", how="inner", maintain_order="left")
         for item, (_, unit) in given.baseline_items.items():
-            own = long.filter(pl.col("item") == item)
+            mine = given.baseline.filter(pl.col("item") == item).with_columns(pl.col("text").cast(pl.String))
+            own = mine.join(arm, on="participant", how="inner")
             if own["value"].null_count() < own.height:
                 _number(rows, item, unit, own, groups, size)
             elif own["text"].null_count() < own.height:

@@ -113,44 +113,48 @@ def endpoint_times(
 def _baseline(
     record: Record, protocol: Protocol, people: pl.DataFrame
 ) -> tuple[pl.DataFrame, dict[str, tuple[str, str]]]:
-    """Baseline values, long; yes and no in words. Age, sex and country come from `participants` where the
-    protocol has no such item on record."""
+    """Baseline values, long and compact (words as numbers); yes and no in words. Age, sex and country come
+    from `participants` where the protocol has no such item on record. Read part by part, so that a hundred
+    items of a hundred thousand people fit into memory."""
     names = [n for n in protocol.items if n != "site"]
     every = pl.Enum([*names, *(n for n in _FROM_PARTICIPANTS if n not in names)])
     booleans = [n for n, item in protocol.items.items() if item.type == "boolean"]
+    is_boolean = pl.col("item").is_in(booleans)
     word = pl.when(pl.col("value") == 1).then(pl.lit("yes")).when(pl.col("value") == 0).then(pl.lit("no"))
-    long = (
-        record.scan("baseline")
-        .filter(pl.col("item").is_in(names))
-        .with_columns(
-            text=pl.when(pl.col("item").is_in(booleans)).then(word).otherwise(pl.col("text")),
-            value=pl.when(pl.col("item").is_in(booleans)).then(None).otherwise(pl.col("value")),
+    parts = [
+        part.filter(pl.col("item").is_in(names)).select(
+            "participant",
+            pl.col("item").cast(every),
+            value=pl.when(~is_boolean).then(pl.col("value")),
+            text=pl.when(is_boolean).then(word).otherwise(pl.col("text")).cast(pl.Categorical),
         )
-        .select("participant", pl.col("item").cast(every), "value", "text")
-        .collect()
-    )
-    present = set(long["item"].unique().to_list())
-    more = []
+        for part in record.chunks("baseline")
+    ]
+    if not parts:
+        parts = [pl.DataFrame(schema={"participant": pl.Int32, "item": every, "value": pl.Float64,
+                                      "text": pl.Categorical})]  # fmt: skip
+    present = {name for part in parts for name in part["item"].unique().to_list()}
     for name in _FROM_PARTICIPANTS:
         if name in present or name not in people.columns or people[name].null_count() == people.height:
             continue
+        present.add(name)
         number = people[name].dtype.is_numeric()
-        nothing = pl.lit(None, pl.String if number else pl.Float64)
-        more.append(
+        parts.append(
             people.select(
                 "participant",
                 pl.lit(name).cast(every).alias("item"),
-                (pl.col(name).cast(pl.Float64) if number else nothing).alias("value"),
-                (nothing if number else pl.col(name)).alias("text"),
+                value=pl.col(name).cast(pl.Float64) if number else pl.lit(None, pl.Float64),
+                text=(pl.lit(None, pl.String) if number else pl.col(name)).cast(pl.Categorical),
             )
         )
-    frame = pl.concat([long, *more]).sort("item", "participant")
     items = {
-        name: (protocol.items[name].label, protocol.items[name].unit) if name in protocol.items
+        name: (protocol.items[name].label, protocol.items[name].unit)
+        if name in protocol.items
         else (name.capitalize(), "years" if name == "age" else "")
-        for name in frame["item"].unique(maintain_order=True).to_list()
-    }  # fmt: skip
-    return frame, items
+        for name in every.categories.to_list()
+        if name in present
+    }
+    return pl.concat(parts, rechunk=False), items
 
 
 def _measure(record: Record, protocol: Protocol, number: int) -> MeasureInput:
@@ -216,13 +220,17 @@ def _columns(
         if stratum in people.columns and name not in items:
             columns[name] = people[stratum].fill_null("").to_numpy()
             continue
-        found = people.select("participant").join(
-            baseline.filter(pl.col("item") == name).select("participant", "value", "text")
-            if name in baseline["item"].dtype.categories  # type: ignore[attr-defined]
-            else baseline.clear().select("participant", "value", "text"),
-            on="participant",
-            how="left",
-            maintain_order="left",
+        found = (
+            people.select("participant")
+            .join(
+                baseline.filter(pl.col("item").cast(pl.String) == name).select(
+                    "participant", "value", "text"
+                ),
+                on="participant",
+                how="left",
+                maintain_order="left",
+            )
+            .with_columns(pl.col("text").cast(pl.String))
         )
         kind = items[name].type if name in items else "number"
         if kind == "number":

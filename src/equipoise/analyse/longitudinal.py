@@ -61,10 +61,6 @@ class Grid:
             return f"week {1 + point * round(self.step / 7)}"
         return f"day {self.day(point):g}"
 
-    def nearest(self, day: pl.Expr) -> pl.Expr:
-        """Number of the nearest grid point; halfway goes to the later one."""
-        return (day / self.day(1) + 0.5).floor().cast(pl.Int32)
-
 
 def summary_expressions(value: str, confidence: float) -> list[pl.Expr]:
     """n, mean, sd, se, lower, upper, median, q1, q3 of a column, for a polars aggregation.
@@ -96,19 +92,39 @@ def summary_expressions(value: str, confidence: float) -> list[pl.Expr]:
 SUMMARY = ("n", "mean", "sd", "se", "lower", "upper", "median", "q1", "q3")
 
 
+@njit
+def _nearest(order, participant, day, step):
+    """Rows (of `order`, rising by participant and day) that lie nearest to a grid point, and the points."""
+    n = order.shape[0]
+    rows = np.empty(n, np.int64)
+    points = np.empty(n, np.int32)
+    found = 0
+    for k in range(n):
+        r = order[k]
+        if not day[r] > 0.0:
+            continue
+        point = np.int32(math.floor(day[r] / step + 0.5))
+        if found > 0 and points[found - 1] == point and participant[rows[found - 1]] == participant[r]:
+            if abs(day[r] - point * step) < abs(day[rows[found - 1]] - point * step):
+                rows[found - 1] = r
+            continue
+        rows[found] = r
+        points[found] = point
+        found += 1
+    return rows[:found], points[:found]
+
+
 def nearest_values(values: pl.DataFrame, grid: Grid) -> pl.DataFrame:
     """One row per participant and grid point: the measurement nearest to it (the earlier of two).
 
     `values` has participant, day, value; only days after 0 are used. Adds `point`.
     """
-    return (
-        values.filter(pl.col("day") > 0)
-        .with_columns(point=grid.nearest(pl.col("day")))
-        .with_columns(distance=(pl.col("day") - pl.col("point") * grid.day(1)).abs())
-        .sort("participant", "point", "distance", "day")
-        .unique(["participant", "point"], keep="first", maintain_order=True)
-        .drop("distance")
-    )
+    participant = values["participant"].cast(pl.Int64).to_numpy()
+    day = values["day"].cast(pl.Float64).to_numpy()
+    order = np.lexsort((day, participant))
+    rows, points = _nearest(order, participant, day, grid.day(1))
+    nearest: pl.DataFrame = values[rows]
+    return nearest.with_columns(point=pl.Series(points))
 
 
 # --- the mixed model --------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
@@ -66,17 +66,41 @@ def add_measure(
     _summaries(
         rows, name, unit, base.drop_nulls("baseline"), "baseline", given.confidence, lambda _: "baseline"
     )
-    at_points = nearest_values(values, grid).join(base, on="participant", how="inner", maintain_order="left")
-    _summaries(rows, name, unit, at_points, "value", given.confidence, grid.name)
-    change = at_points.drop_nulls("baseline").with_columns(change=pl.col("value") - pl.col("baseline"))
+    means: dict[tuple[str, int], tuple[float, float, int]] = {}
+    for arm in given.arms:  # one arm at a time: the rows of all together need not fit into memory twice
+        own = base.filter(pl.col("arm") == arm)
+        mine = nearest_values(values.join(own, on="participant", how="semi"), grid).join(
+            own, on="participant", how="inner", maintain_order="left"
+        )
+        means |= _one_arm(rows, given, name, unit, grid, mine, cycles)
+    _visit_differences(rows, given, name, unit, means, grid)
+    _over_follow_up(rows, given, name, unit, people, values)
+    _mixed_model(rows, given, measure, base, values)
+
+
+def _one_arm(
+    rows: Rows,
+    given: AnalysisInput,
+    name: str,
+    unit: str,
+    grid: Grid,
+    mine: pl.DataFrame,
+    cycles: pl.DataFrame | None,
+) -> dict[tuple[str, int], tuple[float, float, int]]:
+    """Rows by visit of one arm; (mean, sd, n) by arm and grid point."""
+    _summaries(rows, name, unit, mine, "value", given.confidence, grid.name)
+    change = mine.drop_nulls("baseline").with_columns(change=pl.col("value") - pl.col("baseline"))
     _summaries(rows, name, unit, change, "change", given.confidence, lambda k: f"{grid.name(k)} change")
-    if cycles is not None and cycles.height:
+    treated = None
+    if cycles is not None:
+        treated = cycles.join(change, on="participant", how="semi")
+    if treated is not None and treated.height:
+        cycle_day = pl.col("day").cast(pl.Float64).alias("cycle_day")
         clear = (
-            change.sort("day")
+            change.select("participant", "arm", "point", "day", "change")
+            .sort("day")
             .join_asof(
-                cycles.select("participant", pl.col("day").cast(pl.Float64).alias("cycle_day")).sort(
-                    "cycle_day"
-                ),
+                treated.select("participant", cycle_day).sort("cycle_day"),
                 left_on="day",
                 right_on="cycle_day",
                 by="participant",
@@ -88,11 +112,13 @@ def add_measure(
             rows, name, unit, clear, "change", given.confidence,
             lambda k: f"{grid.name(k)} change, {CLEAR_OF_A_CYCLE} days after a cycle",
         )  # fmt: skip
-    _visit_differences(rows, given, name, unit, at_points, grid)
-    _over_follow_up(rows, given, name, unit, people, values)
-    if "below" in measure.values.columns and measure.values["below"].any():
-        _below_detection(rows, given, name, at_points, grid)
-    _mixed_model(rows, given, measure, base, values)
+    if "below" in mine.columns and mine["below"].any():
+        _below_detection(rows, name, mine, grid)
+    table = mine.group_by("arm", "point").agg(pl.col("value").mean(), sd=pl.col("value").std(), n=pl.len())
+    return {
+        (arm, point): (mean, math.nan if sd is None else sd, n)
+        for arm, point, mean, sd, n in table.iter_rows()
+    }
 
 
 def _summaries(
@@ -128,23 +154,23 @@ def _difference(
 
 
 def _visit_differences(
-    rows: Rows, given: AnalysisInput, name: str, unit: str, at_points: pl.DataFrame, grid: Grid
+    rows: Rows,
+    given: AnalysisInput,
+    name: str,
+    unit: str,
+    means: Mapping[tuple[str, int], tuple[float, float, int]],
+    grid: Grid,
 ) -> None:
-    table = at_points.group_by("arm", "point").agg(
-        mean=pl.col("value").mean(), sd=pl.col("value").std(), n=pl.len()
-    )
-    found = {(r["arm"], r["point"]): r for r in table.iter_rows(named=True)}
     for arm in given.arms:
         if arm == given.reference_arm:
             continue
-        for point in sorted({p for a, p in found if a == arm}):
-            one, other = found[arm, point], found.get((given.reference_arm, point))
-            if other is None or one["sd"] is None or other["sd"] is None:
+        for point in sorted(p for a, p in means if a == arm):
+            one, other = means[arm, point], means.get((given.reference_arm, point))
+            if other is None or one[2] < 2 or other[2] < 2:
                 continue
             _difference(
                 rows, name, f"{arm} vs {given.reference_arm}", f"{grid.name(point)} difference", unit,
-                given.confidence, (one["mean"], one["sd"], one["n"]),
-                (other["mean"], other["sd"], other["n"]), with_p=False,
+                given.confidence, one, other, with_p=False,
             )  # fmt: skip
 
 
@@ -183,12 +209,8 @@ def _over_follow_up(
         )  # fmt: skip
 
 
-def _below_detection(
-    rows: Rows, given: AnalysisInput, name: str, at_points: pl.DataFrame, grid: Grid
-) -> None:
-    table = (
-        at_points.group_by("arm", "point").agg(below=pl.col("below").sum(), n=pl.len()).sort("arm", "point")
-    )
+def _below_detection(rows: Rows, name: str, mine: pl.DataFrame, grid: Grid) -> None:
+    table = mine.group_by("arm", "point").agg(below=pl.col("below").sum(), n=pl.len()).sort("arm", "point")
     for row in table.iter_rows(named=True):
         rows.add(
             name, row["arm"], f"below detection, {grid.name(row['point'])}", "participants",
