@@ -10,10 +10,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from equipoise.protocol import Protocol, bundled, criteria, load
 from equipoise.protocol.checking import Problem, events_needed, problems
 from equipoise.protocol.criteria import Thing
+from equipoise.protocol.describing import show
 from equipoise.protocol.template import new
 from equipoise.protocol.witness import Condition, Space, in_words
 
@@ -290,6 +292,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
      "400 events cannot happen to 300 participants"),
     ("too few events for the power",
      {"size.primary_events": 100}, "warning", "size.primary_events", "that takes 192"),
+    ("power for no effect", {"size.hazard_ratio": 1.0}, "error", "size.hazard_ratio", "is no effect"),
     ("looks that do not rise",
      {"monitoring.looks": [1.0, 0.5]}, "error", "monitoring.looks", "the looks must rise"),
     ("a spending function without looks",
@@ -439,3 +442,43 @@ def test_events_for_a_given_power() -> None:
     assert round(events_needed(0.72, 0.80, 0.05, 0.5)) == 291
     assert 315 < events_needed(0.73, 0.80, 0.05, 0.5) < 320
     assert 325 < events_needed(0.70, 0.90, 0.05, 0.5) < 332
+
+
+# --- robustness ---------------------------------------------------------------------------------------------
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [p for key, part in parts for p in ((*path, key), *_paths(part, (*path, key)))]
+
+
+_PATHS = _paths(EXAMPLE)
+_STRAY = ["zzz", "0 days", "1 mg", "400 months", "week 3", "pregnant", "marker < 3", "true", "baseline > 2",
+          "creatinine > age", 0, 1, 2.5, True, [], {}]  # fmt: skip
+_GONE = object()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(_PATHS), st.sampled_from([_GONE, *_STRAY])), min_size=1, max_size=3)
+)
+def test_check_and_show_answer_whatever_the_protocol_says(
+    changes: list[tuple[tuple[Any, ...], Any]],
+) -> None:
+    data = copy.deepcopy(EXAMPLE)
+    for (*parents, last), value in changes:
+        here = data
+        try:
+            for key in parents:
+                here = here[key]
+            if value is _GONE:
+                del here[last]
+            else:
+                here[last] = copy.deepcopy(value)
+        except (KeyError, IndexError, TypeError):
+            continue
+    try:
+        protocol = Protocol.model_validate(data)
+    except ValidationError:
+        return
+    assert all(p.place and p.message for p in problems(protocol))
+    assert show(protocol)

@@ -127,7 +127,7 @@ def test_a_visit_of_one_arm_has_no_cycle_of_the_other() -> None:
 
 
 @pytest.mark.parametrize("name", bundled())
-@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("width", [50, 80, 100])
 def test_the_whole_fits_the_page(name: str, width: int) -> None:
     protocol = load(name)
     text = show(protocol, width)

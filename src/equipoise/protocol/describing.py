@@ -27,6 +27,9 @@ from equipoise.protocol.quantities import DAYS_PER, Quantity, Timepoint, number_
 WIDTH = 96
 """Columns that `show` fills."""
 
+NARROWEST = 4
+"""Columns below which no part of a table shrinks; words wider than their column are broken."""
+
 BOUNDARIES = {
     "obrien-fleming": "O'Brien-Fleming-type boundary",
     "pocock": "Pocock-type boundary",
@@ -525,17 +528,19 @@ class _Page:
         count = len(head)
         natural = [max(len(row[i]) for row in [head, *rows]) for i in range(count)]
         longest = [
-            max(len(w) for row in [head, *rows] for w in (row[i].split() or [""])) for i in range(count)
+            max(len(w) for row in [head, *rows] for w in (row[i].split() or [" "])) for i in range(count)
         ]
         room = self.width - 2 * (count - 1)
         widths = list(longest)
+        while sum(widths) > room and max(widths) > NARROWEST:
+            widths[widths.index(max(widths))] -= 1
         spare = room - sum(widths)
         while spare > 0 and any(widths[i] < natural[i] for i in range(count)):
             index = max(range(count), key=lambda i: natural[i] / widths[i] if widths[i] < natural[i] else 0)
             widths[index] += 1
             spare -= 1
         for number, row in enumerate([head, *rows]):
-            cells = [textwrap.wrap(row[i], max(widths[i], 4)) or [""] for i in range(count)]
+            cells = [textwrap.wrap(row[i], widths[i]) or [""] for i in range(count)]
             for depth in range(max(map(len, cells))):
                 parts = [
                     (cells[i][depth] if depth < len(cells[i]) else "").ljust(widths[i]) for i in range(count)

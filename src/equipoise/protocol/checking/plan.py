@@ -23,10 +23,15 @@ def plan_problems(protocol: Protocol) -> Problems:
         yield error(
             "size.primary_events", f"{size.primary_events} events cannot happen to {most} participants"
         )
+    if size.hazard_ratio == 1:
+        yield error(
+            "size.hazard_ratio", "a hazard ratio of 1 is no effect, so no power can be planned for it"
+        )
     numbers = (size.primary_events, size.hazard_ratio, size.power, size.alpha)
     reference = protocol.randomization.ratio.get(protocol.analysis.reference_arm)
-    if len(protocol.arms) == 2 and reference and all(number is not None for number in numbers):
-        assert size.primary_events and size.hazard_ratio and size.power and size.alpha  # noqa: PT018
+    two_arms = len(protocol.arms) == 2 and reference is not None and size.hazard_ratio != 1
+    if two_arms and all(number is not None for number in numbers):
+        assert reference and size.primary_events and size.hazard_ratio and size.power and size.alpha  # noqa: PT018
         share = reference / sum(protocol.randomization.ratio.values())
         needed = events_needed(size.hazard_ratio, size.power, size.alpha, share)
         if size.primary_events < (1 - EVENTS_TOLERANCE) * needed:
