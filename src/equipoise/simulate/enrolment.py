@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from equipoise.virtual.maths import exponential_quantile
 from equipoise.virtual.philox import uniform_column
 from equipoise.virtual.streams import ARRIVAL
 
-BLOCK = 4096
+BLOCK = 8192
 """Candidates drawn at a time. The result does not depend on it."""
 ELIGIBLE, NOT_ELIGIBLE, ELIGIBILITY_UNKNOWN = 1, 0, -1
 
@@ -82,10 +83,9 @@ def enrol(setup: Setup, seed: int, trial: int, participants: int | None = None) 
     eligible_so_far = 0
     first = 0
     while eligible_so_far < target:
-        # Enough for what is missing at the rate seen so far, never more than a block at a time.
+        # Enough for what is missing at the usual rate, never more than a block at a time.
         missing = target - eligible_so_far
-        rate = eligible_so_far / first if first else 0.5
-        size = min(max(int(missing / max(rate, 0.02) * 1.05) + 32, 64), BLOCK)
+        size = min(int(missing / usual_share(setup) * 1.04) + 64, BLOCK)
         block = _screen_block(setup, screen, seed, trial, first, size, target - eligible_so_far)
         blocks.append(block)
         eligible_so_far += int((block.eligible == ELIGIBLE).sum())
@@ -96,6 +96,13 @@ def enrol(setup: Setup, seed: int, trial: int, participants: int | None = None) 
                 f"{setup.baseline.name} only {eligible_so_far:,} are eligible; the population does not suit the criteria"
             )
     return _randomise(setup, screen, blocks, seed, trial)
+
+
+@lru_cache(maxsize=64)
+def usual_share(setup: Setup) -> float:
+    """Share of candidates that is eligible, from a look at the first of them; at least 1 in 100."""
+    look = _screen_block(setup, setup.screen, 0, 0, 0, 1024, 1024)
+    return max(float((look.eligible == ELIGIBLE).mean()), 0.01)
 
 
 class _Block(NamedTuple):
@@ -190,17 +197,23 @@ def _goal_columns(
 ) -> Column:
     """Goal of each eligible candidate under each arm; NaN where unknown or where the arm has none."""
     out = np.full((len(found), len(setup.arms)), np.nan)
-    columns: dict[str, Column] = {}
     baseline = drawn.columns[setup.count_item][found]
+    factors = {name: factor for factor, (name, item, _) in enumerate(screen.strata) if item is None}
+
+    def column(name: str) -> Column:
+        if name == "baseline":
+            return baseline
+        if name in factors:
+            factor = factors[name]
+            return np.array(names[factor], dtype=object)[levels[found, factor]]
+        return drawn.columns[name][found]
+
     for place, arm in enumerate(setup.arms):
         for case in screen.goals.get(arm.regimen or "", ()):
-            if case.when is not None and not columns:
-                columns = {name: column[found] for name, column in drawn.columns.items()}
-                for factor, (name, item, _) in enumerate(screen.strata):
-                    if item is None:
-                        columns[name] = np.array(names[factor], dtype=object)[levels[found, factor]]
-                columns["baseline"] = baseline
-            truth = np.ones(len(found), np.int8) if case.when is None else _columns_of(case.when, columns)
+            truth = np.ones(len(found), np.int8)
+            if case.when is not None:
+                named = {name: column(name) for name in case.when.names}
+                truth = criteria.evaluate_columns(case.when, named or {"baseline": baseline})
             value = case.offset + (case.multiple * baseline if case.multiple != 0.0 else 0.0)
             open_ = np.isnan(out[:, place])
             out[:, place] = np.where(open_ & (truth == 1), value, out[:, place])

@@ -74,9 +74,9 @@ class ArmSetup:
     """Ids of the holds that are on under each of the 8 masks of episodes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
-    """A protocol with its virtual population, ready to be simulated."""
+    """A protocol with its virtual population, ready to be simulated. Compared by identity."""
 
     protocol: Protocol
     population: Population

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -186,58 +186,30 @@ def _endpoints(
     protocol = setup.protocol
     strata = {plan.endpoint: plan.strata for plan in protocol.analysis.time_to_event}
     z = _normal_quantile(0.5 + protocol.analysis.confidence / 2)
+    groups = list(_groups(setup, enrolment))
+    sizes = {arm: int(mine.sum()) for arm, mine in groups}
+    compared = [
+        (pair, (enrolment.arm == number) | (enrolment.arm == reference), enrolment.arm == number)
+        for number, reference, pair in _comparisons(protocol)
+    ]
     for name, (day, status) in known.items():
-        event = (status == 1).astype(np.uint8)
-        for arm, mine in _groups(setup, enrolment):
+        event, whole = (status == 1).astype(np.uint8), day.astype(np.int32)
+        for arm, mine in groups:
             n, years = int(event[mine].sum()), float(day[mine].sum()) / DAYS_PER_YEAR
-            out[f"{name}|{arm}|participants|n"] = float(mine.sum())
+            out[f"{name}|{arm}|participants|n"] = float(sizes[arm])
             out[f"{name}|{arm}|events|n"] = float(n)
-            out[f"{name}|{arm}|events|percent"] = 100.0 * n / max(1, int(mine.sum()))
+            out[f"{name}|{arm}|events|percent"] = 100.0 * n / max(1, sizes[arm])
             out[f"{name}|{arm}|person-years|estimate"] = years
             out[f"{name}|{arm}|rate|estimate"] = 100.0 * n / years if years > 0 else math.nan
         stratum, cells = _strata(setup, enrolment, strata.get(name, []))
-        for number, reference, pair in _comparisons(protocol):
-            mine = (enrolment.arm == number) | (enrolment.arm == reference)
-            treated = enrolment.arm[mine] == number
-            _hazard_ratio(
-                out, name, pair, "hazard ratio", day[mine], event[mine], treated, stratum[mine], cells, z
-            )
+        for pair, mine, treated in compared:
+            data = (whole[mine], event[mine], treated[mine].astype(np.uint8))
+            nobody = np.zeros(len(data[0]), np.int32)
+            _hazard_ratio(out, f"{name}|{pair}|hazard ratio", data, stratum[mine], cells, z)
+            _log_rank(out, f"{name}|{pair}|log-rank", data, nobody, 1)
             if cells > 1:
-                nobody = np.zeros(int(mine.sum()), np.int32)
-                _hazard_ratio(
-                    out,
-                    name,
-                    pair,
-                    "hazard ratio, unstratified",
-                    day[mine],
-                    event[mine],
-                    treated,
-                    nobody,
-                    1,
-                    z,
-                )
-                _log_rank(
-                    out,
-                    name,
-                    pair,
-                    "stratified log-rank",
-                    day[mine],
-                    event[mine],
-                    treated,
-                    stratum[mine],
-                    cells,
-                )
-            _log_rank(
-                out,
-                name,
-                pair,
-                "log-rank",
-                day[mine],
-                event[mine],
-                treated,
-                np.zeros(int(mine.sum()), np.int32),
-                1,
-            )
+                _hazard_ratio(out, f"{name}|{pair}|hazard ratio, unstratified", data, nobody, 1, z)
+                _log_rank(out, f"{name}|{pair}|stratified log-rank", data, stratum[mine], cells)
     _subgroups(out, setup, enrolment, known, strata, z)
 
 
@@ -253,11 +225,10 @@ def _strata(setup: Setup, enrolment: Enrolment, names: list[str]) -> tuple[Colum
 
 
 def _hazard_ratio(
-    out: Figures, name: str, pair: str, parameter: str, day: Column, event: Column, treated: Column, stratum: Column,
-    cells: int, z: float,
-) -> None:  # fmt: skip
-    beta, se, converged, _ = cox_binary(day.astype(np.int32), event, treated.astype(np.uint8), stratum, cells)
-    key = f"{name}|{pair}|{parameter}"
+    out: Figures, key: str, data: tuple[Column, Column, Column], stratum: Column, cells: int, z: float
+) -> None:
+    """`data`: day (int32), event and treated (uint8) of those compared; `stratum` of 0 .. cells - 1 (int32)."""
+    beta, se, converged, _ = cox_binary(*data, stratum, cells)
     if not converged:
         beta = se = math.nan
     out[f"{key}|estimate"] = math.exp(beta)
@@ -268,15 +239,12 @@ def _hazard_ratio(
 
 
 def _log_rank(
-    out: Figures, name: str, pair: str, parameter: str, day: Column, event: Column, treated: Column, stratum: Column,
-    cells: int,
-) -> None:  # fmt: skip
-    difference, variance = logrank_binary(
-        day.astype(np.int32), event, treated.astype(np.uint8), stratum, cells
-    )
+    out: Figures, key: str, data: tuple[Column, Column, Column], stratum: Column, cells: int
+) -> None:
+    difference, variance = logrank_binary(*data, stratum, cells)
     score = difference / math.sqrt(variance) if variance > 0 else math.nan
-    out[f"{name}|{pair}|{parameter}|chi_square"] = score * score
-    out[f"{name}|{pair}|{parameter}|p_value"] = _two_sided(score)
+    out[f"{key}|chi_square"] = score * score
+    out[f"{key}|p_value"] = _two_sided(score)
 
 
 def _two_sided(z: float) -> float:
@@ -302,38 +270,42 @@ def _subgroups(
     if endpoint is None or endpoint not in known:
         return
     day, status = known[endpoint]
-    event = (status == 1).astype(np.uint8)
-    columns = _columns(setup, enrolment)
+    event, whole = (status == 1).astype(np.uint8), day.astype(np.int32)
+    wanted = {name for _, levels in setup.screen.subgroups for _, each in levels for name in each.names}
+    columns = _columns(setup, enrolment, wanted)
     stratum, cells = _strata(setup, enrolment, strata.get(endpoint, []))
     for label, levels in setup.screen.subgroups:
         for level, expression in levels:
             if not all(name in columns for name in expression.names):
                 continue
-            inside = criteria.evaluate_columns(expression, columns) == 1
+            needed = {name: columns[name] for name in expression.names}
+            inside = criteria.evaluate_columns(expression, needed) == 1
             for number, reference, pair in _comparisons(protocol):
                 mine = inside & ((enrolment.arm == number) | (enrolment.arm == reference))
-                _hazard_ratio(
-                    out, f"subgroup:{label}", pair, f"{level}: hazard ratio", day[mine], event[mine],
-                    enrolment.arm[mine] == number, stratum[mine], cells, z,
-                )  # fmt: skip
+                data = (whole[mine], event[mine], (enrolment.arm[mine] == number).astype(np.uint8))
+                key = f"subgroup:{label}|{pair}|{level}: hazard ratio"
+                _hazard_ratio(out, key, data, stratum[mine], cells, z)
 
 
-def _columns(setup: Setup, enrolment: Enrolment) -> dict[str, Column]:
-    """What replicate trials know of everybody at baseline, as columns of the criteria language."""
+def _columns(setup: Setup, enrolment: Enrolment, wanted: Container[str]) -> dict[str, Column]:
+    """What replicate trials know of everybody at baseline, as columns of the criteria language, if wanted."""
     people = enrolment.people
-    columns: dict[str, Column] = {
-        setup.count_item: people.baseline,
-        "age": people.age,
-        "prior_aids": people.prior_aids.astype(np.int8),
-        "cd4_nadir": np.round(people.nadir),
-        "sex": np.array(["male", "female"], dtype=object)[people.female],
-        "country": np.array(_countries(setup), dtype=object)[enrolment.country[enrolment.position]],
+    known: dict[str, Callable[[], Column]] = {
+        setup.count_item: lambda: people.baseline,
+        "age": lambda: people.age,
+        "prior_aids": lambda: people.prior_aids.astype(np.int8),
+        "cd4_nadir": lambda: np.round(people.nadir),
+        "sex": lambda: np.array(["male", "female"], dtype=object)[people.female],
+        "country": lambda: np.array(_countries(setup), dtype=object)[enrolment.country[enrolment.position]],
     }
-    known = {name: column for name, column in columns.items() if name in setup.protocol.items}
+    columns = {
+        name: column() for name, column in known.items() if name in setup.protocol.items and name in wanted
+    }
     for place, (name, item, _) in enumerate(setup.screen.strata):
-        if item is None:
-            known[name] = np.array(enrolment.stratum_levels[place], dtype=object)[enrolment.levels[:, place]]
-    return known
+        if item is None and name in wanted:
+            names = np.array(enrolment.stratum_levels[place], dtype=object)
+            columns[name] = names[enrolment.levels[:, place]]
+    return columns
 
 
 def _countries(setup: Setup) -> list[str]:
@@ -401,10 +373,22 @@ def _describe(out: Figures, key: str, values: Column) -> None:
     known = values[~np.isnan(values)]
     out[f"{key}|n"] = float(len(known))
     if len(known):
-        q1, median, q3 = np.quantile(known, (0.25, 0.5, 0.75))
+        q1, median, q3 = _quartiles(known)
         out[f"{key}|mean"] = float(known.mean())
         out[f"{key}|sd"] = float(known.std(ddof=1)) if len(known) > 1 else math.nan
-        out[f"{key}|median"], out[f"{key}|q1"], out[f"{key}|q3"] = float(median), float(q1), float(q3)
+        out[f"{key}|median"], out[f"{key}|q1"], out[f"{key}|q3"] = median, q1, q3
+
+
+def _quartiles(values: Column) -> tuple[float, float, float]:
+    """Quartiles by linear interpolation between order statistics (definition 7 of Hyndman and Fan 1996)."""
+    ordered = np.sort(values)
+    places = [share * (len(ordered) - 1) for share in (0.25, 0.5, 0.75)]
+    found = []
+    for place in places:
+        low = int(place)
+        high = min(low + 1, len(ordered) - 1)
+        found.append(float(ordered[low] + (place - low) * (ordered[high] - ordered[low])))
+    return found[0], found[1], found[2]
 
 
 # --- exposure, disposition, baseline ------------------------------------------------------------------------
@@ -452,22 +436,22 @@ def _disposition(out: Figures, setup: Setup, enrolment: Enrolment, happened: Out
 
 
 def _baseline(out: Figures, setup: Setup, enrolment: Enrolment) -> None:
-    columns = _columns(setup, enrolment)
+    items = setup.protocol.items
+    columns = _columns(setup, enrolment, ("age", setup.count_item, "cd4_nadir", "prior_aids"))
+    shares = {"prior_aids: yes": columns["prior_aids"]} if "prior_aids" in columns else {}
+    if "sex" in items:
+        shares["sex: female"] = enrolment.people.female
     everybody = np.full(enrolment.participants, True)
     for group, mine in [*_groups(setup, enrolment), ("all", everybody)]:
         for item in ("age", setup.count_item, "cd4_nadir"):
             if item in columns:
                 _describe(out, f"baseline|{group}|{item}", columns[item][mine])
         n = max(1, int(mine.sum()))
-        if "prior_aids" in columns:
-            count = float(columns["prior_aids"][mine].sum())
-            out[f"baseline|{group}|prior_aids: yes|n"] = count
-            out[f"baseline|{group}|prior_aids: yes|percent"] = 100.0 * count / n
-        if "sex" in columns:
-            count = float(enrolment.people.female[mine].sum())
-            out[f"baseline|{group}|sex: female|n"] = count
-            out[f"baseline|{group}|sex: female|percent"] = 100.0 * count / n
-    if "country" in columns:
+        for parameter, column in shares.items():
+            count = float(column[mine].sum())
+            out[f"baseline|{group}|{parameter}|n"] = count
+            out[f"baseline|{group}|{parameter}|percent"] = 100.0 * count / n
+    if "country" in items:
         counts = np.bincount(enrolment.country[enrolment.position], minlength=len(_countries(setup)))
         for country, number in zip(_countries(setup), counts.tolist(), strict=True):
             out[f"baseline|all|country: {country}|n"] = float(number)

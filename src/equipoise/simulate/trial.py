@@ -23,7 +23,14 @@ from equipoise.rules.dosing import decide
 from equipoise.rules.schedule import induction_slot, next_decision_day
 from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
-from equipoise.virtual.habits import accepts, contact_delay, cycle_outcome, episode_switch, leaving, visit_day_from
+from equipoise.virtual.habits import (
+    accepts,
+    contact_delay,
+    cycle_outcome,
+    episode_switch,
+    leaving,
+    visit_day_from,
+)
 from equipoise.virtual.hazards import NEVER as NO_DAY
 from equipoise.virtual.hazards import crossing_day, piece_hazards, piece_length, threshold
 from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
