@@ -172,7 +172,11 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
         ),
         RuleLine(f"The participant's arm has {names.drug}.", now.assigned, word(now.assigned)),
         RuleLine("The participant is in follow-up.", now.in_follow_up, word(now.in_follow_up)),
-        RuleLine(f"{names.drug} has not been stopped for good.", not_(now.stopped), word(not_(now.stopped))),
+        RuleLine(
+            f"Treatment with {names.drug} has not been stopped for good.",
+            not_(now.stopped),
+            word(not_(now.stopped)),
+        ),
     ]
     if dosing.heeds_toxicity(rules):
         if dosing.must_stop_for_toxicity(rules, now) or dosing.lowest_dose_not_tolerated(rules, now):
@@ -245,7 +249,7 @@ def _conditions(rules: DoseRules, now: Situation, names: Words) -> list[RuleLine
                 _measure_value(rules, now, names),
             )
         )
-    lines.append(RuleLine(f"{names.cover} is taken during the cycle.", now.cover, word(now.cover)))
+    lines.append(RuleLine(f"During the cycle this is taken: {names.cover}.", now.cover, word(now.cover)))
     if dosing.at_escalation_point(rules, now) and not dosing.must_reduce(rules, now):
         missing = dosing.missing_for_cycle(rules, now, induction)
         judged = missing & (UNKNOWN_MEASURE | UNKNOWN_BASELINE | UNKNOWN_REDUCED)
