@@ -421,3 +421,19 @@ def test_late_entry_does_not_wear_out_precision():
         shuffled["t"], shuffled["e"], shuffled[["a", "b"]], shuffled["s"], "efron", shuffled["n"]
     )
     np.testing.assert_allclose(first.coefficients, again.coefficients, atol=1e-12)
+
+
+def test_a_hundred_thousand_events_still_converge():
+    rng = np.random.default_rng(8)
+    n = 200_000
+    arm = (np.arange(n) % 2).astype(np.uint8)
+    day = np.ceil(rng.exponential(900 * np.exp(0.3 * arm))).astype(np.int32)
+    event = (day < 2_000).astype(np.uint8)
+    day = np.minimum(day, 2_000)
+    beta, se, converged, _ = survival.cox_binary(day, event, arm, np.zeros(n, np.int32), 1)
+    assert converged
+    fit = survival.cox(day, event, np.column_stack([arm, rng.normal(size=n)]), entry=np.full(n, -0.5))
+    assert fit.undefined is None
+    assert fit.iterations < 12
+    assert beta == pytest.approx(-0.3, abs=4 * se)
+    assert fit.coefficients[0] == pytest.approx(beta, abs=1e-4)

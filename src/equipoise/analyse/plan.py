@@ -36,6 +36,8 @@ def run(
     cannot be read. An estimate that does not exist is a NaN with a note, never an error.
     """
     rows = Rows()
+    if progress is not None:
+        progress("reading the data", 0.0)
     if isinstance(source, Record):
         plan = protocol if protocol is not None else source.protocol
         given = from_record(source, plan)

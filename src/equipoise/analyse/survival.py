@@ -182,6 +182,7 @@ def _maximise_binary(found, n0, n1, d0, d1, efron):
     if comparable1 == 0.0 or comparable1 == comparable:
         return math.nan, math.nan, 2, math.nan
     beta = 0.0
+    last = math.inf
     loglik, score, information = _binary_terms(beta, found, n0, n1, d0, d1, efron)
     for _ in range(100):
         step = score / information
@@ -202,8 +203,11 @@ def _maximise_binary(found, n0, n1, d0, d1, efron):
         loglik = new_loglik
         score = new_score
         information = new_information
-        if abs(step) <= 1e-12 * max(1.0, abs(beta)) or abs(score) <= 1e-14 * comparable:
+        size = abs(step)
+        # done, or as near as rounding allows: a small step that no longer shrinks
+        if size <= 1e-12 * max(1.0, abs(beta)) or (size <= 1e-9 and size >= 0.5 * last) or score == 0.0:
             return beta, 1.0 / math.sqrt(information), 0, loglik
+        last = size
     return math.nan, math.nan, 3, math.nan
 
 
@@ -490,6 +494,7 @@ def _cox_newton(start, stop, event, X, stratum, order, entry_order, late_entry, 
     for a in range(p):
         score_test += step[a] * U[a]
     loglik = null
+    last = math.inf
     for iteration in range(1, 101):
         largest = 0.0
         for a in range(p):
@@ -523,8 +528,10 @@ def _cox_newton(start, stop, event, X, stratum, order, entry_order, late_entry, 
                 return 2, beta, J, loglik, null, score_test, iteration
         if reach > 60.0:
             return 2, beta, J, loglik, null, score_test, iteration
-        if largest <= 1e-12 * max(1.0, reach):
+        # done, or as near as rounding allows: a small step that no longer shrinks
+        if largest <= 1e-12 * max(1.0, reach) or (largest <= 1e-9 and largest >= 0.5 * last):
             return 0, beta, J, loglik, null, score_test, iteration
+        last = largest
         if not _solve(J, U, step):
             return 2, beta, J, loglik, null, score_test, iteration
     return 3, beta, J, loglik, null, score_test, 100
