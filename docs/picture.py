@@ -51,7 +51,8 @@ def figures(folder: Path) -> list[dict[str, str]]:
         published = tables.published_for(plan, analysis, pair, parameter, "estimate")
         found.append(
             {
-                "simulated": f"Simulated: {what} {w.with_interval(*rows.triple(analysis, pair, parameter), places)}",
+                "simulated": "One simulated trial: "
+                f"{what} {w.with_interval(*rows.triple(analysis, pair, parameter), places)}",
                 "published": f"Published: {what} {tables.published_text(published, places)}",
             }
         )

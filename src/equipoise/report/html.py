@@ -60,7 +60,7 @@ def _table(table: d.Table, caption: bool = True) -> Markup:
         '<div class="scroll{}" tabindex="0" role="region" aria-label="{}" id="{}">\n<table>{}\n'
         "{}<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div>\n{}"
     ).format(
-        " stack" if table.stack else "",
+        " stack" if table.stack else " few" if len(table.columns) <= 3 else "",
         table.caption,
         table.id,
         Markup("<caption>{}</caption>").format(table.caption),
