@@ -444,6 +444,7 @@ class Calendar(Block):
 class Monitoring(Block):
     committee: str
     looks: list[Annotated[float, Field(gt=0, le=1)]] = []
+    """Information fractions, the share of the planned primary events, at which the committee looks."""
     spending: Literal["obrien-fleming", "pocock", "none"] = "none"
     blinding: str | None = None
 
