@@ -21,6 +21,7 @@ class _Lookup:
     def __init__(self, results: Results) -> None:
         table = results.table
         self.value = {row[:4]: (row[4], row[5]) for row in table.iter_rows()}
+        self.level = f"{100 * float(results.provenance.get('confidence', 0.95)):g}% CI"
         self.analyses = table["analysis"].unique(maintain_order=True).to_list()
 
     def get(self, *key: str) -> float:
@@ -134,7 +135,7 @@ def _endpoint(look: _Lookup, name: str, label: str, arms: dict[str, str]) -> lis
         )  # fmt: skip
     lines = [
         label,
-        *_table(["", "events", "share", "person-years", "per 100 person-years (95% CI)"], body)[:-1],
+        *_table(["", "events", "share", "person-years", f"per 100 person-years ({look.level})"], body)[:-1],
     ]
     for pair in _pairs(look, name):
         ratio = [look.get(name, pair, "hazard ratio", s) for s in ("estimate", "lower", "upper")]
@@ -203,7 +204,7 @@ def _subgroups(look: _Lookup) -> list[str]:
                     )
     if not body:
         return []
-    return ["Subgroups", *_table(["", "hazard ratio (95% CI)", "interaction P"], body)]
+    return ["Subgroups", *_table(["", f"hazard ratio ({look.level})", "interaction P"], body)]
 
 
 def _treatment(look: _Lookup, arms: dict[str, str]) -> list[str]:
