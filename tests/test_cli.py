@@ -365,6 +365,7 @@ def test_mapped_data_are_analysed_and_printed(breast_cancer: Path, tmp_path: Pat
     )
     assert kept.exit_code == 0
     assert (tmp_path / "res" / "results.csv").exists()
+    _refused("results without a record", "report", tmp_path / "res")
 
 
 def test_a_mapping_that_names_a_missing_column(breast_cancer: Path, tmp_path: Path):

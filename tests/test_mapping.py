@@ -307,3 +307,18 @@ def test_didanosine_and_zalcitabine_as_published():
     (cd4,) = data.measures
     assert cd4.values.height == 1405
     assert cd4.values.filter(participant=1)["value"].to_list() == pytest.approx([114, 71, 89], abs=0.01)
+
+
+def test_the_page_names_every_field():
+    from equipoise.record import mapping
+
+    page = (EXAMPLES.parent / "mapping.md").read_text(encoding="utf-8")
+    models = (mapping.DataMapping, mapping.ArmMapping, mapping.EndpointMapping, mapping.MeasureMapping)
+    models += (
+        mapping.StatusMapping,
+        mapping.SubgroupMapping,
+        mapping.CategoryMapping,
+        mapping.BaselineMapping,
+    )
+    missing = {name for model in models for name in model.model_fields if f"`{name}`" not in page}
+    assert not missing

@@ -263,6 +263,11 @@ def report(
         place = _record_in(folder)
         target = out if out is not None else folder
         refuse_existing(target / job.REPORT, force)
+        if not (place / "manifest.json").is_file() and (folder / job.RESULTS[0]).is_file():
+            raise UserError(
+                f"{folder}: results without a record (of mapped data, say): a report needs the record too; "
+                "`equipoise analyse` prints these results"
+            )
         record = read(place)
         results = analysis.read(folder if place != folder else _beside(place) or folder)
         _same_record(folder, results, record.manifest.record_sha256)
@@ -382,7 +387,7 @@ def _same_record(folder: Path, results: Results, sha256: str | None) -> None:
 def _published(plan: Protocol, results: Results, replicates: pl.DataFrame | None) -> str:
     """The main figures of this trial and of the published one, with the spread over repeated trials."""
     title = f"{plan.protocol}: {plan.title}" if not plan.title.startswith(plan.protocol) else plan.title
-    lines = [title]
+    lines = [title, ""]
     for figure in plan.published.values():
         if figure.parameter not in HEADLINES or figure.statistic != "estimate":
             continue

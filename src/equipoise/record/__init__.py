@@ -1,5 +1,7 @@
 """The record: what a trial leaves behind, the same tables whether its participants were virtual or real.
 
+A snapshot of a trial that is still going on is a record with a data cut.
+
 `RecordWriter` and `write` make one, `read` opens one, `check` says row by row what is wrong with it. The
 tables are described in `equipoise.record.schemas`; `equipoise.record.mapping` reads other people's data.
 """
