@@ -313,6 +313,18 @@ def test_finds(changes: dict[str, Any], severity: str, place: str, message: str)
     )
 
 
+SIMULATION = {"population": "hiv_il2", "baseline": "esprit", "sites": 2, "accrual": {"Italy": 300}}
+
+
+def test_what_the_virtual_participants_do_not_have_is_declared_and_not_analysed() -> None:
+    kinds = {"events.stroke": {"label": "Stroke", "definition": "A stroke."}}
+    assert found({"simulation": {**SIMULATION, "without": ["stroke"]}} | kinds) == []
+    (undeclared,) = found({"simulation": {**SIMULATION, "without": ["stroke"]}})
+    assert 'there is no event "stroke"' in undeclared.message
+    messages = [p.message for p in found({"simulation": {**SIMULATION, "without": ["adverse"]}}, "error")]
+    assert messages == ['"adverse" is analysed, but the virtual participants do not have its events']
+
+
 def published(**changes: Any) -> dict[str, Any]:
     figure = {"label": "Events", "value": 10, "analysis": "primary", "group": "drug", "parameter": "events",
               "statistic": "n", "status": "abstract", "source": "R1", **changes}  # fmt: skip

@@ -23,7 +23,8 @@ _FROM_PARTICIPANTS = ("age", "sex", "country")
 def from_record(record: Record, protocol: Protocol) -> AnalysisInput:
     """Everything the analysis plan needs from a record, all randomised participants by their arm.
 
-    Endpoints: every one of the protocol, with the strata and ties of the plan where the plan names it.
+    Endpoints: every one of the protocol, with the strata and ties of the plan where the plan names it; of a
+    simulated record, only those whose events the virtual participants can have.
     Measures: those of the plan; values after day 0 from `measurements`, `below` marks values reported as
     below a limit. Raises UserError for an unreadable table.
     """
@@ -31,7 +32,11 @@ def from_record(record: Record, protocol: Protocol) -> AnalysisInput:
     planned = {plan.endpoint: plan for plan in protocol.analysis.time_to_event}
     ends = _ends(record, protocol, people)
     endpoints = []
+    simulated = record.manifest.provenance.kind == "simulated"
+    missing = set(protocol.simulation.without) if simulated and protocol.simulation else set()
     for name, endpoint in protocol.endpoints.items():
+        if missing & {*endpoint.first_of}:
+            continue
         plan = planned.get(name)
         endpoints.append(
             EndpointInput(

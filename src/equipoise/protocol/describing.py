@@ -603,8 +603,22 @@ def _facts(page: _Page, protocol: Protocol) -> None:
             ("Last randomised", f"{calendar.last_randomization:%d %B %Y}"),
             ("End of follow-up", f"{calendar.end_of_follow_up:%d %B %Y}"),
             ("Monitoring", watch),
+            ("Simulation", _simulation(protocol)),
             ("Blinding", protocol.monitoring.blinding or ""),
         ]
+    )
+
+
+def _simulation(protocol: Protocol) -> str:
+    simulation = protocol.simulation
+    if simulation is None:
+        return "none: no virtual population stands in for the participants"
+    labels = [_inside(protocol.events[k].label) if k in protocol.events else k for k in simulation.without]
+    without = f"; they do not have: {listed(labels)}" if labels else ""
+    return (
+        f"virtual participants of {simulation.population} ({simulation.baseline}), "
+        f"{counted(simulation.sites, 'site')} in {len(simulation.accrual)} "
+        f"{'country' if len(simulation.accrual) == 1 else 'countries'}{without}"
     )
 
 

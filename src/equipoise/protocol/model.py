@@ -495,6 +495,9 @@ class Simulation(Block):
     accrual: dict[str, Annotated[int, Field(ge=1)]]
     """Participants by country; fixes the country mix of a simulated trial."""
     sites: Annotated[int, Field(ge=1)]
+    without: list[EventKind] = []
+    """Kinds of event that the virtual participants do not have: their endpoints are left out of the analysis
+    of a simulated record, where counting none would mislead."""
 
 
 class Protocol(Block):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from equipoise.protocol.checking.problem import Problems, error, warning
+from equipoise.protocol.checking.problem import Problems, error, there_is_no, warning
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import number_text
 
@@ -57,6 +57,16 @@ def plan_problems(protocol: Protocol) -> Problems:
             yield warning(
                 "simulation.accrual", f"the countries add up to {total}, which is no size of this trial"
             )
+        for kind in simulation.without:
+            if kind not in protocol.events:
+                yield error("simulation.without", there_is_no("event", kind, protocol.events))
+        for analysis in protocol.analysis.time_to_event:
+            endpoint = protocol.endpoints.get(analysis.endpoint)
+            if endpoint is not None and set(simulation.without) & set(endpoint.first_of):
+                yield error(
+                    "simulation.without",
+                    f'"{analysis.endpoint}" is analysed, but the virtual participants do not have its events',
+                )
         country = protocol.items.get("country")
         for name in simulation.accrual:
             if country is not None and country.categories and name not in country.categories:
