@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from equipoise._compile import njit
 from equipoise.virtual import maths
 
 
@@ -65,12 +66,32 @@ def test_floor_day_goes_down_for_negative_numbers():
     assert [maths.floor_day(x) for x in (-1.5, -1.0, -0.1, 0.0, 0.9, 1.0)] == [-2, -1, -1, 0, 0, 1]
 
 
+@njit(cache=False)
+def four_at_once(a, b, c, d):
+    return maths.exp4(a, b, c, d)
+
+
+def test_four_exponentials_at_once_have_the_bits_of_four_one_by_one():
+    x = np.random.default_rng(4).uniform(-60, 60, (5000, 4))
+    x[0] = [0.0, -0.0, 1e9, -1e9]
+    for row in x:
+        assert four_at_once(*row) == tuple(maths.exp(v) for v in row)
+
+
 PROGRAM = """
 import hashlib, struct
 import numpy as np
+from equipoise._compile import njit
 from equipoise.virtual import maths, philox
 z = philox.normal_column(11, 1, 0, 0, 0, 2000)
 bits = hashlib.sha256(z.tobytes())
+
+@njit(cache=False)
+def four(a, b, c, d):
+    return maths.exp4(a, b, c, d)
+
+for row in z.reshape(-1, 4):
+    bits.update(struct.pack("<dddd", *four(*(5.0 * row))))
 for v in z.ravel():
     bits.update(struct.pack("<dd", maths.exp(5.0 * v), maths.log(abs(v))))
 print(bits.hexdigest())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from equipoise._compile import njit
 from equipoise.virtual.latent import long_lived, mean_exposure, native
-from equipoise.virtual.maths import exp, exponential_quantile, log
+from equipoise.virtual.maths import exp4, exponential_quantile, log
 from equipoise.virtual.philox import uniforms
 
 __all__ = [
@@ -93,13 +93,14 @@ def hazards(b, d, p, viraemic, after_od, day, functional_now, acute, chronic):
     lf = log(functional_now) - _LN_350
     virus = b.virus_on_hazard * (p.log10_level - 1.7) if viraemic else 0.0
     harm = d.rho_acute * acute + d.rho_chronic * chronic
-    od = exp(b.ln_od - b.od_power * lf + virus + (b.od_prior_aids if p.prior_aids else 0.0))
-    background = exp(b.ln_death_45 + b.death_age * (age - 45.0))
-    linked = p.frailty * exp(b.ln_death - b.death_power * lf + virus + b.death_linked_age * (age - 40.0))
-    death = (background + linked) * (b.death_after_od if after_od else 1.0)
-    g4 = exp(
-        b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500)
+    prior = b.od_prior_aids if p.prior_aids else 0.0
+    od, background, linked, g4 = exp4(
+        b.ln_od - b.od_power * lf + virus + prior,
+        b.ln_death_45 + b.death_age * (age - 45.0),
+        b.ln_death - b.death_power * lf + virus + b.death_linked_age * (age - 40.0),
+        b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500),
     )
+    death = (background + p.frailty * linked) * (b.death_after_od if after_od else 1.0)
     return Hazards(
         od * (1.0 + d.harm_opportunistic * harm),
         death * (1.0 + d.harm_death * harm),

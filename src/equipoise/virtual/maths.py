@@ -18,7 +18,8 @@ from numba.extending import intrinsic
 from equipoise._compile import njit
 
 __all__ = [
-    "exp", "expit", "exponential_quantile", "floor_day", "log", "normal_quantile", "normal_share", "power",
+    "exp", "exp4", "expit", "exponential_quantile", "floor_day", "log", "normal_quantile", "normal_share",
+    "power",
 ]  # fmt: skip
 
 
@@ -55,8 +56,8 @@ def _floor(typing_context: Any, x: Any) -> Any:
 
 @njit(forceinline=True)
 def exp(x):
-    """e to the power x. Arguments are clamped to [-700, 700]; at most 1 ulp from the exact value on [-50,
-    50].
+    """e to the power x. Arguments are clamped to [-700, 700]; at most 1 ulp from the exact value on
+    [-50, 50].
 
     Cody and Waite's reduction to |r| <= ln(2)/2 and a Taylor polynomial of degree 13.
     """
@@ -76,6 +77,71 @@ def exp(x):
     )
     p = 1.0 + (r + r2 * (low + r4 * (middle + r4 * high)))
     return p * _from_bits((types.int64(k) + 1023) << 52)
+
+
+@intrinsic
+def exp4(typing_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """`exp` of four numbers at once, in the four lanes of a vector register: the same operations in the same
+    order, hence the same bits."""
+    double, wide = ir.DoubleType(), ir.VectorType(ir.DoubleType(), 4)
+    narrow_int, wide_int = ir.VectorType(ir.IntType(32), 4), ir.VectorType(ir.IntType(64), 4)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def all_lanes(value: float) -> Any:
+            return ir.Constant(wide, [ir.Constant(double, value)] * 4)
+
+        def int_lanes(value: int) -> Any:
+            return ir.Constant(wide_int, [ir.Constant(ir.IntType(64), value)] * 4)
+
+        def place(lane: int) -> Any:
+            return ir.Constant(ir.IntType(32), lane)
+
+        def plus(left: Any, right: Any) -> Any:
+            return builder.fadd(left, right)
+
+        def times(left: Any, right: Any) -> Any:
+            return builder.fmul(left, right)
+
+        x = ir.Constant(wide, ir.Undefined)
+        for lane, argument in enumerate(args):
+            x = builder.insert_element(x, argument, place(lane))
+        least, most = all_lanes(-700.0), all_lanes(700.0)
+        x = builder.select(builder.fcmp_ordered("<", x, least), least, x)
+        x = builder.select(builder.fcmp_ordered(">", x, most), most, x)
+        name = "llvm.floor.v4f64"
+        floor = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(wide, [wide]), name
+        )
+        k = builder.call(floor, [plus(times(x, all_lanes(1.4426950408889634)), all_lanes(0.5))])
+        r = builder.fsub(x, times(k, all_lanes(6.93147180369123816490e-01)))
+        r = builder.fsub(r, times(k, all_lanes(1.90821492927058770002e-10)))
+
+        r2 = times(r, r)
+        r4 = times(r2, r2)
+
+        def pairs(c0: float, c1: float, c2: float, c3: float) -> Any:
+            """(c0 + r c1) + r2 (c2 + r c3)."""
+            first = plus(all_lanes(c0), times(r, all_lanes(c1)))
+            second = plus(all_lanes(c2), times(r, all_lanes(c3)))
+            return plus(first, times(r2, second))
+
+        low = pairs(0.5, 1.6666666666666666e-01, 4.1666666666666664e-02, 8.3333333333333332e-03)
+        middle = pairs(
+            1.3888888888888889e-03, 1.9841269841269841e-04, 2.4801587301587302e-05, 2.7557319223985888e-06
+        )
+        high = pairs(
+            2.7557319223985893e-07, 2.5052108385441720e-08, 2.0876756987868099e-09, 1.6059043836821613e-10
+        )
+        q = plus(low, times(r4, plus(middle, times(r4, high))))
+        p = plus(all_lanes(1.0), plus(r, times(r2, q)))
+        whole = builder.sext(builder.fptosi(k, narrow_int), wide_int)
+        power = builder.bitcast(builder.shl(builder.add(whole, int_lanes(1023)), int_lanes(52)), wide)
+        result = times(p, power)
+        lanes = [builder.extract_element(result, place(lane)) for lane in range(4)]
+        return context.make_tuple(builder, signature.return_type, lanes)
+
+    four = types.UniTuple(types.float64, 4)
+    return four(types.float64, types.float64, types.float64, types.float64), generate
 
 
 @njit(forceinline=True)
