@@ -136,7 +136,11 @@ def _hold(folder: Path) -> int | None:
     if fcntl is None:  # pragma: no cover
         return None
     descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # a file system without locks: nothing on it is ever taken for left behind
+        _release(folder, descriptor)
+        return None
     return descriptor
 
 
