@@ -852,6 +852,8 @@ def _compared(m: Material, figure: PublishedFigure, repeated: bool, strips: bool
     published = tables.published_text(figure, places)
     if figure.p_value is not None:
         published += f"; P {w.p_value(figure.p_value)}"
+    if figure.p_below is not None:
+        published += f"; P < {figure.p_below:g}"
     cells: list[str | Words | Cell] = [
         name,
         published,
