@@ -107,14 +107,14 @@ def flow(rows: Rows, protocol: Protocol, arms: Arms) -> Flow | None:
 
 
 def flow_table(found: Flow) -> Table:
-    """The diagram as a table."""
+    """The diagram as a table, with the same reasons as the diagram names."""
     body: list[Row] = []
     labels = [a.label for a in found.arms]
     blank = [w.NONE] * len(labels)
     if found.assessed is not None and found.not_randomised is not None:
         body.append(row("Assessed for eligibility", *blank, w.count(found.assessed)))
         body.append(row("Not randomised", *blank, w.count(found.not_randomised)))
-        body += [row(reason, *blank, w.count(k), kind="detail") for reason, k in found.reasons]
+        body += [row(reason, *blank, w.count(k), kind="detail") for reason, k, _ in _reasons(found, 9)]
     lines: list[tuple[str, list[int]]] = [
         ("Randomised", [a.allocated for a in found.arms]),
         ("Received the allocated treatment", [a.received for a in found.arms]),

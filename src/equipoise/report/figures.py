@@ -317,13 +317,11 @@ def measure_over_time(
         shown = {arm: p.n >= max(5.0, 0.1 * float(p.n.max())) for arm, p in profiles.items()}
         last = max(float(p.years[shown[arm]][-1]) for arm, p in profiles.items())
         several = len(set(goals.values())) > 1
-        lines_of_goals = {
-            (arm if several else "all"): (
-                value,
-                f"Median goal{', ' + arms.label[arm] if several else ''} ({w.number(value, w.places_for(value))})",
-            )
-            for arm, value in goals.items()
-        }
+        lines_of_goals: dict[str, tuple[float, str]] = {}
+        for arm, value in goals.items():
+            whose = f", {arms.label[arm]}" if several else ""
+            text = f"Median goal{whose} ({w.number(value, w.places_for(value))})"
+            lines_of_goals[arm if several else "all"] = (value, text)
         labels = [arms.label[a] for a in profiles] + [text for _, text in lines_of_goals.values()]
         top = _legend_room(labels, sheet) + sheet.size * 1.8
         canvas, axes = _canvas_with_axes(
