@@ -125,6 +125,28 @@ def cumulative(person, cycles, viraemic, dials, step=None):
     return total
 
 
+@pytest.mark.parametrize("cycle_day", [-1, 0, 300])
+@pytest.mark.parametrize("preset", ["A", "B", "C", "E"])
+def test_a_piece_takes_the_count_in_its_middle_and_the_mean_exposures(preset, cycle_day):
+    dials = POPULATION.dials(preset, {"rho_chronic": 0.1} if preset == "E" else {})
+    person = someone()
+    rate, target = latent.relax(B, person, 0)
+    start, end, middle = 350, 378, 364.0
+    n = latent.native(320.0, target, rate, middle - 10)
+    induced = acute = chronic = 0.0
+    if cycle_day >= 0 and preset != "A":
+        induced = sum(latent.long_lived(B, person, 90.0, 40.0, middle - cycle_day))
+        acute = latent.mean_exposure(1.2, start - cycle_day, end - cycle_day, dials.tau_acute)
+        chronic = latent.mean_exposure(2.0, start - cycle_day, end - cycle_day, dials.tau_chronic)
+    expected = hazards.hazards(
+        B, dials, person, 0, 0, middle, hazards.functional(dials, n, induced), acute, chronic
+    )
+    got = hazards.piece_hazards(
+        B, dials, person, 0, 0, start, end, 320.0, target, rate, 10, 90.0, 40.0, 1.2, 2.0, cycle_day
+    )
+    assert tuple(got) == pytest.approx(tuple(expected), rel=1e-14)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     first=st.integers(0, 30),

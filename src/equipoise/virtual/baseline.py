@@ -322,7 +322,7 @@ def candidates(
     population: Population,
     baseline: Baseline,
     protocol: Protocol,
-    seed: int,
+    seed: int | np.uint64,
     trial: int,
     first: int,
     count: int,
@@ -383,7 +383,9 @@ def site_blocks(weights: list[int], sites: int) -> list[int]:
     return blocks
 
 
-def _places(protocol: Protocol, seed: int, trial: int, first: int, count: int) -> tuple[Column, Column]:
+def _places(
+    protocol: Protocol, seed: int | np.uint64, trial: int, first: int, count: int
+) -> tuple[Column, Column]:
     """Country (position in the accrual) and site (1 and up) of each candidate; large sites are assumed a
     few."""
     simulation = _simulation(protocol)
@@ -404,7 +406,7 @@ class _Answers:
         population: Population,
         baseline: Baseline,
         protocol: Protocol,
-        seed: int,
+        seed: int | np.uint64,
         trial: int,
         person: Candidates,
         u_illness: Column,

@@ -12,8 +12,8 @@ import math
 from typing import NamedTuple
 
 from equipoise._compile import njit
-from equipoise.virtual.latent import long_lived, mean_exposure, native
-from equipoise.virtual.maths import exp4, exponential_quantile, log
+from equipoise.virtual.latent import mean_exposure, native
+from equipoise.virtual.maths import exp, exp4, exponential_quantile, log
 from equipoise.virtual.philox import uniforms
 
 __all__ = [
@@ -57,6 +57,12 @@ def threshold(seed, trial, number, purpose, index):
     """Unit exponential that the cumulative hazard must reach: purpose as in `streams`, index = occurrence."""
     u, _ = uniforms(seed, purpose, index, number, trial)
     return exponential_quantile(u)
+
+
+@njit(forceinline=True)
+def touched(d):
+    """Whether some dial lets what a cycle does touch the hazards."""
+    return d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
 
 
 @njit(forceinline=True)
@@ -133,18 +139,26 @@ def piece_hazards(
     were as given on `cycle_day` (-1: no cycle yet).
     """
     middle = 0.5 * (start + end)
-    n = native(n_start, n_target, n_rate, middle - n_day)
-    induced = 0.0
+    if cycle_day < 0 or not touched(d):
+        n = native(n_start, n_target, n_rate, middle - n_day)
+        return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, 0.0), 0.0, 0.0)
+    # As `native`, `long_lived` and `mean_exposure`, with four of their exponentials taken at once.
+    since, until = middle - cycle_day, end - cycle_day
+    k = p.loss_long_lived
+    settled, fast, slow, faded = exp4(
+        -n_rate * (middle - n_day), -b.loss_burst * since, -k * since, -(start - cycle_day) / d.tau_acute
+    )
+    n = n_target + (n_start - n_target) * settled
+    fed = b.survive * b.loss_burst * burst / (b.loss_burst - k)
+    induced = burst * fast + (long * slow + fed * (slow - fast))
     a = 0.0
     x = 0.0
-    if cycle_day >= 0:
-        if d.phi != 0.0:
-            fast, slow = long_lived(b, p, burst, long, middle - cycle_day)
-            induced = fast + slow
-        if d.rho_acute != 0.0:
-            a = mean_exposure(acute, start - cycle_day, end - cycle_day, d.tau_acute)
-        if d.rho_chronic != 0.0:
-            x = mean_exposure(chronic, start - cycle_day, end - cycle_day, d.tau_chronic)
+    if d.rho_acute != 0.0 and end > start:
+        a = acute * d.tau_acute / (end - start) * (faded - exp(-until / d.tau_acute))
+    elif d.rho_acute != 0.0:
+        a = acute * faded
+    if d.rho_chronic != 0.0:
+        x = mean_exposure(chronic, start - cycle_day, end - cycle_day, d.tau_chronic)
     return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, induced), a, x)
 
 

@@ -70,8 +70,10 @@ def uniforms(seed, purpose, index, person, trial):
 
 @njit
 def uniform_indices(seed, purpose, person, trial, count, first_out, second_out):
-    """The two uniforms of each index 0 .. count - 1 of one purpose and person, into two arrays. The loop has no
-    branches, so that the compiler works on several indices at once."""
+    """The two uniforms of each index 0 .. count - 1 of one purpose and person, into two arrays.
+
+    The loop has no branches, so that the compiler works on several indices at once.
+    """
     k0, k1 = split_seed(seed)
     c0, c2, c3 = np.uint64(purpose) & _LOW, np.uint64(person) & _LOW, np.uint64(trial) & _LOW
     for i in range(np.uint64(count)):
