@@ -155,7 +155,13 @@ def _entry(setup: Setup, enrolment: Enrolment, start: int, stop: int, seed: int,
     numbers = enrolment.people.number[start:stop]
     first = int(numbers[0])
     drawn = candidates(
-        setup.population, setup.baseline, setup.protocol, seed, trial, first, int(numbers[-1]) - first + 1
+        setup.population,
+        setup.baseline,
+        setup.protocol,
+        np.uint64(seed),
+        trial,
+        first,
+        int(numbers[-1]) - first + 1,
     )
     rows = numbers - first
     return drawn._replace(columns={name: column[rows] for name, column in drawn.columns.items()})

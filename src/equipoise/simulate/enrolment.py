@@ -124,7 +124,7 @@ def _screen_block(
     setup: Setup, screen: Screen, seed: int, trial: int, first: int, count: int, wanted: int
 ) -> _Block:
     """Candidates first .. first + count - 1, cut after the one who fills the trial."""
-    drawn = candidates(setup.population, setup.baseline, setup.protocol, seed, trial, first, count)
+    drawn = candidates(setup.population, setup.baseline, setup.protocol, np.uint64(seed), trial, first, count)
     met = np.empty((count, len(screen.criteria)), np.int8)
     for column, (_, expression, include) in enumerate(screen.criteria):
         truth = _columns_of(expression, drawn.columns)
