@@ -275,22 +275,20 @@ def _choice_column(edges, u):
 
 @njit
 def _words(seed, purpose, index, trial, first, count):
-    """Uniforms of 32 bits in (0, 1), shape (4, count): four items share one block."""
+    """Uniforms of 32 bits in (0, 1), shape (4, count): four items share one block.
+
+    The loop has no branches, so that the compiler works on several candidates at once.
+    """
     k0, k1 = split_seed(seed)
     out = np.empty((4, count))
-    for i in range(count):
-        w0, w1, w2, w3 = block(
-            np.uint64(purpose),
-            np.uint64(index),
-            np.uint64(first + i) & np.uint64(0xFFFFFFFF),
-            np.uint64(trial),
-            k0,
-            k1,
-        )
-        out[0, i] = (np.float64(np.int64(w0)) + 0.5) * 2.3283064365386963e-10
-        out[1, i] = (np.float64(np.int64(w1)) + 0.5) * 2.3283064365386963e-10
-        out[2, i] = (np.float64(np.int64(w2)) + 0.5) * 2.3283064365386963e-10
-        out[3, i] = (np.float64(np.int64(w3)) + 0.5) * 2.3283064365386963e-10
+    a, b, c, d = out[0], out[1], out[2], out[3]
+    c0, c1, c3, start = np.uint64(purpose), np.uint64(index), np.uint64(trial), np.uint64(first)
+    for i in range(np.uint64(count)):
+        w0, w1, w2, w3 = block(c0, c1, (start + i) & np.uint64(0xFFFFFFFF), c3, k0, k1)
+        a[i] = (np.float64(np.int64(w0)) + 0.5) * 2.3283064365386963e-10
+        b[i] = (np.float64(np.int64(w1)) + 0.5) * 2.3283064365386963e-10
+        c[i] = (np.float64(np.int64(w2)) + 0.5) * 2.3283064365386963e-10
+        d[i] = (np.float64(np.int64(w3)) + 0.5) * 2.3283064365386963e-10
     return out
 
 
