@@ -41,7 +41,7 @@ def figures(folder: Path) -> list[dict[str, str]]:
     plan: Protocol = made.protocol
     arms = tables.Arms.of(plan)
     rows = tables.Rows(analyse.read(folder).table)
-    material = Material(rows, plan, arms, made, None, {}, ())
+    material = Material(rows, plan, arms, made, None, {}, (), True)
     pair = arms.pair(arms.compared[0])
     found = []
     for analysis, parameter, what, places in (

@@ -340,6 +340,21 @@ def test_what_a_protocol_says_stays_text(trial: Trial, tmp_path: Path, text: str
         assert text.split()[0] in on_paper
 
 
+def test_results_that_do_not_say_whether_anybody_was_real_are_refused(trial: Trial, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="virtual"):
+        trial.write(tmp_path, results=analyse.Results(trial.results.table), record=None)
+
+
+def test_real_participants_are_never_called_simulated(trial: Trial, tmp_path: Path) -> None:
+    conducted = analyse.Results(trial.results.table, (), {"kind": "conducted"})
+    written = trial.write(tmp_path, results=conducted, record=None, replicates=None, paper="never")
+    text = Reader(written["html"].read_text(encoding="utf-8")).text
+    assert "REAL DATA" in text
+    assert "SIMULATED" not in text
+    assert "virtual participants were" not in text
+    assert "No person took part" not in text
+
+
 def test_an_unwritable_place_is_named(trial: Trial, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
@@ -355,7 +370,11 @@ def test_a_trial_without_events_is_reported(trial: Trial, tmp_path: Path) -> Non
         pl.when(pl.col("parameter") == "events").then(0.0).otherwise(pl.col("value")).alias("value"),
     )
     written = trial.write(
-        tmp_path, results=analyse.Results(gone), replicates=None, record=None, paper="never"
+        tmp_path,
+        results=analyse.Results(gone, (), trial.results.provenance),
+        replicates=None,
+        record=None,
+        paper="never",
     )
     text = Reader(written["html"].read_text(encoding="utf-8")).text
     assert "could not be estimated" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 
 from equipoise import __version__
@@ -26,7 +27,7 @@ from equipoise.report.document import (
 )
 from equipoise.report.material import Material
 from equipoise.report.words import lower_first
-from equipoise.virtual.parameters import PopulationFile, load_population
+from equipoise.virtual.parameters import Dial, PopulationFile, load_population
 from equipoise.virtual.parameters import Row as ParameterRow
 
 # --- the protocol -----------------------------------------------------------------------------------------
@@ -320,7 +321,7 @@ def _identified(m: Material, population: PopulationFile) -> list[Subsection]:
     used = (provenance.preset if provenance else None) or population.default.preset
     body = []
     for name, preset in population.presets.items():
-        settings = "; ".join(f"{_dial(population, k)} = {_setting(v)}" for k, v in preset.set.items())
+        settings = "; ".join(f"{_setting_of(population, k)} = {_setting(v)}" for k, v in preset.set.items())
         here = Run("used here", "strong") if name == used else Run("")
         body.append(row(f"{name}: {preset.label}", w.sentence(preset.meaning), settings, words(here)))
     blocks.append(
@@ -339,8 +340,16 @@ def _identified(m: Material, population: PopulationFile) -> list[Subsection]:
             )
         )
     if provenance and provenance.dials:
-        dials = "; ".join(f"{_dial(population, k)} = {v:g}" for k, v in provenance.dials.items())
-        blocks.append(Paragraph(words(Run("As used in this trial. ", "strong"), w.sentence(dials))))
+        body = [row(what, value) for what, value in _dials(population, provenance.dials)]
+        blocks.append(
+            Table(
+                "table-dials",
+                "The belief that this trial used",
+                columns(["", "Value"], 2, [3, 1]),
+                tuple(body),
+            )
+        )
+    blocks.append(Paragraph(words("What the published trials leave open:")))
     blocks.append(Listing(tuple(words(w.sentence(text)) for text in population.not_identified)))
     rows_ = [
         row(
@@ -370,9 +379,33 @@ def _identified(m: Material, population: PopulationFile) -> list[Subsection]:
     ]
 
 
-def _dial(population: PopulationFile, name: str) -> str:
-    dial = population.dials.get(name)
-    return lower_first(dial.meaning) if dial is not None else name.replace("_", " ")
+HARM = "harm_"
+"""Begins the names of the dials that say which events the harm acts on."""
+
+
+def _dial(population: PopulationFile, name: str) -> Dial | None:
+    """A dial by its name in the population file, or by its symbol."""
+    return next((dial for key, dial in population.dials.items() if name in (key, dial.symbol)), None)
+
+
+def _dials(population: PopulationFile, used: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The dials of a trial: what each means, and its value with its unit."""
+    lines = []
+    for name, value in used.items():
+        if name.startswith(HARM):
+            continue
+        dial = _dial(population, name)
+        meaning, unit = (dial.meaning, dial.unit) if dial else (name.replace("_", " "), "")
+        lines.append((w.capital(meaning), f"{value:g} {w.unit(unit)}".strip()))
+    harmed = [n.removeprefix(HARM) for n, value in used.items() if n.startswith(HARM) and value]
+    meanings = [population.processes[n].meaning if n in population.processes else n for n in harmed]
+    lines.append(("What that excess acts on", w.capital("; ".join(meanings)) or "Nothing"))
+    return lines
+
+
+def _setting_of(population: PopulationFile, name: str) -> str:
+    dial = _dial(population, name)
+    return lower_first(dial.meaning) if dial else name.replace("_", " ")
 
 
 def _setting(value: float | list[str]) -> str:

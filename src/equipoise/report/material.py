@@ -27,11 +27,8 @@ class Material:
     replicates: pl.DataFrame | None
     provenance: Mapping[str, str]
     notes: tuple[str, ...]
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the participants are virtual."""
-        return self.record is None or self.record.manifest.provenance.kind == "simulated"
+    simulated: bool
+    """Whether the participants are virtual."""
 
     @property
     def level(self) -> float:

@@ -39,11 +39,19 @@ def write(
 
     Without the extra `pdf` the page is still written, `say` is told in one line what is missing, and "pdf" is
     absent from the answer; with `paper="always"` MissingExtraError is raised once the page is written.
-    Raises UserError when the folder cannot be written to or the flow of participants does not add up.
+    Raises UserError when nothing says whether the participants were virtual, when the folder cannot be
+    written to or when the flow of participants does not add up.
     """
     lines = _provenance(record) | dict(provenance or {})
     material = Material(
-        Rows(results.table), protocol, Arms.of(protocol), record, replicates, lines, results.notes
+        Rows(results.table),
+        protocol,
+        Arms.of(protocol),
+        record,
+        replicates,
+        lines,
+        results.notes,
+        _simulated(results, record),
     )
     document = sections.document(material)
     folder = Path(out)
@@ -60,6 +68,16 @@ def write(
             say(str(problem))
         return paths
     return paths | {"pdf": folder / "report.pdf"}
+
+
+def _simulated(results: Results, record: Record | None) -> bool:
+    """Whether the participants are virtual; a report never leaves that open."""
+    kind = results.provenance.get("kind") if record is None else record.manifest.provenance.kind
+    if kind is None:
+        raise UserError(
+            "These results do not say whether their participants were virtual: give the record too"
+        )
+    return bool(kind == "simulated")
 
 
 def _provenance(record: Record | None) -> dict[str, str]:
