@@ -9,7 +9,6 @@ higher.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -481,7 +480,7 @@ class _Answers:
             column = spec.normal[0] + spec.normal[1] * z
         else:
             assert spec.lognormal is not None
-            column = _exp_column(math.log(spec.lognormal[0]) + spec.lognormal[1] * z)
+            column = _exp_column(log(spec.lognormal[0]) + spec.lognormal[1] * z)
         column = np.round(column, spec.digits)
         return np.clip(column, *item.range) if item.range is not None else column
 

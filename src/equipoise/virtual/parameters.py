@@ -390,10 +390,15 @@ class Population:
 
     @cached_property
     def biology(self) -> Biology:
-        """The parameters of the body as plain floats for the compiled loop."""
+        """The parameters of the body as plain floats for the compiled loop.
+
+        Logarithms are the package's own, so that they have the same bits on every machine.
+        """
+        from equipoise.virtual.maths import log
+
         v, per_day = self.value, DAYS_PER_YEAR
         return Biology(
-            ln_level=math.log(v("native_level")),
+            ln_level=log(v("native_level")),
             level_count=v("level_on_count"),
             level_nadir=v("level_on_nadir"),
             level_age=v("level_on_age"),
@@ -406,28 +411,28 @@ class Population:
             rna_floor=v("rna_floor"),
             rna_suppressed_excess=v("rna_suppressed_excess"),
             rna_noise=v("rna_noise"),
-            ln_gain=math.log(v("gain")),
+            ln_gain=log(v("gain")),
             gain_sd=self.spread("gain"),
             gain_age=v("gain_on_age"),
             survive=v("survive"),
             nadir_share=v("nadir_share"),
             dose_power=v("dose_power"),
             ceiling=v("ceiling"),
-            loss_burst=math.log(2.0) / v("half_life_burst"),
-            loss_long_lived=math.log(2.0) / (v("half_life_long_lived") * per_day),
+            loss_burst=log(2.0) / v("half_life_burst"),
+            loss_long_lived=log(2.0) / (v("half_life_long_lived") * per_day),
             half_life_sd=self.spread("half_life_long_lived"),
             count_noise=v("count_noise"),
-            ln_od=math.log(v("od_rate") / per_day),
+            ln_od=log(v("od_rate") / per_day),
             od_power=v("od_power"),
             od_prior_aids=v("od_prior_aids"),
             virus_on_hazard=v("virus_on_hazard"),
-            ln_death_45=math.log(v("death_rate_45") / per_day),
+            ln_death_45=log(v("death_rate_45") / per_day),
             death_age=v("death_on_age"),
-            ln_death=math.log(v("death_rate") / per_day),
+            ln_death=log(v("death_rate") / per_day),
             death_power=v("death_power"),
             death_linked_age=v("death_linked_on_age"),
             death_after_od=v("death_after_od"),
-            ln_grade4=math.log(v("grade4_rate") / per_day),
+            ln_grade4=log(v("grade4_rate") / per_day),
             grade4_age=v("grade4_on_age"),
             grade4_power=v("grade4_power"),
             grade4_cycle=v("grade4_cycle"),
