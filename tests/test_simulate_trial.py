@@ -1,4 +1,5 @@
-"""A simulated trial: the same whatever the threads, both fates, a record without a fault, refusals in words."""
+"""A simulated trial: the same whatever the threads, both fates, a record without a fault, refusals in
+words."""
 
 from __future__ import annotations
 

@@ -26,8 +26,17 @@ def notes_of(setup: Setup, people: int):
     for number, arm in enumerate(setup.arms):
         rows = np.flatnonzero(enrolment.arm == number)
         assert loop.walk(
-            setup.kernel, arm.plan, setup.plan, enrolment.people, rows, np.uint64(SEED), TRIAL, True, happened, diary
-        )  # fmt: skip
+            setup.kernel,
+            arm.plan,
+            setup.plan,
+            enrolment.people,
+            rows,
+            np.uint64(SEED),
+            TRIAL,
+            True,
+            happened,
+            diary,
+        )
     return enrolment, happened, diary
 
 
@@ -36,10 +45,19 @@ def plain_walk(setup: Setup, enrolment, i: int) -> reference.Walk:
     people, arm = enrolment.people, setup.arms[int(enrolment.arm[i])]
     who = Person(
         *person(
-            *setup.kernel, SEED, TRIAL, int(people.number[i]), people.count[i], people.nadir[i], people.age[i],
-            int(people.female[i]), int(people.prior_aids[i]), int(people.viraemic[i]), people.log10_level[i],
+            *setup.kernel,
+            SEED,
+            TRIAL,
+            int(people.number[i]),
+            people.count[i],
+            people.nadir[i],
+            people.age[i],
+            int(people.female[i]),
+            int(people.prior_aids[i]),
+            int(people.viraemic[i]),
+            people.log10_level[i],
         )
-    )  # fmt: skip
+    )
     plan = arm.plan
     visits = tuple(
         reference.VisitPlan(int(day), int(early), int(before), bool(count), bool(rna))
@@ -50,9 +68,14 @@ def plain_walk(setup: Setup, enrolment, i: int) -> reference.Walk:
     course = None
     if arm.regimen is not None:
         course = reference.Course(
-            plan.rules, plan.administrations, float(people.goal[i]), float(people.baseline[i]), bool(plan.cover),
-            tuple(int(x) for x in plan.holds), tuple(int(x) for x in plan.resume),
-        )  # fmt: skip
+            plan.rules,
+            plan.administrations,
+            float(people.goal[i]),
+            float(people.baseline[i]),
+            bool(plan.cover),
+            tuple(int(x) for x in plan.holds),
+            tuple(int(x) for x in plan.resume),
+        )
     return reference.walk(setup.kernel, who, visits, course, int(people.end_day[i]), SEED, TRIAL)
 
 
@@ -99,13 +122,26 @@ def test_every_participant_of_a_small_trial_meets_the_same_fate_compiled_and_in_
         rows = decisions[:, 0] == i
         wanted = [
             [
-                d.situation.day, d.decision.action, d.decision.reason, d.decision.not_before, d.decision.unknown,
-                d.accepted, d.situation.measured_day, d.situation.cycles, d.situation.toxicity, d.situation.hold,
-                d.situation.hold_until, d.situation.cover, d.situation.stopped, d.situation.first_cycle_day,
-                d.situation.last_cycle_day, d.situation.cycles_at_dose, d.situation.reduced,
+                d.situation.day,
+                d.decision.action,
+                d.decision.reason,
+                d.decision.not_before,
+                d.decision.unknown,
+                d.accepted,
+                d.situation.measured_day,
+                d.situation.cycles,
+                d.situation.toxicity,
+                d.situation.hold,
+                d.situation.hold_until,
+                d.situation.cover,
+                d.situation.stopped,
+                d.situation.first_cycle_day,
+                d.situation.last_cycle_day,
+                d.situation.cycles_at_dose,
+                d.situation.reduced,
             ]
             for d in plain.decided
-        ]  # fmt: skip
+        ]
         assert decisions[rows][:, 1:].tolist() == wanted
         values = diary.decisions_values[: used[loop.DECISION_ROWS]][rows]
         same_floats(values[:, 0], [d.decision.dose for d in plain.decided])
@@ -126,7 +162,7 @@ def test_notes_change_nothing_about_what_happens() -> None:
 
 def test_a_diary_that_is_too_small_is_begun_again_and_gives_the_same_notes() -> None:
     setup = prepare(load("silcaat"))
-    enrolment, happened, diary = notes_of(setup, 40)
+    enrolment, happened, _ = notes_of(setup, 40)
     small = loop.diary(10, 10, 2, 1, 1)
     rows = np.flatnonzero(enrolment.arm == 0)
     again = loop.outcomes(40, len(setup.landmarks))

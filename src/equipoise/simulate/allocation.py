@@ -1,4 +1,5 @@
-"""Stratified randomisation of a whole simulated trial: the allocation rules, compiled, one participant after another."""
+"""Stratified randomisation of a whole simulated trial: the allocation rules, compiled, one participant after
+another."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def _allocate(method, ratio, blocks, best_arm_probability, levels, n_levels, see
                 counts[:] = margins[0]
             for f in range(factors):
                 counts[f * arms : (f + 1) * arms] = margins[offsets[f] + levels[i, f]]
-            out[i] = minimised_arm(ratio, best_arm_probability, counts, u_arm)
+            out[i] = minimised_arm(ratio, best_arm_probability, counts, u_arm)  # type: ignore[arg-type]
             if factors == 0:
                 margins[0, out[i]] += 1
             for f in range(factors):
@@ -69,9 +70,8 @@ def allocate(
 
     `levels`: int64[n, factors], each participant's level of each factor of `protocol.randomization.strata`;
     `n_levels`: number of levels of each factor. Uniform numbers are those of purpose ALLOCATION, index =
-    position in the order of randomisation, person 0; `rules.randomization.step` with the same numbers gives the
-    same arms.
-    """
+    position in the order of randomisation, person 0; `rules.randomization.step` with the same numbers gives
+    the same arms."""
     plan = randomization.scheme(protocol)
     arms: np.ndarray[Any, Any] = _allocate(
         _METHODS[plan.method], np.array(plan.ratio, np.int64), np.array(plan.blocks or (1,), np.int64),

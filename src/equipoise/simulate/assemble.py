@@ -1,8 +1,8 @@
 """From the loop's notes to the tables of a record.
 
-The loop keeps numbers; here they get names, dates and units, chunk by chunk of participants, so that a trial of any
-size needs the memory of one chunk. Rows are ordered by participant and day whatever the order of the work.
-"""
+The loop keeps numbers; here they get names, dates and units, chunk by chunk of participants, so that a trial
+of any size needs the memory of one chunk. Rows are ordered by participant and day whatever the order of the
+work."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def participants_table(setup: Setup, enrolment: Enrolment) -> pl.DataFrame:
 
 
 def screening_table(setup: Setup, enrolment: Enrolment) -> pl.DataFrame:
-    """One row per candidate, numbered in order of screening, with all criteria failed in the protocol's order."""
+    """One row per candidate, numbered in order of screening, with all criteria failed in the protocol's
+    order."""
     ids = np.array([criterion.id for criterion in setup.protocol.eligibility.criteria])
     screened = enrolment.assessed - enrolment.screening
     participant = np.zeros(len(screened), np.int32)
@@ -123,9 +124,8 @@ def chunk_tables(
 ) -> tuple[Tables, Tables]:
     """The tables, and the truth, of the participants at positions start .. stop - 1.
 
-    `diary` holds the notes of these participants, and nobody else's, with rows that belong to one participant in
-    order of time.
-    """
+    `diary` holds the notes of these participants, and nobody else's, with rows that belong to one participant
+    in order of time."""
     lines = _Lines(setup, enrolment, start, stop)
     entry = _entry(setup, enrolment, start, stop, seed, trial)
     cycles, given = _cycles(setup, enrolment, outcomes, diary)
@@ -151,7 +151,8 @@ def chunk_tables(
 
 
 def _entry(setup: Setup, enrolment: Enrolment, start: int, stop: int, seed: int, trial: int) -> Candidates:
-    """What the participants of a chunk answered at screening: drawn again, the same numbers as at enrolment."""
+    """What the participants of a chunk answered at screening: drawn again, the same numbers as at
+    enrolment."""
     numbers = enrolment.people.number[start:stop]
     first = int(numbers[0])
     drawn = candidates(
@@ -187,7 +188,7 @@ def _baseline(protocol: Protocol, entry: Candidates, start: int) -> pl.DataFrame
             values[:, place] = column
     text = np.full((n, len(items)), None, dtype=object)
     for place, column in texts.items():
-        text[:, place] = np.where(column == "", None, column)
+        text[:, place] = [word or None for word in column.tolist()]
     return pl.DataFrame(
         {
             "participant": np.repeat(np.arange(start + 1, start + n + 1, dtype=np.int32), len(items)),
@@ -202,7 +203,8 @@ def _baseline(protocol: Protocol, entry: Candidates, start: int) -> pl.DataFrame
 
 
 class _Lines:
-    """The planned visits of each arm as lines of the visits table, and the participants of the chunk by arm."""
+    """The planned visits of each arm as lines of the visits table, and the participants of the chunk by
+    arm."""
 
     def __init__(self, setup: Setup, enrolment: Enrolment, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
@@ -252,7 +254,8 @@ def _visits(
 def _visit_lines(
     rows: Column, visit: PlannedVisit, on: Column, due: Column, attended_always: bool = False
 ) -> pl.DataFrame:
-    """Lines of one planned visit for the participants for whom it was `due`; `on` is -1 where it was missed."""
+    """Lines of one planned visit for the participants for whom it was `due`; `on` is -1 where it was
+    missed."""
     rows, on = rows[due], on[due]
     missed = np.zeros(len(on), bool) if attended_always else on < 0
     status = np.where(missed, 2, np.where((on > visit.latest) & (visit.day > 0), 1, 0))
@@ -424,7 +427,9 @@ def _injections(setup: Setup, cycles: pl.DataFrame, arm_of: Column) -> pl.DataFr
                 "participant", "regimen", "cycle"
             ).with_columns(
                 number=pl.Series(each),
-                day=pl.Series(np.repeat(mine["day"].to_numpy(), many) + np.tile(offsets, mine.height)).cast(pl.Int32),
+                day=pl.Series(
+                    np.repeat(mine["day"].to_numpy(), many) + np.tile(offsets, mine.height)
+                ).cast(pl.Int32),
                 given=pl.Series(each <= np.repeat(mine["administrations_given"].to_numpy(), many)),
             )
         )  # fmt: skip
@@ -435,8 +440,8 @@ def _injections(setup: Setup, cycles: pl.DataFrame, arm_of: Column) -> pl.DataFr
 
 
 def _events(setup: Setup, enrolment: Enrolment, diary: Diary, seed: int, trial: int) -> pl.DataFrame:
-    """Clinical events, each with its term drawn from the person's own stream. Opportunistic disease, death and grade
-    4 (life-threatening) are serious by definition (ICH E2A)."""
+    """Clinical events, each with its term drawn from the person's own stream. Opportunistic disease, death
+    and grade 4 (life-threatening) are serious by definition (ICH E2A)."""
     file = setup.population.file
     whole = diary.events[: diary.used[EVENT_ROWS]]
     kinds = {

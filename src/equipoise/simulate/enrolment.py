@@ -1,17 +1,16 @@
 """Enrolment: candidates come to be screened, the eligible are randomised, until the trial is full.
 
-Candidates are taken in the order of their numbers. Each has a country (in the proportions of the protocol's accrual)
-and a site; between two assessments passes an exponential time, scaled so that the last participant is randomised on
-the last day of randomisation. Accrual is thus a Poisson process over calendar time in every country, given its total.
-Eligibility is judged on the protocol's criteria, column by column; whoever meets all of them and whose strata are known
-is randomised on the day of assessment. The first screening visit was up to the protocol's screening period earlier.
-"""
+Candidates are taken in the order of their numbers. Each has a country (in the proportions of the protocol's
+accrual) and a site; between two assessments passes an exponential time, scaled so that the last participant
+is randomised on the last day of randomisation. Accrual is thus a Poisson process over calendar time in every
+country, given its total. Eligibility is judged on the protocol's criteria, column by column; whoever meets
+all of them and whose strata are known is randomised on the day of assessment. The first screening visit was
+up to the protocol's screening period earlier."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,7 +21,6 @@ from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Expression
-from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
 from equipoise.simulate.allocation import allocate
 from equipoise.simulate.plans import Screen, Setup
@@ -58,7 +56,8 @@ class Enrolment:
     position: Column
     arm: Column
     levels: Column
-    """Level (position in `stratum_levels`) of each participant in each stratum of the protocol, int64[n, strata]."""
+    """Level (position in `stratum_levels`) of each participant in each stratum of the protocol, int64[n,
+    strata]."""
     stratum_levels: tuple[tuple[str, ...], ...]
     people: People
     goals: Column
@@ -73,9 +72,8 @@ class Enrolment:
 def enrol(setup: Setup, seed: int, trial: int, participants: int | None = None) -> Enrolment:
     """Screen and randomise one trial.
 
-    `participants`: how many are randomised; the protocol's simulated size when left out. The candidates, and who of
-    them is eligible, do not depend on it. Raises UserError when hardly any candidate is eligible.
-    """
+    `participants`: how many are randomised; the protocol's simulated size when left out. The candidates, and
+    who of them is eligible, do not depend on it. Raises UserError when hardly any candidate is eligible."""
     protocol = setup.protocol
     target = protocol.size.simulated if participants is None else participants
     screen = setup.screen
@@ -93,7 +91,8 @@ def enrol(setup: Setup, seed: int, trial: int, participants: int | None = None) 
         if first > 100_000 and eligible_so_far < 0.001 * first:
             raise UserError(
                 f"{protocol.protocol}: eligibility: of {first:,} candidates of the baseline population "
-                f"{setup.baseline.name} only {eligible_so_far:,} are eligible; the population does not suit the criteria"
+                f"{setup.baseline.name} only {eligible_so_far:,} are eligible; the population does not suit the "
+                "criteria"
             )
     return _randomise(setup, screen, blocks, seed, trial)
 
@@ -161,8 +160,8 @@ def _columns_of(expression: Expression, columns: Mapping[str, Column]) -> Column
 def stratum_columns(
     setup: Setup, screen: Screen, drawn: Candidates
 ) -> tuple[Column, tuple[tuple[str, ...], ...]]:
-    """Level of each candidate in each stratum (first level whose condition holds; -1 unknown), and the names of
-    the levels."""
+    """Level of each candidate in each stratum (first level whose condition holds; -1 unknown), and the names
+    of the levels."""
     n = len(drawn.count)
     out = np.full((n, len(screen.strata)), -1, np.int64)
     names: list[tuple[str, ...]] = []
@@ -206,7 +205,8 @@ def _goal_columns(
         if name in factors:
             factor = factors[name]
             return np.array(names[factor], dtype=object)[levels[found, factor]]
-        return drawn.columns[name][found]
+        chosen: Column = drawn.columns[name][found]
+        return chosen
 
     for place, arm in enumerate(setup.arms):
         for case in screen.goals.get(arm.regimen or "", ()):
@@ -244,12 +244,11 @@ def _randomise(setup: Setup, screen: Screen, blocks: list[_Block], seed: int, tr
     goals = np.concatenate([block.goals for block in blocks])
     goal = goals[np.arange(len(position)), arm]
     horizon = (protocol.calendar.end_of_follow_up - protocol.calendar.first_randomization).days
-    people = People(
-        *[
-            np.ascontiguousarray(part, np.int64 if name in _WHOLE else np.float64)
-            for name, part in zip(People._fields, [*parts, goal, horizon - assessed[position]], strict=True)
-        ]
-    )
+    columns: dict[str, Any] = {
+        name: np.ascontiguousarray(part, np.int64 if name in _WHOLE else np.float64)
+        for name, part in zip(People._fields, [*parts, goal, horizon - assessed[position]], strict=True)
+    }
+    people = People(**columns)
     return Enrolment(
         joined(0), joined(1), assessed, joined(3), eligible, joined(5), position, arm, levels, stratum_levels,
         people, goals,
@@ -266,8 +265,3 @@ def _exponentials(u):
     for i in range(len(u)):
         out[i] = exponential_quantile(u[i])
     return out
-
-
-def on_calendar(protocol: Protocol, day: int) -> date:
-    """The date that lies `day` days after the first day of randomisation."""
-    return protocol.calendar.first_randomization + timedelta(days=int(day))

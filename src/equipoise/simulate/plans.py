@@ -1,4 +1,5 @@
-"""What a simulated trial is prepared from: a protocol and its virtual population, turned into the loop's numbers."""
+"""What a simulated trial is prepared from: a protocol and its virtual population, turned into the loop's
+numbers."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ class Screen(NamedTuple):
 
 
 DialChoice = str | Mapping[str, Any] | None
-"""Effect dials: the name of a preset; or dials by name, on top of the preset named under `preset`; or None for
-the population's default preset."""
+"""Effect dials: the name of a preset; or dials by name, on top of the preset named under `preset`; or None
+for the population's default preset."""
 
 EPISODE_ITEMS: tuple[Mapping[str, bool], ...] = (
     {"pregnant": True},
@@ -51,20 +52,20 @@ EPISODE_ITEMS: tuple[Mapping[str, bool], ...] = (
 """What the record would say during each kind of episode of `equipoise.virtual.habits.EPISODES`."""
 
 _NO_LEVELS = (float("nan"),) * MAXIMUM_LEVELS
-_NO_RULES = DoseRules(
-    *[
-        {"levels": _NO_LEVELS, "steps": _NO_LEVELS, "extra_reviews": (-1,) * MAXIMUM_EXTRA_REVIEWS}.get(
-            name, 0.0 if kind is float else -1
-        )
-        for name, kind in get_type_hints(DoseRules).items()
-    ]
-)
+_NO_RULES_FIELDS: dict[str, Any] = {
+    name: {"levels": _NO_LEVELS, "steps": _NO_LEVELS, "extra_reviews": (-1,) * MAXIMUM_EXTRA_REVIEWS}.get(
+        name, 0.0 if kind is float else -1
+    )
+    for name, kind in get_type_hints(DoseRules).items()
+}
+_NO_RULES = DoseRules(**_NO_RULES_FIELDS)
+"""Rules of an arm without cycles: never used, but of the same type."""
 
 
 @dataclass(frozen=True)
 class ArmSetup:
-    """One arm: its name, its regimen in cycles (if any), its visits after randomisation (several may fall on one
-    day) and what the loop needs of it."""
+    """One arm: its name, its regimen in cycles (if any), its visits after randomisation (several may fall on
+    one day) and what the loop needs of it."""
 
     name: str
     regimen: str | None
@@ -112,10 +113,9 @@ def prepare(
 ) -> Setup:
     """Everything that simulating this protocol needs.
 
-    `population` and `baseline` stand in for those that the protocol names (for fitting and sensitivity). Raises
-    UserError when the protocol names no virtual population, the population is not known or cannot stand in for the
-    participants, or a dial or preset is not known.
-    """
+    `population` and `baseline` stand in for those that the protocol names (for fitting and sensitivity).
+    Raises UserError when the protocol names no virtual population, the population is not known or cannot
+    stand in for the participants, or a dial or preset is not known."""
     if protocol.simulation is None:
         raise UserError(
             f"{protocol.protocol}: simulation: this protocol names no virtual population, so it cannot be "
@@ -158,17 +158,17 @@ def screen_of(protocol: Protocol) -> Screen:
         text = criterion.require if criterion.require is not None else criterion.exclude
         assert text is not None
         rules.append((criterion.id, criteria.compile(text, protocol.items), criterion.require is not None))
-    strata = []
+    strata: list[tuple[str, str | None, tuple[tuple[str, Expression | None], ...]]] = []
     for name, stratum in protocol.strata.items():
         if stratum.item is not None:
             item = protocol.items[stratum.item]
             strata.append((name, stratum.item, tuple((level, None) for level in item.categories or ())))
         else:
-            levels = tuple(
-                (level, criteria.compile(condition, protocol.items))
-                for level, condition in (stratum.levels or {}).items()
-            )
-            strata.append((name, None, levels))
+            conditions = (stratum.levels or {}).items()
+            compiled = [
+                (level, criteria.compile(condition, protocol.items)) for level, condition in conditions
+            ]
+            strata.append((name, None, tuple(compiled)))
     goals = {
         name: tuple(goal_cases(protocol, name))
         for name, regimen in protocol.regimens.items()
@@ -251,7 +251,8 @@ def _arm(protocol: Protocol, name: str, count_item: str, rna_item: str, horizon:
 
 
 def typed_rules(rules: DoseRules) -> DoseRules:
-    """The same numbers with each field of its declared type, so that the loop is compiled once for all protocols."""
+    """The same numbers with each field of its declared type, so that the loop is compiled once for all
+    protocols."""
     kinds = get_type_hints(DoseRules)
     return DoseRules(
         *[
@@ -270,7 +271,8 @@ def _visits(protocol: Protocol, arm: str, horizon: int) -> tuple[tuple[PlannedVi
 
 
 def _windows(visits: Sequence[Sequence[PlannedVisit]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """First day of each visit's window, and first day that belongs to the next one; overlaps belong to the next."""
+    """First day of each visit's window, and first day that belongs to the next one; overlaps belong to the
+    next."""
     opens = [max(visit.earliest for visit in group) for group in visits]
     earliest, before = [], []
     free = 1
@@ -290,7 +292,8 @@ def _measured(visits: Sequence[Sequence[PlannedVisit]], item: str) -> np.ndarray
 
 
 def _holds(protocol: Protocol, regimen: str | None) -> tuple[list[tuple[int, tuple[str, ...]]], list[int]]:
-    """For each mask of episodes: truth of any hold with the ids of those that are on, and the days to wait after."""
+    """For each mask of episodes: truth of any hold with the ids of those that are on, and the days to wait
+    after."""
     usual = {name: False for name, item in protocol.items.items() if item.type == "boolean"}
     usual |= {"contraception_effective": True, "on_art": True}
     held: list[tuple[int, tuple[str, ...]]] = []

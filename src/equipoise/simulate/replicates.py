@@ -1,10 +1,10 @@
 """Many simulated trials of one protocol: the figures of each, under the names of the results table.
 
-Each trial gives the numbers that are compared with published figures: events, hazard ratios with the plan's strata,
-means over follow-up, cycles, disposition, baseline. They are computed straight from what happened, without a record,
-by the same definitions as the analysis of one, with one difference, which is named where it matters: the mean difference
-over follow-up is that of the participants' own means, where the analysis of a single trial fits a mixed model.
-"""
+Each trial gives the numbers that are compared with published figures: events, hazard ratios with the plan's
+strata, means over follow-up, cycles, disposition, baseline. They are computed straight from what happened,
+without a record, by the same definitions as the analysis of one, with one difference, which is named where it
+matters: the mean difference over follow-up is that of the participants' own means, where the analysis of a
+single trial fits a mixed model."""
 
 from __future__ import annotations
 
@@ -49,11 +49,10 @@ def replicates(
 ) -> pl.DataFrame:
     """Simulate the trials number `first` .. `first` + `trials` - 1 and give the figures of each.
 
-    One row per trial, in order. Columns: `trial`, then figures named "analysis|group|parameter|statistic" as in the
-    results table (docs/results.md), Float64; a figure that does not exist in one trial (no events) is NaN. Trial k
-    here is the trial that `equipoise.simulate.trial` simulates with the same seed and trial=k. `participants`,
-    `dials`: as there. Raises UserError when the protocol cannot be simulated.
-    """
+    One row per trial, in order. Columns: `trial`, then figures named "analysis|group|parameter|statistic" as
+    in the results table (docs/results.md), Float64; a figure that does not exist in one trial (no events) is
+    NaN. Trial k here is the trial that `equipoise.simulate.trial` simulates with the same seed and trial=k.
+    `participants`, `dials`: as there. Raises UserError when the protocol cannot be simulated."""
     return simulate_setup(prepare(protocol, dials), trials, seed, threads, progress, first, participants)
 
 
@@ -126,8 +125,8 @@ def _comparisons(protocol: Protocol) -> list[tuple[int, int, str]]:
 def _times(
     setup: Setup, enrolment: Enrolment, happened: Outcomes, seed: int, trial: int
 ) -> dict[str, tuple[Column, Column]]:
-    """Day (int64) and status (0 censored, 1 event, 2 competing event) of everybody, for each endpoint that the
-    population knows; rules as in `equipoise.rules.endpoints.derive`."""
+    """Day (int64) and status (0 censored, 1 event, 2 competing event) of everybody, for each endpoint that
+    the population knows; rules as in `equipoise.rules.endpoints.derive`."""
     processes = setup.population.file.processes
     disease, death, grade4 = (processes[name].kind for name in ("opportunistic", "death", "grade4"))
     days = {
@@ -227,7 +226,8 @@ def _strata(setup: Setup, enrolment: Enrolment, names: list[str]) -> tuple[Colum
 def _hazard_ratio(
     out: Figures, key: str, data: tuple[Column, Column, Column], stratum: Column, cells: int, z: float
 ) -> None:
-    """`data`: day (int32), event and treated (uint8) of those compared; `stratum` of 0 .. cells - 1 (int32)."""
+    """`data`: day (int32), event and treated (uint8) of those compared; `stratum` of 0 .. cells - 1
+    (int32)."""
     beta, se, converged, _ = cox_binary(*data, stratum, cells)
     if not converged:
         beta = se = math.nan
@@ -317,7 +317,8 @@ def _countries(setup: Setup) -> list[str]:
 
 
 def _measures(out: Figures, setup: Setup, enrolment: Enrolment, happened: Outcomes) -> None:
-    """Mean over follow-up: each participant's mean over the measurements after randomisation, then over people."""
+    """Mean over follow-up: each participant's mean over the measurements after randomisation, then over
+    people."""
     for item, sums, counts in (
         (setup.count_item, happened.count_sum, happened.counts),
         (setup.rna_item, happened.rna_sum, happened.rnas),

@@ -37,13 +37,12 @@ def trial(
 ) -> Record:
     """Simulate one trial and return its record.
 
-    `seed` (0 to 2^64 - 1) and `trial` (the replicate) fix every chance; the same protocol, population, seed and trial
-    give the same record, whatever the number of threads. `participants`: how many are randomised (the protocol's
-    simulated size when left out). `dials`: the name of a preset of effect dials, or single dials by name, on top of
-    the preset named under "preset". `out`: a folder that the record is streamed to, whole or not at all; with
-    `force` an existing record there is replaced. Without `out` the record stays in memory.
-    Raises UserError when the protocol cannot be simulated or the folder cannot be written.
-    """
+    `seed` (0 to 2^64 - 1) and `trial` (the replicate) fix every chance; the same protocol, population, seed
+    and trial give the same record, whatever the number of threads. `participants`: how many are randomised
+    (the protocol's simulated size when left out). `dials`: the name of a preset of effect dials, or single
+    dials by name, on top of the preset named under "preset". `out`: a folder that the record is streamed to,
+    whole or not at all; with `force` an existing record there is replaced. Without `out` the record stays in
+    memory. Raises UserError when the protocol cannot be simulated or the folder cannot be written."""
     setup = prepare(protocol, dials)
     seed, trial = checked_seed(seed), checked_trial(trial)
     if participants is not None and participants < 2:
@@ -98,7 +97,8 @@ def checked_trial(trial: int) -> int:
 def _tables(
     setup: Setup, seed: int, trial: int, participants: int | None, threads: int, tell: Progress
 ) -> Iterator[tuple[str, pl.DataFrame, bool]]:
-    """Every table of the record piece by piece, in the order of participants: (name, rows, whether it is truth)."""
+    """Every table of the record piece by piece, in the order of participants: (name, rows, whether it is
+    truth)."""
     enrolment = enrol(setup, seed, trial, participants)
     n = enrolment.participants
     tell("participants", 0, n)
@@ -120,7 +120,8 @@ def _tables(
 
 
 def in_order(work: Any, items: Any, threads: int) -> Iterator[Any]:
-    """The results of work(item) in the order of the items, from that many threads, with few waiting in memory."""
+    """The results of work(item) in the order of the items, from that many threads, with few waiting in
+    memory."""
     if threads <= 1:
         for item in items:
             yield work(item)
@@ -145,8 +146,8 @@ def walk_everybody(setup: Setup, enrolment: Enrolment, seed: int, trial: int) ->
     for number, arm in enumerate(setup.arms):
         rows = np.flatnonzero(enrolment.arm == number)
         walk(
-            setup.kernel, arm.plan, setup.plan, enrolment.people, rows, np.uint64(seed), trial, False, happened,
-            nothing,
+            setup.kernel, arm.plan, setup.plan, enrolment.people, rows, np.uint64(seed), trial, False,
+            happened, nothing,
         )  # fmt: skip
     return happened
 
@@ -163,8 +164,8 @@ def _walk_with_diary(
         if all(
             walk(
                 setup.kernel, arm.plan, setup.plan, enrolment.people,
-                start + np.flatnonzero(enrolment.arm[start:stop] == number), np.uint64(seed), trial, True, happened,
-                notes,
+                start + np.flatnonzero(enrolment.arm[start:stop] == number), np.uint64(seed), trial, True,
+                happened, notes,
             )
             for number, arm in enumerate(setup.arms)
         ):  # fmt: skip
@@ -179,13 +180,14 @@ def potential_outcomes(
     participants: int | None = None,
     dials: DialChoice = None,
 ) -> pl.DataFrame:
-    """What happens to each participant of a simulated trial in every arm: both potential outcomes (all of them).
+    """What happens to each participant of a simulated trial in every arm: both potential outcomes (all of
+    them).
 
-    One row per participant and arm, ordered by participant: participant, arm, allocated (whether it is the arm that
-    the participant was randomised to), days of the first opportunistic_disease, death and grade4 event (null: none
-    while followed), last_day, status, cycles, cd4_mean (mean of the measurements after randomisation). Chances are the
-    same in each arm, so differences are effects of the treatment. Raises UserError as `trial` does.
-    """
+    One row per participant and arm, ordered by participant: participant, arm, allocated (whether it is the
+    arm that the participant was randomised to), days of the first opportunistic_disease, death and grade4
+    event (null: none while followed), last_day, status, cycles, cd4_mean (mean of the measurements after
+    randomisation). Chances are the same in each arm, so differences are effects of the treatment. Raises
+    UserError as `trial` does."""
     setup = prepare(protocol, dials)
     seed, trial = checked_seed(seed), checked_trial(trial)
     enrolment = enrol(setup, seed, trial, participants)

@@ -4,10 +4,10 @@ This is the compiled twin of the plain walk in `equipoise.simulate.reference`, w
 operations; a test holds the two together day by day and dose by dose. The dosing decision is `decide` of
 `equipoise.rules.dosing`, the very function that is called for a real participant.
 
-One source serves two purposes. Always kept is what happened to each participant (`Outcomes`), which is all that a
-thousand replicate trials need. With `keep_diary` every visit, decision, cycle, event and hold is noted as well
-(`Diary`), from which `equipoise.simulate.assemble` makes the record. Nothing is allocated within the loop.
-"""
+One source serves two purposes. Always kept is what happened to each participant (`Outcomes`), which is all
+that a thousand replicate trials need. With `keep_diary` every visit, decision, cycle, event and hold is noted
+as well (`Diary`), from which `equipoise.simulate.assemble` makes the record. Nothing is allocated within the
+loop."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ for _rule in dosing.LOOP_FUNCTIONS:
 COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
 """How follow-up ended."""
 OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
-"""What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3 toxicity."""
+"""What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3
+toxicity."""
 DISEASES_KEPT = 4
 """First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
 
@@ -66,7 +67,8 @@ class ArmPlan(NamedTuple):
     cover: int
     """YES when a cycle needs the cover of antiretroviral therapy."""
     holds: Ints
-    """Truth of `any hold` for each of the 8 masks of episodes (bit 0 pregnancy, 1 no contraception, 2 off therapy)."""
+    """Truth of `any hold` for each of the 8 masks of episodes (bit 0 pregnancy, 1 no contraception, 2 off
+    therapy)."""
     resume: Ints
     """Days to wait after the holds of each mask have ended."""
     planned: Ints
@@ -83,7 +85,7 @@ class People(NamedTuple):
 
     number: Ints
     """Candidate number: the person word of every random draw."""
-    count: Floats
+    count: Floats  # type: ignore[assignment]  # the model's own word; tuple.count is not needed
     """True CD4 count at randomisation."""
     nadir: Floats
     age: Floats
@@ -170,8 +172,9 @@ def outcomes(participants: int, landmarks: int) -> Outcomes:
         return np.zeros(participants)
 
     return Outcomes(
-        diseases=np.full((participants, DISEASES_KEPT), -1, np.int64), death=none(), grade4=none(), last_day=none(),
-        status=zero(), cycles=zero(), injections=zero(), dose_total=zeros(), first_dose=zeros(), last_dose=zeros(),
+        diseases=np.full((participants, DISEASES_KEPT), -1, np.int64), death=none(), grade4=none(),
+        last_day=none(), status=zero(), cycles=zero(), injections=zero(), dose_total=zeros(), first_dose=zeros(),
+        last_dose=zeros(),
         escalations=zero(), reductions=zero(), visits=zero(), counts=zero(), count_sum=zeros(), rnas=zero(),
         rna_sum=zeros(), at_landmark=np.full((participants, landmarks), np.nan),
         landmark_cycle=np.full((participants, landmarks), -1, np.int64),
@@ -196,10 +199,10 @@ def diary(visits: int, decisions: int, cycles: int, events: int, holds: int) -> 
 def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, diary):
     """Walk the participants `rows` (positions in `people`), all of one arm, and note what happened to them.
 
-    kernel: `Kernel`; arm: `ArmPlan`; plan: `Plan`; people: `People`; rows: int64[k]; seed: uint64; trial: int64;
-    keep_diary: bool; outcomes: `Outcomes`; diary: `Diary`. Returns True, or False when the diary is full (the
-    notes are then to be thrown away). Order of operations on one day: see `equipoise.simulate.reference`.
-    """
+    kernel: `Kernel`; arm: `ArmPlan`; plan: `Plan`; people: `People`; rows: int64[k]; seed: uint64; trial:
+    int64; keep_diary: bool; outcomes: `Outcomes`; diary: `Diary`. Returns True, or False when the diary is
+    full (the notes are then to be thrown away). Order of operations on one day: see
+    `equipoise.simulate.reference`."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
     couples = d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
     cycled = arm.cycled == YES
@@ -209,8 +212,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     for i in rows:
         _clear(outcomes, i)
         p = person(
-            b, d, h, seed, trial, people.number[i], people.count[i], people.nadir[i], people.age[i], people.female[i],
-            people.prior_aids[i], people.viraemic[i], people.log10_level[i],
+            b, d, h, seed, trial, people.number[i], people.count[i], people.nadir[i], people.age[i],
+            people.female[i], people.prior_aids[i], people.viraemic[i], people.log10_level[i],
         )  # fmt: skip
         number = p.number
         last, status = people.end_day[i], COMPLETED
@@ -220,7 +223,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         if withdrew < last:
             last, status = withdrew, WITHDREW
 
-        # The body: native cells relax from the last switch, induced cells and exposure fade from the last cycle.
+        # The body: native cells relax from the last switch, induced cells and exposure fade from the last
+        # cycle.
         viraemic, switches = p.viraemic, 0
         n_start, n_day = p.count, 0
         n_rate, n_target = relax(b, p, viraemic)
@@ -228,7 +232,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         burst = long = acute = chronic = 0.0
         cycle_day = -1
 
-        # Clinical events: cumulative hazards against thresholds drawn beforehand, in pieces of constant hazard.
+        # Clinical events: cumulative hazards against thresholds drawn beforehand, in pieces of constant
+        # hazard.
         after_od = 0
         diseases = background4 = 0
         od_reached = death_reached = grade4_reached = 0.0
@@ -276,8 +281,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                 length = piece_length(d, couples and cycle_day >= 0, since, day - n_day)
                 piece_end = min(day + length, switch_on)
                 od_rate, death_rate, grade4_rate = piece_hazards(
-                    b, d, p, viraemic, after_od, piece_start, piece_end, n_start, n_target, n_rate, n_day, burst, long,
-                    acute, chronic, cycle_day,
+                    b, d, p, viraemic, after_od, piece_start, piece_end, n_start, n_target, n_rate, n_day,
+                    burst, long, acute, chronic, cycle_day,
                 )  # fmt: skip
                 od_on = crossing_day(piece_start, piece_end, od_reached, od_rate, od_needed)
                 death_on = crossing_day(piece_start, piece_end, death_reached, death_rate, death_needed)
@@ -500,7 +505,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
 
 @njit(forceinline=True)
 def _clear(outcomes, i):
-    """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too small)."""
+    """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too
+    small)."""
     outcomes.diseases[i, :] = -1
     outcomes.death[i] = outcomes.grade4[i] = -1
     outcomes.injections[i] = outcomes.visits[i] = outcomes.counts[i] = outcomes.rnas[i] = 0
@@ -582,9 +588,9 @@ def _on_day(now, day):
 def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
     """The situation after an offer, on `day`."""
     return Situation(
-        day, now.randomized, now.assigned, now.in_follow_up, now.stopped, now.hold, now.hold_until, now.cover, cycles,
-        first_cycle, last_cycle, dose, at_dose, reduced, now.toxicity, now.baseline, now.measure, now.measured_day,
-        now.goal,
+        day, now.randomized, now.assigned, now.in_follow_up, now.stopped, now.hold, now.hold_until, now.cover,
+        cycles, first_cycle, last_cycle, dose, at_dose, reduced, now.toxicity, now.baseline, now.measure,
+        now.measured_day, now.goal,
     )  # fmt: skip
 
 

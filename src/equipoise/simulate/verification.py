@@ -1,8 +1,8 @@
 """Does the virtual population still reproduce the two published trials? The table of what must hold.
 
-Expectations over many replicate trials with the default dials are held against what SILCAAT and ESPRIT published.
-Run as `equipoise verify` or `python -m equipoise.simulate.verification --trials 400 --write docs/verification.md`.
-"""
+Expectations over many replicate trials with the default dials are held against what SILCAAT and ESPRIT
+published. Run as `equipoise verify` or `python -m equipoise.simulate.verification --trials 400 --write
+docs/verification.md`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """One thing that must hold: a figure of the published trial, the range in which the expectation must lie and
-    the reason for that range. `of` turns the figure's values over the trials into (estimate, Monte Carlo error)."""
+    """One thing that must hold: a figure of the published trial, the range in which the expectation must lie
+    and the reason for that range. `of` turns the figure's values over the trials into (estimate, Monte Carlo
+    error)."""
 
     label: str
     column: str
@@ -193,22 +194,23 @@ def page(checks: Sequence[Check], trials: int, seed: int, protocols: Sequence[st
     return f"""\
 # Verification against the published trials
 
-<!-- Written by `python -m equipoise.simulate.verification --trials {trials} --write docs/verification.md`. -->
+<!-- Written by `python -m equipoise.simulate.verification --write docs/verification.md`. -->
 
-The virtual population is fitted to SILCAAT and ESPRIT, with one set of parameters for both, and only the protocol and
-those who came to be screened differ. This page shows whether simulated trials, as the software makes them today, still
-behave like the published ones: expectations over {trials} replicate trials of each, with the default dials, beside
-what was published. {inside} of {len(checks)} figures lie where they must.
+The virtual population is fitted to SILCAAT and ESPRIT, with one set of parameters for both; only the protocol
+and those who came to be screened differ. This page shows whether simulated trials, as the software makes them
+today, still behave like the published ones: expectations over {trials} replicate trials of each, with the default
+dials, beside what was published. {inside} of {len(checks)} figures lie where they must.
 
 | {" | ".join(_HEAD)} |
 |{"---|" * len(_HEAD)}
 {body}
 
-The Monte Carlo error is the standard error of the simulated figure over {trials} trials. CD4 counts are averaged over
-all visits after randomisation within each participant, then over participants; the simulated difference is that of
-these means (the analysis of a single trial fits a mixed model, see [methods](methods.md)). Figures that were fitted agree
-because they were fitted; that both trials agree at once with one set of parameters is the test. Nothing here says that
-the model is right about what it cannot be tested on: see [virtual participants](virtual-participants.md).
+The Monte Carlo error is the standard error of the simulated figure over {trials} trials. CD4 counts are
+averaged over all visits after randomisation within each participant, then over participants; the simulated
+difference is that of these means (the analysis of a single trial fits a mixed model, see
+[methods](methods.md)). Figures that were fitted agree because they were fitted; that both trials agree at once
+with one set of parameters is the test. Nothing here says that the model is right about what it cannot be tested
+on: see [virtual participants](virtual-participants.md).
 
 Made by Equipoise {equipoise.__version__}, seed {seed}, protocols {made}. Repeat it with `equipoise verify`.
 """

@@ -1,0 +1,212 @@
+"""How long a simulated trial takes and where the time goes; memory of a large one; first and second start.
+
+python benchmarks/simulation.py                      # one trial and its parts, replicates: a minute
+python benchmarks/simulation.py --large              # also 100,000 participants, streamed to disk, with memory
+python benchmarks/simulation.py --start              # also the first start (nothing compiled) and the second
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from equipoise import simulate
+from equipoise.protocol import load
+from equipoise.simulate.enrolment import enrol
+from equipoise.simulate.plans import Setup, prepare
+from equipoise.simulate.runs import walk_everybody
+from equipoise.simulate.trial import diary, outcomes, walk
+
+figures = sys.modules["equipoise.simulate.replicates"].figures
+SEED = 1
+
+
+def row(what: str, times: list[float], unit: str = "ms") -> None:
+    """One line of a table: median, least and most of the times (seconds)."""
+    scale = {"s": 1.0, "ms": 1e3, "us": 1e6}[unit]
+    low, middle, high = min(times) * scale, statistics.median(times) * scale, max(times) * scale
+    print(f"  {what:<46} {middle:9.2f} {low:9.2f} {high:9.2f} {unit}")
+
+
+def head(title: str) -> None:
+    print(f"\n{title:<48} {'median':>9} {'least':>9} {'most':>9}")
+
+
+def cpu(work: Callable[[], object]) -> float:
+    """Seconds of processor time of one run."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def one_trial(name: str, repeats: int) -> None:
+    """A whole trial without notes, on one thread: processor time, in parts."""
+    setup = prepare(load(name))
+    parts: dict[str, list[float]] = {
+        "enrolment": [],
+        "the loop": [],
+        "figures": [],
+        "simulated (the first two)": [],
+    }
+    for trial in range(-1, repeats):
+        number = max(trial, 0)
+        start = time.process_time()
+        enrolment = enrol(setup, SEED, number)
+        enrolled = time.process_time()
+        happened = walk_everybody(setup, enrolment, SEED, number)
+        walked = time.process_time()
+        figures(setup, enrolment, happened, SEED, number)
+        done = time.process_time()
+        if trial >= 0:
+            parts["enrolment"].append(enrolled - start)
+            parts["the loop"].append(walked - enrolled)
+            parts["figures"].append(done - walked)
+            parts["simulated (the first two)"].append(walked - start)
+    size = setup.protocol.size.simulated
+    head(f"{setup.protocol.protocol}, {size:,} participants, one thread")
+    for what, times in parts.items():
+        row(what, times)
+
+
+def parts_of_the_loop(repeats: int) -> None:
+    """Time of the loop for each participant as parts of it are taken away."""
+    setup = prepare(load("silcaat"))
+    enrolment = enrol(setup, SEED, 0)
+    rows = np.arange(enrolment.participants)
+    happened, nothing = outcomes(enrolment.participants, len(setup.landmarks)), diary(0, 0, 0, 0, 0)
+    none = np.zeros(0, np.int64)
+
+    def loop(what: str, plan: object) -> None:
+        def run() -> None:
+            walk(
+                setup.kernel,
+                plan,
+                setup.plan,
+                enrolment.people,
+                rows,
+                np.uint64(SEED),
+                0,
+                False,
+                happened,
+                nothing,
+            )
+
+        run()
+        row(what, [cpu(run) / len(rows) for _ in range(repeats)], "us")
+
+    head("The loop, for each participant")
+    drug = next(arm.plan for arm in setup.arms if arm.regimen is not None)
+    control = next(arm.plan for arm in setup.arms if arm.regimen is None)
+    bare = {"planned": none, "earliest": none, "before": none, "measures_count": none, "measures_rna": none}
+    loop("IL-2 arm", drug)
+    loop("IL-2 arm, decisions but no cycles", drug._replace(rules=drug.rules._replace(maximum_cycles=0)))
+    loop("control arm", control)
+    loop("control arm, visits without measurements", control._replace(
+        measures_count=control.measures_count * 0, measures_rna=control.measures_rna * 0))  # fmt: skip
+    loop("control arm, no visits (body and hazards)", control._replace(**bare))
+
+
+def many_trials(trials: int) -> None:
+    """Replicate trials: wall time of each, on one thread and on all."""
+    protocol = load("silcaat")
+    simulate.replicates(protocol, 2, SEED, threads=1)
+    head(f"SILCAAT, {trials} replicate trials, wall time of each")
+    for threads in sorted({1, os.cpu_count() or 1}):
+        start = time.perf_counter()
+        simulate.replicates(protocol, trials, SEED, threads=threads)
+        row(f"{threads} threads", [(time.perf_counter() - start) / trials])
+
+
+def record_of_one_trial(setup: Setup, repeats: int) -> None:
+    """One trial with its record, in memory and on disk."""
+    protocol = setup.protocol
+    head(f"{protocol.protocol}, one trial with its record, wall time")
+    for what, on_disk in (("in memory", False), ("on disk", True)):
+        times = []
+        for _ in range(repeats + 1):
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                simulate.trial(protocol, SEED, out=Path(folder) / "record" if on_disk else None)
+                times.append(time.perf_counter() - start)
+        row(what, times[1:])
+
+
+LARGE = """
+import resource, sys, time, equipoise.simulate as simulate
+from equipoise.protocol import load
+start = time.perf_counter()
+simulate.trial(load("silcaat"), 1, participants=int(sys.argv[2]), out=sys.argv[1])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"  {int(sys.argv[2]):,} participants: {time.perf_counter() - start:.1f} s, largest memory {peak:,.0f} MiB")
+"""
+
+
+def large(participants: int) -> None:
+    """A large trial streamed to disk, in a process of its own."""
+    print("\nA large trial, its record streamed to disk")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", LARGE, f"{folder}/record", str(participants)], check=True)
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        print(f"  the record takes {size / 2**20:,.0f} MiB")
+
+
+START = """
+import sys, time
+start = float(sys.argv[1])
+import equipoise.simulate as simulate
+from equipoise.protocol import load
+first = []
+simulate.trial(load("silcaat"), 1, progress=lambda what, done, total: first.append(time.time() - start))
+print(f"{first[0]:.2f} {time.time() - start:.2f}")
+"""
+
+
+def starts() -> None:
+    """From the start of Python to the first progress and to the record: nothing compiled yet, then again."""
+    print("\nStart of Python to        first progress      the record")
+    with tempfile.TemporaryDirectory() as folder:
+        surroundings = {**os.environ, "EQUIPOISE_CACHE": folder}
+        surroundings.pop("NUMBA_CACHE_DIR", None)
+        for what in ("first start", "second start"):
+            done = subprocess.run(
+                [sys.executable, "-c", START, str(time.time())], env=surroundings, capture_output=True, text=True,
+                check=True,
+            )  # fmt: skip
+            first, whole = done.stdout.split()
+            print(f"  {what:<22} {first:>12} s  {whole:>12} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--large", action="store_true", help="also a trial of 100,000 participants")
+    parser.add_argument("--participants", type=int, default=100_000, help="size of the large trial")
+    parser.add_argument("--start", action="store_true", help="also the first and the second start")
+    chosen = parser.parse_args()
+    if chosen.start:
+        starts()
+    one_trial("silcaat", chosen.repeats)
+    one_trial("esprit", max(3, chosen.repeats // 3))
+    parts_of_the_loop(chosen.repeats)
+    many_trials(4 * chosen.repeats)
+    record_of_one_trial(prepare(load("silcaat")), max(3, chosen.repeats // 4))
+    if chosen.large:
+        large(chosen.participants)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\nlargest memory of this process: {peak:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
