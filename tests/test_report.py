@@ -187,6 +187,19 @@ def test_it_says_first_that_nobody_took_part(page: str) -> None:
     assert text.index("No person took part in this trial") < text.index("The question.")
 
 
+def test_a_reader_with_a_minute_sees_the_primary_endpoint_death_and_safety(page: str) -> None:
+    minute = re.search(r'<section id="minute".*?</section>', page, re.S)
+    assert minute
+    text = Reader(minute[0]).text
+    for label in (
+        "Opportunistic disease or death.",
+        "Death from any cause.",
+        "First grade 4 clinical event.",
+    ):
+        assert label in text
+    assert len(re.findall(r"Hazard ratio \d", text)) <= 4
+
+
 def test_every_number_of_the_outcomes_comes_from_the_table_of_results(trial: Trial, page: str) -> None:
     table = re.search(r'id="table-outcomes">(.*?)</table>', page, re.S)
     assert table

@@ -975,7 +975,10 @@ def strip(values: NDArray[np.float64], published: float, here: float | None, pla
     def x(value: float) -> float:
         return 6 + 218 * (value - low) / (high - low)
 
-    counts, edges = np.histogram(finite, bins=min(30, max(8, int(math.sqrt(finite.size)) + 4)))
+    if finite[0] < finite[-1]:
+        counts, edges = np.histogram(finite, bins=min(30, max(8, int(math.sqrt(finite.size)) + 4)))
+    else:  # every trial gave the same
+        counts, edges = np.array([finite.size]), finite[0] + span * np.array([-0.01, 0.01])
     tallest = max(1, int(counts.max()))
     q1, q2 = (float(q) for q in np.quantile(finite, [0.025, 0.975]))
     parts = [

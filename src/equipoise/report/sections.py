@@ -106,10 +106,10 @@ def minute(m: Material) -> Section:
         if text:
             label = m.protocol.items[plan.measure].label
             blocks.append(Paragraph(words(Run(f"{w.capital(label)}. ", "strong"), text)))
-    for plan_e in m.protocol.analysis.time_to_event:
-        text = _endpoint_in_words(m, plan_e.endpoint)
+    for name in headline(m, 4):
+        text = _endpoint_in_words(m, name)
         if text:
-            endpoint = m.protocol.endpoints[plan_e.endpoint]
+            endpoint = m.protocol.endpoints[name]
             blocks.append(Paragraph(words(Run(f"{w.capital(endpoint.label)}. ", "strong"), text)))
     beside = _beside_published(m)
     if beside:
@@ -118,6 +118,26 @@ def minute(m: Material) -> Section:
     if facts:
         blocks.insert(1 if m.simulated else 0, Facts(tuple(facts)))
     return Section("minute", "In one minute", tuple(blocks))
+
+
+def headline(m: Material, most: int) -> list[str]:
+    """The endpoints that a reader with a minute should see, in the order of the plan: the primary one, the one
+    on safety, death, then the others, as many as there is room for."""
+    planned = [
+        p.endpoint
+        for p in m.protocol.analysis.time_to_event
+        if m.rows.parameters(p.endpoint, m.arms.reference)
+    ]
+
+    def rank(name: str) -> int:
+        endpoint = m.protocol.endpoints[name]
+        fatal = all(m.protocol.events[kind].terminal for kind in endpoint.first_of)
+        return (
+            ["primary", "safety"].index(endpoint.role) if endpoint.role != "secondary" else 2 if fatal else 3
+        )
+
+    chosen = sorted(planned, key=rank)[:most]
+    return [name for name in planned if name in chosen]
 
 
 def _done(m: Material) -> str:
@@ -252,13 +272,11 @@ def _facts(m: Material) -> list[Fact]:
                     _note(w.interval(lower, upper, places), figure, places),
                 )
             )
-    for plan_e in m.protocol.analysis.time_to_event:
-        ratio, lower, upper = m.rows.values(
-            plan_e.endpoint, pair, "hazard ratio", "estimate", "lower", "upper"
-        )
+    for name in headline(m, 4):
+        ratio, lower, upper = m.rows.values(name, pair, "hazard ratio", "estimate", "lower", "upper")
         if ratio is not None:
-            figure = tables.published_for(m.protocol, plan_e.endpoint, pair, "hazard ratio", "estimate")
-            label = m.protocol.endpoints[plan_e.endpoint].label
+            figure = tables.published_for(m.protocol, name, pair, "hazard ratio", "estimate")
+            label = m.protocol.endpoints[name].label
             facts.append(
                 Fact(
                     w.number(ratio, 2),
@@ -736,7 +754,9 @@ def _decimals(m: Material, figure: PublishedFigure) -> int:
         if (f.analysis, f.parameter, f.statistic) == (figure.analysis, figure.parameter, figure.statistic)
     ]
     values = [v for f in alike for v in (f.value, *(f.interval or ()))]
-    return min(3, max(len(f"{v:.10g}".partition(".")[2]) for v in values))
+    written = max(len(f"{v:.10g}".partition(".")[2]) for v in values)
+    whole = figure.unit in ("participants", "cycles") or max(map(abs, values)) >= 10
+    return min(3, written if whole else max(1, written))
 
 
 def comparison(m: Material) -> Section | None:
