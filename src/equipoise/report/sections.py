@@ -121,7 +121,7 @@ def minute(m: Material) -> Section:
 
 
 def headline(m: Material, most: int) -> list[str]:
-    """The endpoints that a reader with a minute should see, in the order of the plan: the primary one, the one
+    """The endpoints that a reader with a minute should see, in the order of the plan: the primary one, those
     on safety, death, then the others, as many as there is room for."""
     planned = [
         p.endpoint
