@@ -313,8 +313,10 @@ def measure_over_time(
     measured below."""
 
     def paint(sheet: Sheet) -> Canvas:
-        # A point where only few were measured says little and would stretch the axes.
-        shown = {arm: p.n >= max(5.0, 0.1 * float(p.n.max())) for arm, p in profiles.items()}
+        # A point where only few were measured says little and would stretch the axes. In an arm of a few
+        # people there is nothing else to draw.
+        most = {arm: float(p.n.max()) for arm, p in profiles.items()}
+        shown = {arm: p.n >= max(min(5.0, most[arm]), 0.1 * most[arm]) for arm, p in profiles.items()}
         last = max(float(p.years[shown[arm]][-1]) for arm, p in profiles.items())
         several = len(set(goals.values())) > 1
         lines_of_goals: dict[str, tuple[float, str]] = {}
