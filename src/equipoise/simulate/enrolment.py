@@ -21,6 +21,7 @@ from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Expression
+from equipoise.protocol.criteria.grammar import Name, Not
 from equipoise.protocol.quantities import days
 from equipoise.simulate.allocation import allocate
 from equipoise.simulate.plans import Screen, Setup
@@ -124,12 +125,13 @@ def _screen_block(
 ) -> _Block:
     """Candidates first .. first + count - 1, cut after the one who fills the trial."""
     drawn = candidates(setup.population, setup.baseline, setup.protocol, np.uint64(seed), trial, first, count)
-    met = np.empty((count, len(screen.criteria)), np.int8)
-    for column, (_, expression, include) in enumerate(screen.criteria):
+    by_criterion = np.empty((len(screen.criteria), count), np.int8)
+    for place, (_, expression, include) in enumerate(screen.criteria):
         truth = _columns_of(expression, drawn.columns)
-        met[:, column] = truth if include else np.where(truth < 0, truth, 1 - truth)
-    eligible = met.min(axis=1, initial=1).astype(np.int64)
-    eligible[(met == 0).any(axis=1)] = NOT_ELIGIBLE
+        by_criterion[place] = truth if include else np.where(truth < 0, truth, 1 - truth)
+    eligible = by_criterion.min(axis=0, initial=1).astype(np.int64)
+    eligible[(by_criterion == 0).any(axis=0)] = NOT_ELIGIBLE
+    met = by_criterion.T
     levels, names = stratum_columns(setup, screen, drawn)
     eligible[(eligible == ELIGIBLE) & (levels < 0).any(axis=1)] = ELIGIBILITY_UNKNOWN
     found = np.flatnonzero(eligible == ELIGIBLE)
@@ -152,7 +154,14 @@ def _screen_block(
 
 
 def _columns_of(expression: Expression, columns: Mapping[str, Column]) -> Column:
-    """The truth of an expression for everybody, given only the columns that it speaks of."""
+    """The truth of an expression for everybody, given only the columns that it speaks of. Most criteria are one
+    yes/no item, or its denial: those are the column itself."""
+    root = expression.root
+    if isinstance(root, Name) and root.name in columns and columns[root.name].dtype == np.int8:
+        return columns[root.name]
+    if isinstance(root, Not) and isinstance(root.part, Name) and root.part.name in columns:
+        truth: Column = columns[root.part.name]
+        return np.where(truth < 0, truth, 1 - truth)
     named = {name: columns[name] for name in expression.names if name in columns}
     return criteria.evaluate_columns(expression, named or columns)
 

@@ -255,7 +255,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         dose = 0.0
         toxicity, toxicity_on = 0, NO_DAY
         measure, measured_day = people.baseline[i], 0
-        rna_product = 1.0
+        visits = counts = rnas = 0
+        count_sum, rna_product = 0.0, 1.0
         mask, hold_until = 0, 0
         held_since = (-1, -1, -1)
         switched = (0, 0, 0)
@@ -372,17 +373,17 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                 now_burst = now_long = 0.0
                 if cycle_day >= 0:
                     now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
-                outcomes.visits[i] += 1
+                visits += 1
                 count = rna = np.nan
                 if arm.measures_count[visit] == YES:
                     count = measured_count(b, now_native + now_burst + now_long, u)
                     measure, measured_day = count, day
-                    outcomes.counts[i] += 1
-                    outcomes.count_sum[i] += count
+                    counts += 1
+                    count_sum += count
                     _look_up(outcomes, i, plan, day, count, last_cycle)
                 if arm.measures_rna[visit] == YES:
                     rna = copies(level(b, p, viraemic, v))
-                    outcomes.rnas[i] += 1
+                    rnas += 1
                     # A product of values needs one logarithm for many; it is taken before it can overflow.
                     rna_product *= max(rna, plan.rna_limit)
                     if rna_product > 1e290:
@@ -495,6 +496,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         for kind in range(3):
             if keep_diary and held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
                 return False
+        outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visits, counts, rnas
+        outcomes.count_sum[i] = count_sum
         outcomes.rna_sum[i] += log(rna_product) / LN_10
         outcomes.last_day[i] = last
         outcomes.status[i] = status
@@ -509,9 +512,9 @@ def _clear(outcomes, i):
     small)."""
     outcomes.diseases[i, :] = -1
     outcomes.death[i] = outcomes.grade4[i] = -1
-    outcomes.injections[i] = outcomes.visits[i] = outcomes.counts[i] = outcomes.rnas[i] = 0
+    outcomes.injections[i] = 0
     outcomes.escalations[i] = outcomes.reductions[i] = 0
-    outcomes.dose_total[i] = outcomes.first_dose[i] = outcomes.count_sum[i] = outcomes.rna_sum[i] = 0.0
+    outcomes.dose_total[i] = outcomes.first_dose[i] = outcomes.rna_sum[i] = 0.0
     outcomes.at_landmark[i, :] = np.nan
     outcomes.landmark_cycle[i, :] = -1
     outcomes.landmark_day[i, :] = -1
