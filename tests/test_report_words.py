@@ -80,6 +80,7 @@ def test_the_place_of_a_published_figure_among_trials() -> None:
     assert "middle half" in w.place_in_words(0.5, 1000)
     assert "within the central 95%" in w.place_in_words(0.9, 1000)
     assert "high tail" in w.place_in_words(0.98, 1000)
+    assert "above 99.4%" in w.place_in_words(0.994, 1000)  # never above 100%
     assert "the model misses this" in w.place_in_words(1.0, 1000)
     assert "the model misses this" in w.place_in_words(0.0, 1000)
 

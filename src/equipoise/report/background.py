@@ -8,7 +8,7 @@ from datetime import date
 
 from equipoise import __version__
 from equipoise.protocol import describing, sha256
-from equipoise.protocol.model import Protocol
+from equipoise.protocol.model import Protocol, Reference
 from equipoise.report import consort
 from equipoise.report import words as w
 from equipoise.report.document import (
@@ -486,16 +486,20 @@ def reproduce(m: Material) -> Section:
         )
     )
     if m.protocol.references:
-        points = tuple(
-            words(
-                Run(f"{key}  ", "strong"),
-                reference.text,
-                *_address(reference.address),
-            )
-            for key, reference in m.protocol.references.items()
-        )
-        blocks.append(Subsection("Sources of the published figures", (Listing(points),)))
+        blocks.append(Subsection("Sources of the published figures", (_sources(m.protocol.references),)))
+    population = _population(m) if m.simulated else None
+    if population is not None:
+        blocks.append(Subsection("Sources of the virtual participants", (_sources(population.references),)))
     return Section("reproduce", "How to reproduce this", tuple(blocks))
+
+
+def _sources(references: Mapping[str, Reference]) -> Listing:
+    return Listing(
+        tuple(
+            words(Run(f"{key}  ", "strong"), reference.text, *_address(reference.address))
+            for key, reference in references.items()
+        )
+    )
 
 
 def _address(address: str | None) -> tuple[str | Run, ...]:

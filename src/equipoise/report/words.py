@@ -164,7 +164,7 @@ def place_in_words(share: float | None, trials: int) -> str:
     """Where a published figure lies among simulated trials, in words."""
     if share is None:
         return "no simulated trials to compare with"
-    percentage = count(100 * share)
+    percentage = number(100 * share, 1 if not 0.01 <= share <= 0.99 else 0)
     if share < 0.005:
         return f"below nearly all of {count(trials)} simulated trials: the model misses this"
     if share > 0.995:
