@@ -34,8 +34,8 @@ from equipoise.virtual.habits import (
 from equipoise.virtual.hazards import NEVER as NO_DAY
 from equipoise.virtual.hazards import crossing_day, piece_hazards, piece_length, threshold
 from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
-from equipoise.virtual.maths import log
-from equipoise.virtual.observation import copies, measured_count
+from equipoise.virtual.maths import log, normal_quantiles
+from equipoise.virtual.observation import copies, measured_count_from
 from equipoise.virtual.philox import uniform_indices
 from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC, VISIT
 from equipoise.virtual.virology import level, next_switch
@@ -207,7 +207,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     couples = d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
     cycled = arm.cycled == YES
     rules = arm.rules
-    chances = np.empty((4, len(arm.planned)))
+    chances = np.empty((6, len(arm.planned)))
 
     for i in rows:
         _clear(outcomes, i)
@@ -272,6 +272,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         due = np.searchsorted(arm.earliest, last, side="right")
         uniform_indices(seed, VISIT, number, trial, due, chances[0], chances[1])
         uniform_indices(seed, MEASUREMENT, number, trial, due, chances[2], chances[3])
+        normal_quantiles(chances[1], chances[4], due)
+        normal_quantiles(chances[2], chances[5], due)
         visit, visit_on = _next_visit(h, chances, arm, -1, due)
         day = 0
 
@@ -368,7 +370,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
             # 7. A visit: CD4 and HIV RNA are measured.
             came = visit_on == day
             if came:
-                u, v = chances[2, visit], chances[3, visit]
+                z, v = chances[5, visit], chances[3, visit]
                 now_native = native(n_start, n_target, n_rate, day - n_day)
                 now_burst = now_long = 0.0
                 if cycle_day >= 0:
@@ -376,7 +378,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                 visits += 1
                 count = rna = np.nan
                 if arm.measures_count[visit] == YES:
-                    count = measured_count(b, now_native + now_burst + now_long, u)
+                    count = measured_count_from(b, now_native + now_burst + now_long, z)
                     measure, measured_day = count, day
                     counts += 1
                     count_sum += count
@@ -541,8 +543,8 @@ def traits(kernel, people, rows, seed, trial):
 def _next_visit(h, chances, arm, visit, due):
     """Position and day of the next visit, of the first `due`, that is kept; NO_DAY when none is left."""
     for following in range(visit + 1, due):
-        u, v = chances[0, following], chances[1, following]
-        day = visit_day_from(h, u, v, arm.planned[following], arm.earliest[following], arm.before[following])
+        u, z = chances[0, following], chances[4, following]
+        day = visit_day_from(h, u, z, arm.planned[following], arm.earliest[following], arm.before[following])
         if day >= 0:
             return following, day
     return due, NO_DAY

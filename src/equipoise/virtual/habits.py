@@ -53,17 +53,17 @@ def visit_day(h, seed, trial, number, index, planned, earliest, before):
     next visit's window; past its own window the visit counts as late). Day 0 is kept by everybody.
     """
     u, v = uniforms(seed, VISIT, index, number, trial)
-    return visit_day_from(h, u, v, planned, earliest, before)
+    return visit_day_from(h, u, normal_quantile(v), planned, earliest, before)
 
 
 @njit(forceinline=True)
-def visit_day_from(h, u, v, planned, earliest, before):
-    """`visit_day`, given its two uniforms."""
+def visit_day_from(h, u, z, planned, earliest, before):
+    """`visit_day`, given its uniform u (missed or not) and its standard normal z (the day)."""
     if planned <= 0:
         return planned
     if u < h.missed_visit:
         return -1
-    day = planned + floor_day(h.visit_sd * normal_quantile(v) + 0.5)
+    day = planned + floor_day(h.visit_sd * z + 0.5)
     return max(min(day, before - 1), earliest)
 
 

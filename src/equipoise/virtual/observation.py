@@ -8,13 +8,19 @@ import math
 from equipoise._compile import njit
 from equipoise.virtual.maths import exp, normal_quantile
 
-__all__ = ["copies", "measured_count"]
+__all__ = ["copies", "measured_count", "measured_count_from"]
 
 
 @njit(forceinline=True)
 def measured_count(b, count, u):
     """CD4 as reported (whole cells/mm3, at least 1) for a true count and a uniform u."""
-    root = math.sqrt(math.sqrt(count)) + b.count_noise * normal_quantile(u)
+    return measured_count_from(b, count, normal_quantile(u))
+
+
+@njit(forceinline=True)
+def measured_count_from(b, count, z):
+    """`measured_count`, given a standard normal z."""
+    root = math.sqrt(math.sqrt(count)) + b.count_noise * z
     if root <= 1.0:
         return 1.0
     square = root * root
