@@ -15,7 +15,7 @@ import pytest
 
 from equipoise import analyse, report, simulate
 from equipoise.errors import MissingExtraError, UserError
-from equipoise.protocol import load, sha256
+from equipoise.protocol import canonical, load, loads, sha256
 from equipoise.protocol.describing import assumptions
 from equipoise.protocol.model import Protocol
 from equipoise.record import Record
@@ -131,6 +131,15 @@ def test_the_same_trial_gives_the_same_bytes(trial: Trial, paths: dict[str, Path
     again = trial.write(tmp_path)
     assert again["html"].read_bytes() == paths["html"].read_bytes()
     assert again["pdf"].read_bytes() == paths["pdf"].read_bytes()
+
+
+def test_a_report_made_from_the_record_alone_is_the_same(
+    trial: Trial, paths: dict[str, Path], tmp_path: Path
+) -> None:
+    kept = loads(canonical(trial.protocol).decode(), "protocol.json")
+    assert list(kept.published) != list(trial.protocol.published)  # a record keeps no order of names
+    again = trial.write(tmp_path, protocol=kept)
+    assert again["html"].read_bytes() == paths["html"].read_bytes()
 
 
 # --- for everybody ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from datetime import date
 from equipoise import __version__
 from equipoise.protocol import describing, sha256
 from equipoise.protocol.model import Protocol, Reference
-from equipoise.report import consort
+from equipoise.report import consort, tables
 from equipoise.report import words as w
 from equipoise.report.document import (
     Block,
@@ -53,8 +53,9 @@ def protocol(m: Material) -> Section:
 
 def _design(p: Protocol) -> Subsection:
     d, s, c, mon, r = p.design, p.size, p.calendar, p.monitoring, p.randomization
-    ratio = ":".join(str(r.ratio[a]) for a in r.ratio)
-    arms = w.listed([p.arms[a].label for a in r.ratio])
+    names = [a for a in tables.Arms.of(p).names if a in r.ratio]
+    ratio = ":".join(str(r.ratio[a]) for a in names)
+    arms = w.listed([p.arms[a].label for a in names])
     how = f"{w.capital(r.method)}, {ratio} ({arms})"
     if r.blocks:
         how += f", blocks of {w.listed([str(b) for b in r.blocks])}"
@@ -124,15 +125,18 @@ def _eligibility(p: Protocol) -> Subsection:
 
 
 def _treatments(p: Protocol) -> list[Subsection]:
+    names = tables.Arms.of(p).names
+    taken = [regimen for name in names for regimen in p.arms[name].regimens]
     points = tuple(
         words(
             Run(f"{arm.label}: ", "strong"),
             w.sentence(w.listed([p.regimens[r].label or p.regimens[r].drug for r in arm.regimens])),
         )
-        for arm in p.arms.values()
+        for arm in (p.arms[name] for name in names)
     )
     found = [Subsection("Arms", (Listing(points),))]
-    for name, regimen in p.regimens.items():
+    for name in dict.fromkeys([*taken, *sorted(p.regimens)]):
+        regimen = p.regimens[name]
         if regimen.kind == "cycles":
             points = tuple(
                 words(told.text, *_marks(told.marks)) for told in describing.told_dose_rules(p, name)
@@ -156,7 +160,7 @@ def _schedule(p: Protocol) -> Subsection:
 
 def _endpoints(p: Protocol) -> Subsection:
     body = []
-    for endpoint in p.endpoints.values():
+    for endpoint in (p.endpoints[name] for name in tables.endpoints_in_order(p)):
         first = w.listed([lower_first(p.events[k].label) for k in endpoint.first_of]).replace(" and ", " or ")
         text = f"Time to the first of: {first}" if len(endpoint.first_of) > 1 else f"Time to: {first}"
         if endpoint.terms:
@@ -166,7 +170,7 @@ def _endpoints(p: Protocol) -> Subsection:
         body.append(row(w.capital(endpoint.label), w.capital(endpoint.role), w.sentence(text)))
     events = tuple(
         words(Run(f"{w.capital(e.label)}: ", "strong"), w.sentence(lower_first(e.definition)))
-        for e in p.events.values()
+        for e in (p.events[kind] for kind in tables.events_in_order(p))
     )
     return Subsection(
         "Outcomes",
@@ -211,7 +215,7 @@ def _plan(m: Material) -> Subsection:
         points.append(
             words(
                 Run(f"Subgroup, {lower_first(subgroup.label)}: ", "strong"),
-                w.sentence("; ".join(subgroup.levels)),
+                w.sentence("; ".join(sorted(subgroup.levels, key=tables.by_number))),
             )
         )
     blocks += [
@@ -274,7 +278,7 @@ def assumed(m: Material) -> Section:
             blocks += _identified(m, population)
     found = tuple(
         words(Run(f"{_place(each.place)}: ", "strong"), w.sentence(each.text))
-        for each in describing.assumptions(m.protocol)
+        for each in sorted(describing.assumptions(m.protocol), key=lambda each: each.place)
     )
     if found:
         blocks.append(
@@ -493,11 +497,17 @@ def reproduce(m: Material) -> Section:
     return Section("reproduce", "How to reproduce this", tuple(blocks))
 
 
+def _natural(item: tuple[str, Reference]) -> tuple[str, int, str]:
+    """S2 before S10."""
+    match = re.fullmatch(r"(\D*)(\d+)(.*)", item[0])
+    return (match[1], int(match[2]), match[3]) if match else (item[0], 0, "")
+
+
 def _sources(references: Mapping[str, Reference]) -> Listing:
     return Listing(
         tuple(
             words(Run(f"{key}  ", "strong"), reference.text, *_address(reference.address))
-            for key, reference in references.items()
+            for key, reference in sorted(references.items(), key=_natural)
         )
     )
 

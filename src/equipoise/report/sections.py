@@ -614,7 +614,7 @@ def _kind_of(protocol: Protocol, kind: str) -> str:
 def _counted(protocol: Protocol) -> list[str]:
     """The kinds of event that some endpoint counts."""
     kinds = {kind for endpoint in protocol.endpoints.values() for kind in endpoint.first_of}
-    return [kind for kind in protocol.events if kind in kinds]
+    return [kind for kind in tables.events_in_order(protocol) if kind in kinds]
 
 
 def _kinds_label(m: Material, mark: str) -> str:
@@ -759,9 +759,25 @@ def _decimals(m: Material, figure: PublishedFigure) -> int:
     return min(3, written if whole else max(1, written))
 
 
+def in_order(m: Material) -> list[PublishedFigure]:
+    """The published figures by subject, in the order of the analysis plan; within a subject the arms, then
+    everybody, then comparisons. The same whatever the order in the file (a record keeps none)."""
+    plan = [p.endpoint for p in m.protocol.analysis.time_to_event]
+    plan += [p.measure for p in m.protocol.analysis.measures]
+    groups = [*m.arms.names, "all"]
+
+    def place(item: tuple[str, PublishedFigure]) -> tuple[int, str, int, str]:
+        key, figure = item
+        subject = plan.index(figure.analysis) if figure.analysis in plan else len(plan)
+        group = groups.index(figure.group) if figure.group in groups else len(groups)
+        return subject, figure.analysis, group, key
+
+    return [figure for _, figure in sorted(m.protocol.published.items(), key=place)]
+
+
 def comparison(m: Material) -> Section | None:
     """Each published figure beside this trial and the spread of repeated trials."""
-    figures_published = list(m.protocol.published.values())
+    figures_published = in_order(m)
     if not figures_published:
         return None
     repeated = m.trials() > 0 and any(m.spread(f) is not None for f in figures_published)

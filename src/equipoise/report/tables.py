@@ -155,7 +155,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class Arms:
-    """The arms as a report speaks of them: the compared ones first, the reference arm last."""
+    """The arms as a report speaks of them: the compared ones by name, the reference arm last. (A record keeps
+    no other order, and a report made from it must be the same.)"""
 
     names: tuple[str, ...]
     reference: str
@@ -165,7 +166,7 @@ class Arms:
     def of(cls, protocol: Protocol) -> Arms:
         """The arms of a protocol."""
         reference = protocol.analysis.reference_arm
-        others = tuple(name for name in protocol.arms if name != reference)
+        others = tuple(sorted(name for name in protocol.arms if name != reference))
         return cls((*others, reference), reference, {name: arm.label for name, arm in protocol.arms.items()})
 
     @property
@@ -180,6 +181,18 @@ class Arms:
     def titles(self) -> list[str]:
         """Labels, in order."""
         return [self.label[name] for name in self.names]
+
+
+def endpoints_in_order(protocol: Protocol) -> list[str]:
+    """Endpoints in the order of the analysis plan, then the others by name: a record keeps no other order."""
+    planned = [plan.endpoint for plan in protocol.analysis.time_to_event]
+    return [*planned, *sorted(set(protocol.endpoints) - set(planned))]
+
+
+def events_in_order(protocol: Protocol) -> list[str]:
+    """Kinds of event in the order in which endpoints count them, then the others by name."""
+    counted = [k for e in endpoints_in_order(protocol) for k in protocol.endpoints[e].first_of]
+    return list(dict.fromkeys([*counted, *sorted(protocol.events)]))
 
 
 def published_for(protocol: Protocol, *key: str) -> PublishedFigure | None:
@@ -305,16 +318,20 @@ def _describes(protocol: Protocol, name: str) -> bool:
 
 
 def _in_order(protocol: Protocol, name: str, levels: list[str]) -> list[str]:
-    """Levels in the order of the protocol, those that it does not list last."""
-    if name.startswith("stratum "):
-        stratum = protocol.strata.get(name.removeprefix("stratum "))
-        planned = list(stratum.levels or {}) if stratum else []
-    else:
-        item = protocol.items.get(name)
-        planned = list(item.categories or []) if item else []
+    """Categories in the order of the protocol; levels of a stratum by their first number."""
+    item = protocol.items.get(name)
+    if item is None:
+        return sorted(levels, key=by_number)
+    planned = list(item.categories or [])
     return [level for level in planned if level in levels] + [
         level for level in levels if level not in planned
     ]
+
+
+def by_number(text: str) -> tuple[float, str]:
+    """50-199 before 200-299; words without a number last."""
+    match = re.search(r"\d+(?:\.\d+)?", text)
+    return (float(match[0]) if match else float("inf"), text)
 
 
 def _share(rows: Rows, parameter: str, group: str, total: float | None) -> str:
@@ -514,7 +531,8 @@ def forest(rows: Rows, protocol: Protocol, arms: Arms, arm: str) -> list[ForestL
         p = rows.value(analysis, pair, "interaction", "p_value")
         note = f"interaction P {w.p_value(p)}" if p is not None else ""
         lines.append(ForestLine(w.capital(subgroup.label), heading=True, note=note))
-        lines += [line(level, analysis, f"{level}: ") for level in subgroup.levels]
+        levels = [p.removesuffix(": participants") for p in rows.parameters(analysis, arm)]
+        lines += [line(x, analysis, f"{x}: ") for x in levels if x in subgroup.levels]
     return lines
 
 
