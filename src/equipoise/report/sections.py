@@ -216,11 +216,7 @@ def _endpoint_in_words(m: Material, endpoint: str) -> str:
 def _beside_published(m: Material) -> str:
     if not m.protocol.published:
         return ""
-    placed = [
-        (f, w.place_in(v.tolist(), f.value))
-        for f in m.protocol.published.values()
-        if (v := m.spread(f)) is not None
-    ]
+    placed = [(f, w.place_in(v.tolist(), f.value)) for f in in_order(m) if (v := m.spread(f)) is not None]
     if not placed:
         return (
             "This report shows one trial; add replicate trials to see how far one "
