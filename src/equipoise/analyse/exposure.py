@@ -144,10 +144,14 @@ def _doses(rows: Rows, arm: str, prefix: str, unit: str, cycles: pl.DataFrame, c
 def _decisions(
     rows: Rows, record: Record, arm: str, name: str, prefix: str, members: pl.LazyFrame, n: int
 ) -> None:
+    # every review after a stop says stop again: the first says what was decided
+    again = (pl.col("action") == "stop") & (pl.col("action").shift(1).over("participant") == "stop")
     table = (
         record.scan("decisions")
         .filter(pl.col("regimen") == name)
         .join(members, on="participant", how="inner")
+        .sort("participant", "sequence")
+        .filter(~again.fill_null(value=False))
         .group_by("action", "accepted")
         .agg(n=pl.len())
         .collect()

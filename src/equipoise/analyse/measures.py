@@ -104,6 +104,7 @@ def _one_arm(
                 left_on="day",
                 right_on="cycle_day",
                 by="participant",
+                allow_exact_matches=False,  # a cycle begins after what was measured that day
                 check_sortedness=False,
             )
             .filter(pl.col("day") - pl.col("cycle_day") >= CLEAR_OF_A_CYCLE)
