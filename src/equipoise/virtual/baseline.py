@@ -22,7 +22,15 @@ from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol.criteria import derive_columns
 from equipoise.protocol.model import Item, Name, Protocol, Reference, Simulation
-from equipoise.virtual.maths import exp, exponential_quantile, log, normal_quantile, normal_share
+from equipoise.virtual.maths import (
+    exp,
+    exponential_quantile,
+    floor_day,
+    log,
+    normal_quantile,
+    normal_quantiles,
+    normal_share,
+)
 from equipoise.virtual.observation import copies, measured_count
 from equipoise.virtual.parameters import Population, first_complaint, read_source
 from equipoise.virtual.philox import block, split_seed, uniform_column
@@ -224,10 +232,15 @@ def _cut_column(u, lognormal, median, sd, low, high, shift):
 
 
 @njit
-def _exp_column(x):
-    out = np.empty(len(x))
-    for i in range(len(x)):
-        out[i] = exp(x[i])
+def _number_column(u, middle, sd, logarithmic, scale, low, high):
+    """Normal (or lognormal) values of the uniforms u, rounded to steps of 1 / scale, within low and high."""
+    out = np.empty(len(u))
+    normal_quantiles(u, out, len(u))
+    for i in range(np.uint64(len(u))):
+        value = middle + sd * out[i]
+        if logarithmic:
+            value = exp(value)
+        out[i] = np.float64(floor_day(min(max(value, low), high) * scale + 0.5)) / scale
     return out
 
 
@@ -475,14 +488,13 @@ class _Answers:
             if item.type == "number":
                 return np.array([float(key) for key in spec.choices])[chosen]
             return np.array(list(spec.choices), dtype=object)[chosen]
-        z = _normal_of(u)
-        if spec.normal is not None:
-            column = spec.normal[0] + spec.normal[1] * z
-        else:
-            assert spec.lognormal is not None
-            column = _exp_column(log(spec.lognormal[0]) + spec.lognormal[1] * z)
-        column = np.round(column, spec.digits)
-        return np.clip(column, *item.range) if item.range is not None else column
+        low, high = item.range if item.range is not None else (-1e12, 1e12)
+        logarithmic = spec.lognormal is not None
+        middle, sd = spec.lognormal or spec.normal or (0.0, 0.0)
+        numbers: Column = _number_column(
+            u, log(middle) if logarithmic else middle, sd, logarithmic, 10.0**spec.digits, low, high
+        )
+        return numbers
 
     def _uniform(self, name: str) -> Column:
         """An item's own uniforms: a quarter of a block of random words, by its position in the baseline
