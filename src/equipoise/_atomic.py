@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from equipoise.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 try:
     import fcntl
@@ -27,28 +32,41 @@ _WRITING = ".writing-"
 _REPLACED = ".replaced-"
 
 
+_MENDS = {
+    errno.ENOSPC: "the disk is full: free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
+    errno.EACCES: "no permission: choose a folder that you may write to",
+    errno.EPERM: "no permission: choose a folder that you may write to",
+    errno.EROFS: "the disk is read-only: choose another folder",
+    errno.ENOENT: "a folder on the way there does not exist: create it first",
+    errno.EEXIST: "a file stands where a folder is needed: choose another path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.EFBIG: "a file became larger than is allowed here: choose another folder or raise the limit",
+}
+
+
 def explain(error: OSError, path: Path, doing: str) -> UserError:
     """An error of the file system as a message that says where and what to do."""
-    mends = {
-        errno.ENOSPC: "the disk is full: free some space or choose another folder",
-        errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
-        errno.EACCES: "no permission: choose a folder that you may write to",
-        errno.EPERM: "no permission: choose a folder that you may write to",
-        errno.EROFS: "the disk is read-only: choose another folder",
-        errno.ENOENT: "a folder on the way there does not exist: create it first",
-        errno.EEXIST: "a file stands where a folder is needed: choose another path",
-        errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
-        errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
-        errno.EFBIG: "a file became larger than is allowed here: choose another folder or raise the limit",
-    }
-    reason = mends.get(error.errno or 0, error.strerror or str(error))
-    return UserError(f"{path}: cannot {doing}: {reason}")
+    return UserError(f"{path}: cannot {doing}: {reason(error)}")
 
 
-def refuse_existing(path: Path, force: bool) -> None:
+def reason(error: OSError) -> str:
+    """What went wrong with a file or folder, and what to do."""
+    return _MENDS.get(error.errno or 0, error.strerror or str(error))
+
+
+def refuse_existing(path: Path, force: bool, instead: str = "another place with --out") -> None:
     """Raise UserError when something stands at `path` and may not be replaced."""
     if not force and (path.exists() or path.is_symlink()):
-        raise UserError(f"{path} exists already: choose another place with --out, or replace it with --force")
+        raise UserError(f"{path} exists already: choose {instead}, or replace it with --force")
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table to a file of one's own; a full disk is an OSError, as with every other file."""
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd")
+    path.write_bytes(content.getbuffer())
 
 
 @contextlib.contextmanager
@@ -65,27 +83,31 @@ def new_folder(
     final = Path(os.path.abspath(path))
     refuse_existing(final, force)
     _refuse_strange(final, marker)
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        _clean_up_after_the_dead(final)
-        refuse_existing(final, force)
-        temporary = final.parent / f".{final.name}{_WRITING}{secrets.token_hex(4)}"
-        temporary.mkdir()
-    except OSError as error:
-        raise explain(error, final, "write there") from error
-    lock = _hold(temporary)
-    try:
+    with _folders_on_the_way(final):
         try:
-            yield temporary
-            _sync_tree(temporary)
-            _release(temporary, lock)
-            lock = None
-            _move_into_place(temporary, final, force)
+            _clean_up_after_the_dead(final)
+            refuse_existing(final, force)
+            temporary = final.parent / f".{final.name}{_WRITING}{secrets.token_hex(4)}"
+            temporary.mkdir()
         except OSError as error:
             raise explain(error, final, "write there") from error
-    finally:
-        _release(temporary, lock)
-        shutil.rmtree(temporary, ignore_errors=True)
+        lock = _hold(temporary)
+        try:
+            try:
+                yield temporary
+                _sync_tree(temporary)
+                _release(temporary, lock)
+                lock = None
+                _move_into_place(temporary, final, force)
+            except OSError as error:
+                raise explain(error, final, "write there") from error
+            except UserError as error:
+                if str(temporary) not in str(error):
+                    raise
+                raise UserError(str(error).replace(str(temporary), str(final))) from error
+        finally:
+            _release(temporary, lock)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -93,22 +115,39 @@ def new_file(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[P
     """A file to write; at the end of the block it takes its place at `path`, and on any exception it is
     removed."""
     final = Path(os.path.abspath(path))
-    refuse_existing(final, force)
     if final.is_dir():
         raise UserError(f"{final} is a folder: give the name of a file")
+    refuse_existing(final, force, "another name")
     temporary = final.parent / f".{final.name}{_WRITING}{secrets.token_hex(4)}"
-    try:
+    with _folders_on_the_way(final):
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            sync_file(temporary)
-            os.replace(temporary, final)
-            _sync_folder(final.parent)
-        except OSError as error:
+            try:
+                temporary.touch()  # a folder that cannot be written to is known before any work is done
+                yield temporary
+                sync_file(temporary)
+                os.replace(temporary, final)
+                _sync_folder(final.parent)
+            except OSError as error:
+                raise explain(error, final, "write there") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def _folders_on_the_way(final: Path) -> Iterator[None]:
+    """The folders that lead to `final`; those made for it are removed again when it does not come about."""
+    missing = [folder for folder in final.parents if not folder.exists()]
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
             raise explain(error, final, "write there") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        raise
 
 
 def sync_file(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,33 +27,48 @@ def _source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _cache_folder() -> str:
-    """First writable of: $EQUIPOISE_CACHE, the user's cache folder, a temporary folder."""
-    chosen = os.environ.get("EQUIPOISE_CACHE")
+def _cache_folder() -> str | None:
+    """First writable of: $EQUIPOISE_CACHE, $NUMBA_CACHE_DIR, the user's cache folder, a temporary folder of
+    the user's own. None where there is none: then everything is compiled again in each process.
+
+    Machine code is run as it is found, so a temporary folder that others may write to is not used.
+    """
+    own = os.path.join(tempfile.gettempdir(), f"equipoise-{os.getuid()}") if hasattr(os, "getuid") else None
     home_cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    candidates = [chosen] if chosen else [os.path.join(home_cache, "equipoise"), tempfile.gettempdir()]
-    for candidate in candidates:
-        folder = os.path.join(candidate, "compiled", _source_hash())
+    chosen = os.environ.get("EQUIPOISE_CACHE"), os.environ.get("NUMBA_CACHE_DIR")
+    within = os.path.join("compiled", _source_hash())
+    for candidate in (*chosen, os.path.join(home_cache, "equipoise"), own):
+        if not candidate:
+            continue
+        folder = candidate if candidate.endswith(within) else os.path.join(candidate, within)
         try:
+            if candidate == own:
+                os.makedirs(own, mode=0o700, exist_ok=True)
+                found = os.lstat(own)
+                if found.st_uid != os.getuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+                    continue
             os.makedirs(folder, exist_ok=True)
-            if os.access(folder, os.W_OK):
+            with tempfile.TemporaryFile(dir=folder):
                 return folder
         except OSError:
             continue
-    return os.path.join(tempfile.gettempdir(), "equipoise-compiled", _source_hash())
+    return None
 
 
-if "NUMBA_CACHE_DIR" not in os.environ:
-    os.environ["NUMBA_CACHE_DIR"] = _cache_folder()
+_FOLDER = _cache_folder()
+if _FOLDER is not None:
+    os.environ["NUMBA_CACHE_DIR"] = _FOLDER
 
 import numba  # noqa: E402  (the cache folder must be set before Numba is imported)
 
-numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+numba.config.CACHE_DIR = _FOLDER or ""
 
 
 def njit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile strictly (IEEE arithmetic, no fast-math), cached on disk, releasing the interpreter lock."""
-    settings = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False} | options
+    """Compile strictly (IEEE arithmetic, no fast-math), releasing the interpreter lock; cached on disk where
+    that can be."""
+    kept = _FOLDER is not None
+    settings = {"cache": kept, "nogil": True, "error_model": "numpy", "fastmath": False} | options
     if function is None:
         return numba.njit(**settings)
     return numba.njit(**settings)(function)

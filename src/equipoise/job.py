@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equipoise._atomic import new_folder
+from equipoise._atomic import new_folder, write_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -103,7 +103,7 @@ def run(
                 threads=threads,
                 progress=stage(say, words),
             )
-            repeated.write_parquet(place / REPLICATES, compression="zstd")
+            write_parquet(repeated, place / REPLICATES)
         say("Writing the report", None)
         provenance = {"Command": command} if command is not None else {}
         written = report.write(

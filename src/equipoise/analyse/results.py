@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from equipoise._atomic import new_file, refuse_existing
+from equipoise._atomic import new_file, refuse_existing, write_parquet
 from equipoise.errors import UserError
 
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -107,8 +107,8 @@ def write(results: Results, folder: str | Path, *, force: bool = False) -> tuple
         described, plain, table = (
             stack.enter_context(new_file(path, force=force)) for path in reversed(paths)
         )
-        results.table.write_parquet(table, compression="zstd")
-        results.table.write_csv(plain)
+        write_parquet(results.table, table)
+        plain.write_text(results.table.write_csv(), encoding="utf-8", newline="")
         document = {
             "format": FORMAT,
             "table": {
@@ -138,7 +138,9 @@ def read(place: str | Path) -> Results:
         document = json.loads(document_path.read_text(encoding="utf-8"))
         version, checksum = int(document["format"]), str(document["table"]["sha256"])
         notes, provenance = tuple(map(str, document["notes"])), dict(document["provenance"])
-    except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{document_path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{document_path}: damaged ({error}): analyse again") from None
     if version > FORMAT:
         raise UserError(

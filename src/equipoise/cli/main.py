@@ -45,7 +45,10 @@ class _Commands(TyperGroup):
         except OSError as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"equipoise: {error.filename or 'files'}: {error.strerror or error}", err=True)
+            from equipoise._atomic import reason
+
+            where = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"equipoise: {where}{reason(error)}", err=True)
             raise typer.Exit(MISTAKE) from None
         except Exception as error:
             if ctx.params.get("debug") or hasattr(error, "exit_code") or isinstance(error, typer.Abort):

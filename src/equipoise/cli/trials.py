@@ -6,6 +6,7 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,7 +117,7 @@ def simulate(
         stages("Reading the protocol")
         from equipoise import job
         from equipoise import simulate as simulation
-        from equipoise._atomic import new_file, refuse_existing
+        from equipoise._atomic import new_file, refuse_existing, write_parquet
         from equipoise.protocol import load
 
         plan = load(protocol)
@@ -150,7 +151,7 @@ def simulate(
                 progress=job.stage(stages, words),
             )
             with new_file(repeated, force=force) as temporary:
-                frame.write_parquet(temporary, compression="zstd")
+                write_parquet(frame, temporary)
     made = record.manifest
     typer.echo(
         f"{made.tables['participants'].rows:,} participants. SHA-256 of the record: {made.record_sha256}"
@@ -317,11 +318,11 @@ def verify(
 
     Example:  equipoise verify --trials 400
     """
-    from equipoise._atomic import new_file, refuse_existing
+    from equipoise._atomic import new_file
 
-    if page is not None:
-        refuse_existing(page, force)
-    with Stages() as stages:
+    with ExitStack() as stack:
+        place = None if page is None else stack.enter_context(new_file(page, force=force))
+        stages = stack.enter_context(Stages())
         stages("Simulating both trials")
         from equipoise import job
         from equipoise.simulate import verification
@@ -336,12 +337,12 @@ def verify(
             threads,
             job.stage(stages, "Simulating both trials"),
         )
+        if place is not None:
+            place.write_text(verification.page(checks, trials, chosen, names), encoding="utf-8")
     typer.echo(verification.table(checks))
     outside = sum(not check.holds for check in checks)
     typer.echo(f"\n{len(checks) - outside} of {len(checks)} figures lie where they must.")
     if page is not None:
-        with new_file(page, force=force) as temporary:
-            temporary.write_text(verification.page(checks, trials, chosen, names), encoding="utf-8")
         typer.echo(f"page  {page}")
     if outside:
         raise typer.Exit(1)
@@ -388,11 +389,12 @@ def _published(plan: Protocol, results: Results, replicates: pl.DataFrame | None
     """The main figures of this trial and of the published one, with the spread over repeated trials."""
     title = f"{plan.protocol}: {plan.title}" if not plan.title.startswith(plan.protocol) else plan.title
     lines = [title, ""]
-    for figure in plan.published.values():
-        if figure.parameter not in HEADLINES or figure.statistic != "estimate":
-            continue
+    main = [f for f in plan.published.values() if f.parameter in HEADLINES and f.statistic == "estimate"]
+    for figure in main or plan.published.values():
         key = (figure.analysis, figure.group, figure.parameter)
-        shown = _interval(*(_value(results, *key, statistic) for statistic in ("estimate", "lower", "upper")))
+        shown = _interval(*(_value(results, *key, name) for name in (figure.statistic, "lower", "upper")))
+        if figure.analysis in plan.endpoints_not_simulated:
+            shown = "not simulated: the virtual participants have no such events"
         low, high = figure.interval if figure.interval is not None else (math.nan, math.nan)
         unit = f" {figure.unit}" if figure.unit else ""
         lines += [
@@ -405,9 +407,10 @@ def _published(plan: Protocol, results: Results, replicates: pl.DataFrame | None
             values = replicates[column].drop_nulls().drop_nans()
             if len(values) > 1:
                 ends = (values.quantile(0.025, "linear"), values.quantile(0.975, "linear"))
+                plain = " (without the mixed model)" if figure.parameter == HEADLINES[1] else ""
                 lines.append(
                     f"  {len(values):,} trials: median {_number(values.median())}, 95% of them from "
-                    f"{_number(ends[0])} to {_number(ends[1])}{unit}"
+                    f"{_number(ends[0])} to {_number(ends[1])}{unit}{plain}"
                 )
     return "\n".join(lines)
 

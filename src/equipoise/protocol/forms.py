@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from equipoise.errors import UserError
-from equipoise.protocol.reading import Source, near, parse_yaml
+from equipoise.protocol.reading import Source, near, parse_yaml, read_limited
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -49,7 +49,7 @@ def read_form(
     `prepare` may put the data into shape first. Raises UserError at the first thing that is wrong.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_limited(Path(path))
     except OSError as error:
         raise UserError(f"{path}: the {what} cannot be read: {error.strerror}") from None
     if not content.strip():

@@ -300,7 +300,7 @@ def parse_yaml(text: str | bytes, place: str = "protocol") -> Source:
 
 def _decode(text: str | bytes, place: str) -> str:
     if len(text) > MAX_BYTES:
-        raise _too_large(len(text), place)
+        raise _too_large(place)
     try:
         content = text.decode("utf-8") if isinstance(text, bytes) else text
     except UnicodeDecodeError as error:
@@ -318,8 +318,14 @@ def _line_column(before: str) -> tuple[int, int]:
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def _too_large(size: int, place: str) -> ProtocolError:
-    return ProtocolError(f"too large for a protocol ({size:,} bytes; at most {MAX_BYTES:,})", place)
+def _too_large(place: str) -> ProtocolError:
+    return ProtocolError(f"too large for a protocol (at most {MAX_BYTES:,} bytes)", place)
+
+
+def read_limited(path: Path) -> bytes:
+    """What a file, a pipe or a device holds, and no more than shows that it is too large. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _yaml_error(error: yaml.YAMLError, text: str, place: str) -> ProtocolError:
@@ -366,9 +372,7 @@ def load_source(name_or_path: str | Path) -> Source:
     try:
         if path.is_dir():
             raise ProtocolError("this is a folder; name the protocol file in it", name)
-        if path.is_file() and path.stat().st_size > MAX_BYTES:
-            raise _too_large(path.stat().st_size, name)
-        return parse_yaml(path.read_bytes(), name)
+        return parse_yaml(read_limited(path), name)
     except FileNotFoundError:
         raise ProtocolError(
             f"no such file, and no bundled protocol of that name{near(name, known)}", name
