@@ -55,7 +55,7 @@ def test_every_published_figure_has_its_row_in_the_analysis(name):
     found = rows(results)
     for label, figure in protocol.published.items():
         key = (figure.analysis, figure.group, figure.parameter, figure.statistic)
-        assert key in found, f"{label}: {key}"
+        assert (key in found) != (figure.analysis in protocol.endpoints_not_simulated), f"{label}: {key}"
     assert analyse.summary(results, protocol).startswith(protocol.title[:30])
 
 

@@ -528,3 +528,19 @@ def test_the_python_face_does_what_the_command_line_does(trial: Path):
     assert equipoise.check_record(record) == []
     results = equipoise.analyse_record(record)
     assert "hazard ratio" in equipoise.summary(results, protocol)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("esprit", "Bacterial pneumonia, hazard ratio\n  this trial  not simulated"),
+        ("vanguard", "Further cycle needed in months 6 to 12"),
+    ],
+)
+def test_the_main_job_prints_published_figures_of_every_trial(name: str, words: str, tmp_path: Path):
+    result = _equipoise(
+        "run", name, "--participants", "60", "--trials", "3", "--no-pdf", "--out", tmp_path / "r"
+    )
+    assert result.exit_code == 0, result.output
+    assert words.lower() in result.stdout.lower()
+    assert result.stdout.count("published   ") >= 5

@@ -411,3 +411,28 @@ def test_other_bundled_trials_are_reported(name: str, tmp_path: Path) -> None:
     text = Reader(written["html"].read_text(encoding="utf-8")).text
     for arm in protocol.arms.values():
         assert arm.label in text
+
+
+def test_events_that_nobody_can_have_are_called_not_simulated(tmp_path: Path) -> None:
+    protocol = load("esprit")
+    record = simulate.trial(protocol, 2, participants=120)
+    repeated = simulate.replicates(protocol, 20, 2, participants=120)
+    written = report.write(
+        analyse.run(record, protocol), protocol, record, repeated, out=tmp_path, paper="never"
+    )
+    text = Reader(written["html"].read_text(encoding="utf-8")).text
+    absent = [f for f in protocol.published.values() if f.analysis in protocol.endpoints_not_simulated]
+    assert absent
+    assert text.count("not simulated") == len(absent)
+    assert "do not have events of this kind" in text
+    assert "serious non-AIDS event and bacterial pneumonia" not in text
+    assert "in the many simulated trials, to save time, the plain difference" in text
+
+
+def test_with_several_arms_each_main_figure_names_its_arm(tmp_path: Path) -> None:
+    protocol = load("vanguard")
+    record = simulate.trial(protocol, 2)
+    written = report.write(analyse.run(record, protocol), protocol, record, out=tmp_path, paper="never")
+    text = Reader(written["html"].read_text(encoding="utf-8")).text
+    for arm in ("il2_1_5", "il2_4_5", "il2_7_5"):
+        assert f"CD4 count, average difference, {protocol.arms[arm].label}" in text

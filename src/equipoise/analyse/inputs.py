@@ -33,9 +33,9 @@ def from_record(record: Record, protocol: Protocol) -> AnalysisInput:
     ends = _ends(record, protocol, people)
     endpoints = []
     simulated = record.manifest.provenance.kind == "simulated"
-    missing = set(protocol.simulation.without) if simulated and protocol.simulation else set()
+    left_out = protocol.endpoints_not_simulated if simulated else frozenset()
     for name, endpoint in protocol.endpoints.items():
-        if missing & {*endpoint.first_of}:
+        if name in left_out:
             continue
         plan = planned.get(name)
         endpoints.append(

@@ -392,7 +392,8 @@ def _published(plan: Protocol, results: Results, replicates: pl.DataFrame | None
     main = [f for f in plan.published.values() if f.parameter in HEADLINES and f.statistic == "estimate"]
     for figure in main or plan.published.values():
         key = (figure.analysis, figure.group, figure.parameter)
-        shown = _interval(*(_value(results, *key, name) for name in (figure.statistic, "lower", "upper")))
+        spread = ("lower", "upper") if figure.statistic == "estimate" else ("", "")
+        shown = _interval(*(_value(results, *key, name) for name in (figure.statistic, *spread)))
         if figure.analysis in plan.endpoints_not_simulated:
             shown = "not simulated: the virtual participants have no such events"
         low, high = figure.interval if figure.interval is not None else (math.nan, math.nan)

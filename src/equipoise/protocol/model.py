@@ -530,3 +530,9 @@ class Protocol(Block):
     published: dict[Name, PublishedFigure] = {}
     published_terms: list[PublishedTerm] = []
     simulation: Simulation | None = None
+
+    @property
+    def endpoints_not_simulated(self) -> frozenset[str]:
+        """Endpoints that count events which the virtual participants do not have (`simulation: without`)."""
+        missing = set(self.simulation.without) if self.simulation else set()
+        return frozenset(name for name, e in self.endpoints.items() if missing & set(e.first_of))

@@ -178,11 +178,16 @@ def _measure_in_words(m: Material, measure: str) -> str:
         unit = m.rows.unit(measure, pair, "mean difference over follow-up", "estimate")
         places = 2 if unit.startswith("log") else 0
         clear = lower > 0 or upper < 0
+        size = w.number(abs(estimate), places)
+        higher = "higher" if estimate > 0 else "lower"
+        with_arms = f"with {arms.label[arm]} than with {arms.label[arms.reference]}"
         texts.append(
-            f"Averaged over follow-up it was {w.number(abs(estimate), places)} {unit} "
-            f"{'higher' if estimate > 0 else 'lower'} with {arms.label[arm]} than "
-            f"with {arms.label[arms.reference]} "
-            f"({100 * m.level:g}% interval of the difference {w.interval(lower, upper, places)})"
+            (
+                f"Averaged over follow-up it was {size} {unit} {higher} {with_arms} "
+                if size != w.number(0.0, places)
+                else f"Averaged over follow-up it was neither higher nor lower {with_arms}: {size} {unit} "
+            )
+            + f"({100 * m.level:g}% interval of the difference {w.interval(lower, upper, places)})"
             + ("." if clear else ", a difference that chance alone could explain.")
         )
     return " ".join(texts)
@@ -246,9 +251,15 @@ def _facts(m: Material) -> list[Fact]:
     facts = []
     if m.randomised is not None:
         facts.append(Fact(w.count(m.randomised), "participants randomised"))
-    arm = m.arms.compared[0] if m.arms.compared else None
-    if arm is None:
-        return facts
+    several = len(m.arms.compared) > 1
+    for arm in m.arms.compared:
+        facts += _facts_of(m, arm, f", {m.arms.label[arm]}" if several else "", 1 if several else 4)
+    return facts[:7]
+
+
+def _facts_of(m: Material, arm: str, named: str, endpoints: int) -> list[Fact]:
+    """The main figures of one arm against the reference; `named` says which arm, where there are several."""
+    facts = []
     pair = m.arms.pair(arm)
     for plan in m.protocol.analysis.measures[:1]:
         estimate, lower, upper = m.rows.values(
@@ -264,11 +275,11 @@ def _facts(m: Material) -> list[Fact]:
             facts.append(
                 Fact(
                     (f"{sign}{w.number(estimate, places)} {unit}"),
-                    (f"{m.protocol.items[plan.measure].label}, average difference"),
+                    (f"{m.protocol.items[plan.measure].label}, average difference{named}"),
                     _note(w.interval(lower, upper, places), figure, places),
                 )
             )
-    for name in headline(m, 4):
+    for name in headline(m, endpoints):
         ratio, lower, upper = m.rows.values(name, pair, "hazard ratio", "estimate", "lower", "upper")
         if ratio is not None:
             figure = tables.published_for(m.protocol, name, pair, "hazard ratio", "estimate")
@@ -276,11 +287,11 @@ def _facts(m: Material) -> list[Fact]:
             facts.append(
                 Fact(
                     w.number(ratio, 2),
-                    f"hazard ratio, {lower_first(label)}",
+                    f"hazard ratio, {lower_first(label)}{named}",
                     _note(w.interval(lower, upper, 2), figure, 2),
                 )
             )
-    return facts[:6]
+    return facts[:5]
 
 
 def _note(spread: str, figure: PublishedFigure | None, places: int) -> str:
@@ -614,7 +625,8 @@ def _counted(protocol: Protocol) -> list[str]:
 
 
 def _kinds_label(m: Material, mark: str) -> str:
-    counted = _counted(m.protocol)
+    nobody = m.protocol.simulation.without if m.simulated and m.protocol.simulation else []
+    counted = [kind for kind in _counted(m.protocol) if kind not in nobody]
     labels = [m.protocol.events[k].label for k in counted if _kind_of(m.protocol, k) == mark]
     return w.listed(labels[:1] + [lower_first(label) for label in labels[1:]]) if labels else mark
 
@@ -828,6 +840,7 @@ def comparison(m: Material) -> Section | None:
 
 
 _ABOUT_PEOPLE = ("baseline", "disposition", "consort", "screening")
+_MIXED = "mean difference over follow-up"
 
 
 def _comparison_table(
@@ -854,6 +867,14 @@ def _comparison_table(
         "one; sources are listed at the end. "
         "A dash: not known, or not kept over the simulated trials."
     )
+    if m.simulated and any(f.analysis in m.protocol.endpoints_not_simulated for f in published):
+        note += " Not simulated: the virtual participants do not have events of this kind."
+    if repeated and any(f.parameter == _MIXED and m.spread(f) is not None for f in published):
+        note += (
+            " Mean difference over follow-up: in this trial from the mixed model; in the many "
+            "simulated trials, to save time, the plain difference of the arms' means, which "
+            "spreads a little wider around the same value."
+        )
     shape = columns(titles, 5, [2.0, 1.3, 1.3, 0.9, 2.4 if strips else 1.5][: len(titles)])
     return Table(name, caption, shape, tuple(body), (note,), stack=True)
 
@@ -886,10 +907,13 @@ def _compared(m: Material, figure: PublishedFigure, repeated: bool, strips: bool
         published += f"; P {w.p_value(figure.p_value)}"
     if figure.p_below is not None:
         published += f"; P < {figure.p_below:g}"
+    shown = w.with_interval(here, lower, upper, places) if here is not None else w.NONE
+    if m.simulated and figure.analysis in m.protocol.endpoints_not_simulated:
+        shown = "not simulated"
     cells: list[str | Words | Cell] = [
         name,
         published,
-        w.with_interval(here, lower, upper, places) if here is not None else w.NONE,
+        shown,
     ]
     if repeated:
         values = m.spread(figure)
