@@ -1,7 +1,7 @@
 """How long a simulated trial takes and where the time goes; memory of a large one; first and second start.
 
 python benchmarks/simulation.py                      # one trial and its parts, replicates: a minute
-python benchmarks/simulation.py --large              # also 100,000 participants, streamed to disk, with memory
+python benchmarks/simulation.py --large           # also 100,000 participants streamed to disk, with their memory
 python benchmarks/simulation.py --start              # also the first start (nothing compiled) and the second
 """
 
@@ -147,7 +147,8 @@ from equipoise.protocol import load
 start = time.perf_counter()
 simulate.trial(load("silcaat"), 1, participants=int(sys.argv[2]), out=sys.argv[1])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(f"  {int(sys.argv[2]):,} participants: {time.perf_counter() - start:.1f} s, largest memory {peak:,.0f} MiB")
+seconds = time.perf_counter() - start
+print(f"  {int(sys.argv[2]):,} participants: {seconds:.1f} s, largest memory {peak:,.0f} MiB")
 """
 
 
@@ -179,8 +180,8 @@ def starts() -> None:
         surroundings.pop("NUMBA_CACHE_DIR", None)
         for what in ("first start", "second start"):
             done = subprocess.run(
-                [sys.executable, "-c", START, str(time.time())], env=surroundings, capture_output=True, text=True,
-                check=True,
+                [sys.executable, "-c", START, str(time.time())], env=surroundings, capture_output=True,
+                text=True, check=True,
             )  # fmt: skip
             first, whole = done.stdout.split()
             print(f"  {what:<22} {first:>12} s  {whole:>12} s")

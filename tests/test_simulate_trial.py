@@ -98,6 +98,21 @@ def test_more_participants_leave_the_first_candidates_as_they_were() -> None:
     np.testing.assert_array_equal(few.eligible, many.eligible[: len(few.eligible)])
 
 
+def test_enrolment_does_not_depend_on_how_many_candidates_are_drawn_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = prepare(load("silcaat"))
+    whole = enrol(setup, 5, 0, 150)
+    monkeypatch.setattr(sys.modules["equipoise.simulate.enrolment"], "BLOCK", 41)
+    pieces = enrol(setup, 5, 0, 150)
+    for field in ("country", "site", "assessed", "screening", "eligible", "met", "position", "arm", "levels"):
+        np.testing.assert_array_equal(getattr(whole, field), getattr(pieces, field), err_msg=field)
+    for field in whole.people._fields:
+        np.testing.assert_array_equal(
+            getattr(whole.people, field), getattr(pieces.people, field), err_msg=field
+        )
+
+
 def test_enrolment_stops_with_the_participant_who_fills_the_trial() -> None:
     setup = prepare(load("silcaat"))
     enrolment = enrol(setup, 5, 0, 150)

@@ -92,8 +92,8 @@ def enrol(setup: Setup, seed: int, trial: int, participants: int | None = None) 
         if first > 100_000 and eligible_so_far < 0.001 * first:
             raise UserError(
                 f"{protocol.protocol}: eligibility: of {first:,} candidates of the baseline population "
-                f"{setup.baseline.name} only {eligible_so_far:,} are eligible; the population does not suit the "
-                "criteria"
+                f"{setup.baseline.name} only {eligible_so_far:,} are eligible; the population does not suit "
+                "the criteria"
             )
     return _randomise(setup, screen, blocks, seed, trial)
 
@@ -154,8 +154,8 @@ def _screen_block(
 
 
 def _columns_of(expression: Expression, columns: Mapping[str, Column]) -> Column:
-    """The truth of an expression for everybody, given only the columns that it speaks of. Most criteria are one
-    yes/no item, or its denial: those are the column itself."""
+    """The truth of an expression for everybody, given only the columns that it speaks of. Most criteria are
+    one yes/no item, or its denial: those are the column itself."""
     root = expression.root
     if isinstance(root, Name) and root.name in columns and columns[root.name].dtype == np.int8:
         return columns[root.name]

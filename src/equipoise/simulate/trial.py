@@ -135,7 +135,15 @@ class Outcomes(NamedTuple):
 
 
 class Diary(NamedTuple):
-    """Notes of a chunk of participants; `used` counts the rows of each table. Columns as in `assemble`."""
+    """Notes of a chunk of participants; `used` counts the rows of each table.
+
+    Columns, the first of whole numbers being the position of the participant: `visits` (visit, day, viraemic;
+    values: count, copies/mL, native, burst, long-lived, acute and chronic exposure); `decisions` (day,
+    action, reason, not before, unknown, accepted or -1, measured day, cycles, toxicity, hold, hold until,
+    cover, stopped, first and last cycle day, cycles at dose, reduced; values: dose decided, measure, dose
+    before); `cycles` (day, injections given, maintenance, position of the decision, toxicity, its day; value:
+    dose); `events` (day, process, occurrence or cycle); `holds` (episode, first day, first day without or
+    -1)."""
 
     used: Ints
     visits: Ints
@@ -173,10 +181,10 @@ def outcomes(participants: int, landmarks: int) -> Outcomes:
 
     return Outcomes(
         diseases=np.full((participants, DISEASES_KEPT), -1, np.int64), death=none(), grade4=none(),
-        last_day=none(), status=zero(), cycles=zero(), injections=zero(), dose_total=zeros(), first_dose=zeros(),
-        last_dose=zeros(),
-        escalations=zero(), reductions=zero(), visits=zero(), counts=zero(), count_sum=zeros(), rnas=zero(),
-        rna_sum=zeros(), at_landmark=np.full((participants, landmarks), np.nan),
+        last_day=none(), status=zero(), cycles=zero(), injections=zero(), dose_total=zeros(),
+        first_dose=zeros(), last_dose=zeros(), escalations=zero(), reductions=zero(), visits=zero(),
+        counts=zero(), count_sum=zeros(), rnas=zero(), rna_sum=zeros(),
+        at_landmark=np.full((participants, landmarks), np.nan),
         landmark_cycle=np.full((participants, landmarks), -1, np.int64),
         landmark_day=np.full((participants, landmarks), -1, np.int64),
     )  # fmt: skip

@@ -196,10 +196,10 @@ def page(checks: Sequence[Check], trials: int, seed: int, protocols: Sequence[st
 
 <!-- Written by `python -m equipoise.simulate.verification --write docs/verification.md`. -->
 
-The virtual population is fitted to SILCAAT and ESPRIT, with one set of parameters for both; only the protocol
-and those who came to be screened differ. This page shows whether simulated trials, as the software makes them
-today, still behave like the published ones: expectations over {trials} replicate trials of each, with the default
-dials, beside what was published. {inside} of {len(checks)} figures lie where they must.
+The virtual population is fitted to SILCAAT and ESPRIT, with one set of parameters for both; only the
+protocol and those who came to be screened differ. This page shows whether simulated trials, as the software
+makes them today, still behave like the published ones: expectations over {trials} replicate trials of each,
+with the default dials, beside what was published. {inside} of {len(checks)} figures lie where they must.
 
 | {" | ".join(_HEAD)} |
 |{"---|" * len(_HEAD)}
@@ -208,9 +208,9 @@ dials, beside what was published. {inside} of {len(checks)} figures lie where th
 The Monte Carlo error is the standard error of the simulated figure over {trials} trials. CD4 counts are
 averaged over all visits after randomisation within each participant, then over participants; the simulated
 difference is that of these means (the analysis of a single trial fits a mixed model, see
-[methods](methods.md)). Figures that were fitted agree because they were fitted; that both trials agree at once
-with one set of parameters is the test. Nothing here says that the model is right about what it cannot be tested
-on: see [virtual participants](virtual-participants.md).
+[methods](methods.md)). Figures that were fitted agree because they were fitted; that both trials agree at
+once with one set of parameters is the test. Nothing here says that the model is right about what it cannot
+be tested on: see [virtual participants](virtual-participants.md).
 
 Made by Equipoise {equipoise.__version__}, seed {seed}, protocols {made}. Repeat it with `equipoise verify`.
 """
