@@ -1,7 +1,7 @@
 """How long a simulated trial takes and where the time goes; memory of a large one; first and second start.
 
 python benchmarks/simulation.py                      # one trial and its parts, replicates: a minute
-python benchmarks/simulation.py --large           # also 100,000 participants streamed to disk, with their memory
+python benchmarks/simulation.py --large           # also 100,000 participants, streamed to disk
 python benchmarks/simulation.py --start              # also the first start (nothing compiled) and the second
 """
 
