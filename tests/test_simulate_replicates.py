@@ -79,3 +79,12 @@ def test_every_published_figure_of_known_events_is_among_the_columns(name: str) 
 def test_the_number_of_trials_is_above_zero() -> None:
     with pytest.raises(UserError, match="whole number above 0"):
         simulate.replicates(load("silcaat"), 0, seed=1)
+
+
+def test_the_mean_of_hiv_rna_lies_near_that_of_esprit() -> None:
+    """Published: 2.17 and 2.20 log10 copies/mL over follow-up (registry record of ESPRIT)."""
+    frame = simulate.replicates(load("esprit"), 4, 8)
+    for arm in ("il2", "control"):
+        mean = frame[f"hiv_rna|{arm}|mean over follow-up|estimate"].mean()
+        assert isinstance(mean, float)
+        assert 2.14 < mean < 2.23
