@@ -195,7 +195,7 @@ def test_a_grid_point_takes_the_nearest_measurement_of_each_participant():
     assert nearest.select("participant", "point", "value").rows() == [(1, 1, 3.0), (2, 1, 4.0), (2, 2, 5.0)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(-5, 60)), max_size=25), st.randoms())
 def test_the_nearest_measurement_is_the_nearest_whatever_the_order(rows, random):
     grid = Grid(10)

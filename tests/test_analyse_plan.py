@@ -112,7 +112,7 @@ def test_progress_is_told_in_words(trial):
 _KINDS = {"od": ["a", "b"], "death": ["other"], "ae": ["x"]}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_endpoints_for_everybody_agree_with_the_rule_for_one(data):
     base = record_example.protocol()

@@ -383,7 +383,7 @@ def test_impossible_input_is_refused_in_words(change, message):
         survival.cox(**(good | change))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_small_trial_agrees_with_the_definition_or_says_why_not(data):
     n = data.draw(st.integers(2, 14))

@@ -263,7 +263,7 @@ def truth_code(value: Any) -> int:
     return -1 if value is None else int(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(truth_texts, st.lists(people, min_size=1, max_size=6))
 def test_many_people_get_the_answers_of_one_by_one(
     text: str, persons: list[dict[str, criteria.Value]]
@@ -279,7 +279,7 @@ def test_many_people_get_the_answers_of_one_by_one(
             assert explanation.missing
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(number_texts, st.lists(people, min_size=1, max_size=6))
 def test_numbers_agree_too(text: str, persons: list[dict[str, criteria.Value]]) -> None:
     expression = criteria.compile(text, FREE, expect="number")

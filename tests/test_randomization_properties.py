@@ -57,7 +57,7 @@ def minimisation(ratio: tuple[int, ...], best: float) -> Scheme:
     return Scheme("minimisation", names, ratio, (), best, ("site", "stratum"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(RATIOS), st.integers(0, 2**32), st.integers(1, 200))
 def test_every_block_ends_in_the_ratio(ratio: tuple[int, ...], seed: int, entries: int) -> None:
     """In each stratum: with the places left in its open block, the arms stand exactly in the ratio."""
@@ -76,7 +76,7 @@ def test_every_block_ends_in_the_ratio(ratio: tuple[int, ...], seed: int, entrie
         assert sum(left) < max(plan.blocks)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(RATIOS),
     st.sampled_from(["permuted blocks", "minimisation", "simple"]),
@@ -100,7 +100,7 @@ def test_recorded_inputs_replay_to_the_same_arms(ratio: tuple[int, ...], method:
     assert replay(plan, entries[:40]) == arms[:40]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_a_stratum_is_not_touched_by_another(seed: int) -> None:
     chance = random.Random(seed)
@@ -111,7 +111,7 @@ def test_a_stratum_is_not_touched_by_another(seed: int) -> None:
     assert replay(plan, low) == [arm for arm, entry in zip(arms, mixed, strict=True) if entry[0] == ["low"]]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.sampled_from(RATIOS),
     st.sampled_from([0.51, 0.7, 0.8, 1.0]),
@@ -133,7 +133,7 @@ def test_allocation_is_alike_interpreted_and_compiled(
     assert compiled(np.array(ratio), best, counts, left, sizes, u) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(RATIOS),
     st.sampled_from([0.51, 0.8, 1.0]),

@@ -233,7 +233,7 @@ tricky = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     title=words | tricky,
     background=st.lists(words | tricky, min_size=1, max_size=4).map("\n".join),
@@ -262,7 +262,7 @@ def test_any_protocol_survives_writing(
 # --- nothing breaks it --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200) | st.text("a:-[]{}&*!|>'\"#%@,? \n\t<=~", max_size=60))
 def test_any_bytes_are_refused_in_words(data: bytes | str) -> None:
     with pytest.raises(ProtocolError) as caught:
@@ -277,7 +277,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_any_field_may_be_wrong(data: st.DataObject) -> None:
     protocol = copy.deepcopy(parse_yaml(TEXT).data)

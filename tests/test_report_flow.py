@@ -66,7 +66,7 @@ criteria = [c.id for c in protocol.eligibility.criteria]
 people = st.tuples(*(st.integers(0, 400) for _ in range(5)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     reasons=st.dictionaries(st.sampled_from(criteria), st.integers(1, 900), max_size=25),
     il2=people,

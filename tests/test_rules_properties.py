@@ -123,13 +123,13 @@ def rules_and_situations(draw: st.DrawFn) -> tuple[DoseRules, Situation]:
     return rules, draw(situations(rules))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(rules_and_situations())
 def test_any_situation_is_decided_alike_interpreted_and_compiled(both: tuple[DoseRules, Situation]) -> None:
     assert interpreted(*both) == compiled(*both)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(rules_and_situations())
 def test_a_cycle_starts_exactly_when_every_condition_that_is_shown_holds(
     both: tuple[DoseRules, Situation],
@@ -140,7 +140,7 @@ def test_a_cycle_starts_exactly_when_every_condition_that_is_shown_holds(
     assert "{" not in told.sentence
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(rules_and_situations())
 def test_no_cycle_breaks_a_limit(both: tuple[DoseRules, Situation]) -> None:
     rules, now = both
@@ -168,7 +168,7 @@ def test_no_cycle_breaks_a_limit(both: tuple[DoseRules, Situation]) -> None:
         assert decision.dose in rules.levels
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(rules_and_situations())
 def test_no_cycle_can_start_before_the_day_that_is_named(both: tuple[DoseRules, Situation]) -> None:
     """If nothing changes but the day (and the measure stays as fresh as it was), nothing starts earlier."""
@@ -181,7 +181,7 @@ def test_no_cycle_can_start_before_the_day_that_is_named(both: tuple[DoseRules, 
         assert not starts(decide(rules, later))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(rules_and_situations())
 def test_an_unknown_that_is_named_matters(both: tuple[DoseRules, Situation]) -> None:
     """Something named as unknown can make the difference: with everything that is named filled in well, a

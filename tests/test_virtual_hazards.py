@@ -147,7 +147,7 @@ def test_a_piece_takes_the_count_in_its_middle_and_the_mean_exposures(preset, cy
     assert tuple(got) == pytest.approx(tuple(expected), rel=1e-14)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     first=st.integers(0, 30),
     gaps=st.lists(st.integers(42, 300), max_size=8),
