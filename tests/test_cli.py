@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 import equipoise
 from equipoise.cli.main import app
+from equipoise.simulate import prepare
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 HISTORY = EXAMPLES / "histories" / "participant.yaml"
@@ -318,7 +319,9 @@ def test_dials_reach_the_record(tmp_path: Path):
         "simulate", "silcaat", *SMALL, "--dial", "functional_fraction=0", "--out", tmp_path / "t"
     )
     assert result.exit_code == 0, result.output
-    assert equipoise.read_record(tmp_path / "t" / "record").manifest.provenance.dials["phi"] == 0
+    made = equipoise.read_record(tmp_path / "t" / "record").manifest.provenance
+    assert made.dials["functional_fraction"] == 0
+    assert prepare(equipoise.load_protocol("silcaat"), made.dials).settings == made.dials
     _refused("expected NAME=VALUE", "simulate", "silcaat", "--dial", "frailty", "--out", tmp_path / "u")
     _refused("there is no dial", "simulate", "silcaat", "--dial", "fie=1", "--out", tmp_path / "u")
     _refused("there is no preset", "simulate", "silcaat", "--preset", "Z", "--out", tmp_path / "u")
@@ -470,7 +473,9 @@ def test_a_missing_extra_is_said_and_the_page_is_written(tmp_path: Path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals, status: int):
     process = subprocess.Popen(
         [sys.executable, "-m", "equipoise", "run", "silcaat", "--trials", "1000000", "--no-pdf",
@@ -488,8 +493,8 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, number: sig
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status, "".join(seen) + errors
     assert "Traceback" not in errors
-    if number == signal.SIGINT:
-        assert errors.strip() == "equipoise: interrupted; nothing half-written was left behind"
+    said = "interrupted" if number == signal.SIGINT else "told to end"
+    assert errors.strip() == f"equipoise: {said}; nothing half-written was left behind"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -544,3 +549,4 @@ def test_the_main_job_prints_published_figures_of_every_trial(name: str, words: 
     assert result.exit_code == 0, result.output
     assert words.lower() in result.stdout.lower()
     assert result.stdout.count("published   ") >= 5
+    assert "\nRandomised\n" not in result.stdout

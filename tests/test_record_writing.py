@@ -19,7 +19,13 @@ from equipoise.errors import UserError
 from equipoise.record import Provenance, Record, RecordWriter
 from equipoise.record.schemas import PART_ROWS
 
-PROVENANCE = Provenance(seed=1, trial=0, population="hiv_il2", dials={"phi": 0.5}, preset="A")
+PROVENANCE = Provenance(
+    seed=1,
+    trial=0,
+    population="hiv_il2",
+    dials={"functional_fraction": 0.5, "harm_applies_to": ["death"]},
+    preset="A",
+)
 
 
 def _small(path: Path, **options: bool) -> Record:

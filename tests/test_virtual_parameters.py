@@ -61,6 +61,14 @@ def test_single_dials_change_a_preset():
     assert (dials.phi, dials.harm_death, dials.harm_opportunistic) == (0.5, 1.0, 0.0)
 
 
+def test_settings_given_again_are_the_same_dials():
+    settings = POPULATION.settings("E", {"frailty": 0.3, "harm_applies_to": ["death"]})
+    assert POPULATION.settings("A", settings) == settings
+    assert POPULATION.dials("A", settings) == POPULATION.dials(
+        "E", {"frailty": 0.3, "harm_applies_to": ["death"]}
+    )
+
+
 @pytest.mark.parametrize(
     ("preset", "changes", "message"),
     [

@@ -24,7 +24,8 @@ _SOFTWARE = ("numpy", "numba", "polars", "scipy")
 class Provenance:
     """Where the participants came from. For a simulated trial, all that is needed to make it again.
 
-    `dials` are the effect dials as used (name to value), `preset` the name of the set they came from;
+    `dials` are the effect dials as used, by the names under which they can be given again, `preset` the name
+    of the set they came from;
     `population_sha256` identifies the parameter file of the virtual population; `data_cut` is the calendar
     date after which nothing is on record.
     """
@@ -35,7 +36,7 @@ class Provenance:
     population: str | None = None
     population_sha256: str | None = None
     preset: str | None = None
-    dials: Mapping[str, float] = field(default_factory=dict)
+    dials: Mapping[str, float | list[str]] = field(default_factory=dict)
     data_cut: date | None = None
 
 

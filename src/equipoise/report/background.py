@@ -27,7 +27,7 @@ from equipoise.report.document import (
 )
 from equipoise.report.material import Material
 from equipoise.report.words import lower_first
-from equipoise.virtual.parameters import Dial, PopulationFile, load_population
+from equipoise.virtual.parameters import PopulationFile, load_population
 from equipoise.virtual.parameters import Row as ParameterRow
 
 # --- the protocol -----------------------------------------------------------------------------------------
@@ -383,32 +383,22 @@ def _identified(m: Material, population: PopulationFile) -> list[Subsection]:
     ]
 
 
-HARM = "harm_"
-"""Begins the names of the dials that say which events the harm acts on."""
-
-
-def _dial(population: PopulationFile, name: str) -> Dial | None:
-    """A dial by its name in the population file, or by its symbol."""
-    return next((dial for key, dial in population.dials.items() if name in (key, dial.symbol)), None)
-
-
-def _dials(population: PopulationFile, used: Mapping[str, float]) -> list[tuple[str, str]]:
+def _dials(population: PopulationFile, used: Mapping[str, float | list[str]]) -> list[tuple[str, str]]:
     """The dials of a trial: what each means, and its value with its unit."""
     lines = []
     for name, value in used.items():
-        if name.startswith(HARM):
+        if isinstance(value, list):
+            meanings = [population.processes[n].meaning if n in population.processes else n for n in value]
+            lines.append(("What that excess acts on", w.capital("; ".join(meanings)) or "Nothing"))
             continue
-        dial = _dial(population, name)
+        dial = population.dials.get(name)
         meaning, unit = (dial.meaning, dial.unit) if dial else (name.replace("_", " "), "")
         lines.append((w.capital(meaning), f"{value:g} {w.unit(unit)}".strip()))
-    harmed = [n.removeprefix(HARM) for n, value in used.items() if n.startswith(HARM) and value]
-    meanings = [population.processes[n].meaning if n in population.processes else n for n in harmed]
-    lines.append(("What that excess acts on", w.capital("; ".join(meanings)) or "Nothing"))
     return lines
 
 
 def _setting_of(population: PopulationFile, name: str) -> str:
-    dial = _dial(population, name)
+    dial = population.dials.get(name)
     return lower_first(dial.meaning) if dial else name.replace("_", " ")
 
 

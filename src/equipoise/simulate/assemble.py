@@ -49,8 +49,6 @@ Column = NDArray[Any]
 Tables = dict[str, pl.DataFrame]
 
 STATUS = {COMPLETED: "completed", DIED: "died", LOST: "lost to follow-up", WITHDREW: "withdrew"}
-TOXICITY_KIND = "toxicity"
-"""The kind of event under which a protocol records grade 3 toxicity of the drug, if it declares one."""
 
 
 # --- who ----------------------------------------------------------------------------------------------------
@@ -449,7 +447,7 @@ def _events(setup: Setup, enrolment: Enrolment, diary: Diary, seed: int, trial: 
         DIED_OF: file.processes["death"].kind,
         BACKGROUND4: file.processes["grade4"].kind,
         CYCLE4: file.processes["grade4"].kind,
-        CYCLE3: TOXICITY_KIND,
+        CYCLE3: file.processes["toxicity"].kind,
     }
     whole = whole[
         np.isin(whole[:, 2], [code for code, kind in kinds.items() if kind in setup.protocol.events])

@@ -24,7 +24,14 @@ from equipoise.rules.terms import MAXIMUM_EXTRA_REVIEWS, MAXIMUM_LEVELS, DoseRul
 from equipoise.rules.truth import NO, YES, from_optional, or_
 from equipoise.simulate.trial import ArmPlan, Plan
 from equipoise.virtual.baseline import Baseline, load_baseline
-from equipoise.virtual.parameters import Dials, Kernel, Population, load_population, require_simulable
+from equipoise.virtual.parameters import (
+    Dials,
+    Kernel,
+    Population,
+    Settings,
+    load_population,
+    require_simulable,
+)
 
 
 class Screen(NamedTuple):
@@ -84,7 +91,8 @@ class Setup:
     baseline: Baseline
     dials: Dials
     preset: str
-    dial_values: Mapping[str, float]
+    settings: Settings
+    """The dials by the names that users give them."""
     kernel: Kernel
     screen: Screen
     arms: tuple[ArmSetup, ...]
@@ -135,7 +143,7 @@ def prepare(
         baseline=entrants,
         dials=chosen,
         preset=preset if preset is not None else people.file.default.preset,
-        dial_values={name: float(value) for name, value in chosen._asdict().items()},
+        settings=people.settings(preset, changes),
         kernel=people.kernel(chosen, entrants.file.loss.per_year, entrants.file.withdrawal.per_year),
         screen=screen_of(protocol),
         arms=tuple(_arm(protocol, name, count_item, rna_item, horizon) for name in protocol.arms),

@@ -33,7 +33,7 @@ from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, Decision
 from equipoise.rules.truth import NO, YES
 from equipoise.virtual import habits, hazards, latent, observation, virology
 from equipoise.virtual.latent import Person
-from equipoise.virtual.parameters import Kernel, couples
+from equipoise.virtual.parameters import Kernel
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC
 
@@ -128,7 +128,7 @@ class _Virtual:
     def __init__(self, kernel: Kernel, person: Person, seed: int, trial: int) -> None:
         self.b, self.d, self.h = kernel
         self.p, self.seed, self.trial = person, seed, trial
-        self.couples = couples(self.d)
+        self.couples = hazards.touched(self.d)
         self.viraemic = person.viraemic
         self.switches = 0
         self.n_start, self.n_day = person.count, 0

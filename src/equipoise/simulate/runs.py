@@ -56,7 +56,7 @@ def trial(
         population=setup.population.name,
         population_sha256=setup.population_sha256,
         preset=setup.preset,
-        dials=setup.dial_values,
+        dials=setup.settings,
         data_cut=protocol.calendar.end_of_follow_up,
     )
     # The folder is tried before the work is done: an unwritable one is said at once.

@@ -71,7 +71,7 @@ def visit_day_from(h, u, z, planned, earliest, before):
 def contact_delay(h, seed, trial, number, index):
     """Whole days between the day on which a cycle is due and the contact at which it is offered."""
     _, v = uniforms(seed, OFFER, index, number, trial)
-    return floor_day(min(exponential_quantile(v) * h.contact_delay, 60.0))
+    return floor_day(exponential_quantile(v) * h.contact_delay)
 
 
 @njit
@@ -122,7 +122,7 @@ def episode_switch(h, p, seed, trial, kind, index, day):
         rate, length, stream = h.no_contraception, h.no_contraception_days, NO_CONTRACEPTION
     else:
         rate, length, stream = h.off_art, h.off_art_days, OFF_ART
-    if kind < 2 and index % 2 == 0 and (p.female == 0 or p.age + day / 365.25 >= 48.0):
+    if kind < 2 and index % 2 == 0 and (p.female == 0 or p.age + day / 365.25 >= h.childbearing_until):
         return day + floor_day(_FAR)
     if kind == 0 and index % 2 == 1:
         return day + max(1, floor_day(length))

@@ -25,6 +25,7 @@ __all__ = [
     "piece_hazards",
     "piece_length",
     "threshold",
+    "touched",
 ]
 
 NEVER = 1 << 40
@@ -97,7 +98,7 @@ def hazards(b, d, p, viraemic, after_od, day, functional_now, acute, chronic):
     """Hazards per day at `day` (float, since randomisation) for a functional count and mean exposures."""
     age = p.age + day / 365.25
     lf = log(functional_now) - _LN_350
-    virus = b.virus_on_hazard * (p.log10_level - 1.7) if viraemic else 0.0
+    virus = b.virus_on_hazard * (p.log10_level - b.rna_floor) if viraemic else 0.0
     harm = d.rho_acute * acute + d.rho_chronic * chronic
     prior = b.od_prior_aids if p.prior_aids else 0.0
     od, background, linked, g4 = exp4(

@@ -89,7 +89,7 @@ def person(b, d, h, seed, trial, number, count, nadir, age, female, prior_aids, 
 def relax(b, p, viraemic):
     """Rate (per day) and target (cells/mm3) of the native cells in this state of the virus."""
     if viraemic:
-        return b.relax_viraemic, p.native_level * exp(-b.virus_on_level * (p.log10_level - 1.7))
+        return b.relax_viraemic, p.native_level * exp(-b.virus_on_level * (p.log10_level - b.rna_floor))
     return b.relax_suppressed, p.native_level
 
 

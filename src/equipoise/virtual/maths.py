@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 from equipoise._compile import njit
 
 __all__ = [
-    "exp", "exp4", "expit", "exponential_quantile", "floor_day", "log", "normal_quantile", "normal_quantiles", "normal_share",
-    "power",
+    "exp", "exp4", "expit", "exponential_quantile", "floor_day", "log", "normal_quantile", "normal_quantiles",
+    "normal_share", "power",
 ]  # fmt: skip
 
 
@@ -293,8 +293,8 @@ def normal_share(z):
 def normal_quantiles(u, z, count):
     """Normal quantiles of the first `count` uniforms of the array u, into z; the same bits as one by one.
 
-    The middle of the distribution in a loop without branches, so that the compiler works on several at once; then
-    the tails.
+    The middle of the distribution in a loop without branches, so that the compiler works on several at once;
+    then the tails.
     """
     for i in range(np.uint64(count)):
         z[i] = _central(u[i] - 0.5)

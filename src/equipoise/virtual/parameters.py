@@ -131,6 +131,8 @@ class Habits(NamedTuple):
     no_contraception_days: float
     off_art: float
     off_art_days: float
+    childbearing_until: float
+    """Age in years."""
 
 
 class Kernel(NamedTuple):
@@ -224,7 +226,7 @@ class Needs(_Part):
     """What a protocol must have for this population to stand in for its participants."""
 
     continuous: list[Name]
-    """Regimens that every arm must take throughout, by name or by drug."""
+    """Regimens that every arm must take throughout."""
     because: str
     measures: list[Name]
     """Items that the population can measure."""
@@ -267,23 +269,20 @@ class PopulationFile(_Part):
 PARAMETERS = (
     "native_level", "level_on_count", "level_on_nadir", "level_on_age", "relax_suppressed", "relax_viraemic",
     "virus_on_level", "failure", "resuppression", "rna_floor", "rna_suppressed_excess", "rna_level",
-    "rna_level_low",
-    "rna_level_high", "rna_noise", "gain", "gain_on_age", "survive", "nadir_share", "dose_power", "ceiling",
-    "half_life_burst", "half_life_long_lived", "count_noise", "od_rate", "od_power", "od_prior_aids",
-    "virus_on_hazard", "death_rate_45", "death_on_age", "death_rate", "death_power", "death_linked_on_age",
-    "death_after_od", "grade4_rate", "grade4_on_age", "grade4_power", "grade4_cycle", "grade4_dose_power",
-    "grade3_cycle", "event_delay",
+    "rna_level_low", "rna_level_high", "rna_noise", "gain", "gain_on_age", "survive", "nadir_share",
+    "dose_power", "ceiling", "half_life_burst", "half_life_long_lived", "count_noise", "od_rate", "od_power",
+    "od_prior_aids", "virus_on_hazard", "death_rate_45", "death_on_age", "death_rate", "death_power",
+    "death_linked_on_age", "death_after_od", "grade4_rate", "grade4_on_age", "grade4_power", "grade4_cycle",
+    "grade4_dose_power", "grade3_cycle", "event_delay",
 )  # fmt: skip
 HABITS = (
     "missed_visit", "visit_sd", "contact_delay", "offer_again", "complete_cycle", "accept",
-    "accept_per_cycle",
-    "accept_maintenance", "accept_per_year", "pregnancy", "pregnancy_days", "no_contraception",
-    "no_contraception_days", "off_art", "off_art_days",
+    "accept_per_cycle", "accept_maintenance", "accept_per_year", "pregnancy", "pregnancy_days",
+    "no_contraception", "no_contraception_days", "off_art", "off_art_days", "childbearing_until",
 )  # fmt: skip
 DIALS = (
     "functional_fraction", "rho_acute", "tau_acute", "rho_chronic", "tau_chronic", "frailty",
-    "functional_cap",
-    "response_multiplier",
+    "functional_cap", "response_multiplier",
 )  # fmt: skip
 PROCESSES = ("opportunistic", "death", "grade4", "toxicity")
 POSITIVE = (
@@ -292,6 +291,9 @@ POSITIVE = (
 )  # fmt: skip
 
 HARM_ENDPOINTS = ("opportunistic", "death", "grade4")
+
+Settings = dict[str, float | list[str]]
+"""Dials by the names of the file, with their values."""
 
 
 class Population:
@@ -337,13 +339,14 @@ class Population:
             part[row] = part[row].model_copy(update=update)
         return Population(self.file.model_copy(update=changed), self.place)
 
-    def dials(
+    def settings(
         self, preset: str | None = None, changes: Mapping[str, float | list[str]] | None = None
-    ) -> Dials:
+    ) -> Settings:
         """The dials of a preset (default: the population's default preset), with single dials changed.
 
-        Dial names as in the file, besides `harm_applies_to`, a list of opportunistic, death and grade4.
-        Raises UserError for an unknown preset or dial, or a value out of its range.
+        Dial names as in the file, besides `harm_applies_to`, a list of opportunistic, death and grade4: given
+        as `changes` again, the result comes back. Raises UserError for an unknown preset or dial, or a value
+        out of its range.
         """
         chosen = self.file.default.preset if preset is None else preset
         if chosen not in self.file.presets:
@@ -353,6 +356,13 @@ class Population:
         for place, part in (("preset " + chosen, self.file.presets[chosen].set), ("dials", changes or {})):
             for name, value in part.items():
                 values[name] = self._dial(place, name, value)
+        return values
+
+    def dials(
+        self, preset: str | None = None, changes: Mapping[str, float | list[str]] | None = None
+    ) -> Dials:
+        """`settings` for the compiled loop. Raises UserError as it does."""
+        values: dict[str, Any] = self.settings(preset, changes)
         harm = values["harm_applies_to"]
         return Dials(
             phi=values["functional_fraction"],
@@ -463,13 +473,9 @@ class Population:
             no_contraception_days=v("no_contraception_days"),
             off_art=v("off_art") / per_day,
             off_art_days=v("off_art_days"),
+            childbearing_until=v("childbearing_until"),
         )
         return Kernel(self.biology, dials, habits)
-
-
-def couples(d: Dials) -> bool:
-    """Whether anything that a cycle does touches the hazards (see `hazards.piece_length`)."""
-    return d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -559,11 +565,9 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
         for needed in needs.continuous:
             if needed not in taken:
                 raise UserError(
-                    f"{name}: arms.{code}: the virtual population {population.name} cannot simulate an "
-                    "arm without "
-                    f"the continuous regimen `{needed}`: {needs.because}. The protocol can still be "
-                    "checked, shown "
-                    "and decided on."
+                    f"{name}: arms.{code}: the virtual population {population.name} cannot simulate an arm "
+                    f"without the continuous regimen `{needed}`: {needs.because}. The protocol can still be "
+                    "checked, shown and decided on."
                 )
         cycles = [r for r in arm.regimens if protocol.regimens[r].kind == "cycles"]
         if len(cycles) > 1:
@@ -576,29 +580,26 @@ def require_simulable(protocol: Protocol, population: Population) -> None:
             if not any(word in drug for word in needs.cycle_drugs):
                 raise UserError(
                     f"{name}: regimens.{regimen_name}.drug: the virtual population {population.name} does "
-                    "not know "
-                    f"how people respond to {regimen.drug}; it knows {', '.join(needs.cycle_drugs)}"
+                    f"not know how people respond to {regimen.drug}; it knows {', '.join(needs.cycle_drugs)}"
                 )
             if regimen.cycle is not None and regimen.cycle.dose.unit != needs.dose_unit:
                 raise UserError(
                     f"{name}: regimens.{regimen_name}.cycle.dose: the virtual population "
-                    f"{population.name} takes "
-                    f"doses in {needs.dose_unit}, not {regimen.cycle.dose.unit}"
+                    f"{population.name} takes doses in {needs.dose_unit}, not {regimen.cycle.dose.unit}"
                 )
             if regimen.goal is not None and regimen.goal.measure not in needs.measures:
                 raise UserError(
                     f"{name}: regimens.{regimen_name}.goal.measure: the virtual population "
-                    f"{population.name} has no "
-                    f"{regimen.goal.measure}; it measures {', '.join(needs.measures)}"
+                    f"{population.name} has no {regimen.goal.measure}; it measures "
+                    f"{', '.join(needs.measures)}"
                 )
     missing = kinds_not_simulated(protocol, population)
     for endpoint, block in protocol.endpoints.items():
         for kind in [*block.first_of, *block.competing]:
             if block.role == "primary" and kind in missing:
                 raise UserError(
-                    f"{name}: endpoints.{endpoint}: the virtual population {population.name} has no "
-                    "events of kind "
-                    f"{kind}, which the primary endpoint needs; it has "
+                    f"{name}: endpoints.{endpoint}: the virtual population {population.name} has no events "
+                    f"of kind {kind}, which the primary endpoint needs; it has "
                     f"{', '.join(sorted(_kinds(population)))}"
                 )
 

@@ -28,7 +28,7 @@ ALLOCATION: Final = 11  # randomisation: the arm or the block; index = step in t
 OPPORTUNISTIC: Final = 20
 DEATH: Final = 21
 GRADE4: Final = 22
-EVENT_CLASS: Final = 23  # uniforms: organ class of a background grade 4 event; serious or not
+EVENT_CLASS: Final = 23  # uniforms: organ class of a background grade 4 event; reserve
 OPPORTUNISTIC_KIND: Final = 24  # uniforms: which disease; reserve
 LOSS: Final = 25  # exponentials: loss to follow-up; withdrawal
 VIRUS_SWITCH: Final = 26  # index = switch; exponential: time to the next switch; reserve
