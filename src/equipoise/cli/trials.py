@@ -47,6 +47,8 @@ Threads = Annotated[
 ]
 HEADLINES = ("hazard ratio", "mean difference over follow-up")
 """Parameters whose published figures are shown on the terminal; the report shows all."""
+ABOUT_PEOPLE = ("baseline", "disposition", "consort", "screening")
+"""Analyses left out where a trial publishes no figure of those parameters, and the others are shown."""
 
 
 def run(
@@ -390,7 +392,8 @@ def _published(plan: Protocol, results: Results, replicates: pl.DataFrame | None
     title = f"{plan.protocol}: {plan.title}" if not plan.title.startswith(plan.protocol) else plan.title
     lines = [title, ""]
     main = [f for f in plan.published.values() if f.parameter in HEADLINES and f.statistic == "estimate"]
-    for figure in main or plan.published.values():
+    others = [f for f in plan.published.values() if f.analysis not in ABOUT_PEOPLE]
+    for figure in main or others:
         key = (figure.analysis, figure.group, figure.parameter)
         spread = ("lower", "upper") if figure.statistic == "estimate" else ("", "")
         shown = _interval(*(_value(results, *key, name) for name in (figure.statistic, *spread)))

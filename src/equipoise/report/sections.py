@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 import polars as pl
@@ -252,8 +253,11 @@ def _facts(m: Material) -> list[Fact]:
     if m.randomised is not None:
         facts.append(Fact(w.count(m.randomised), "participants randomised"))
     several = len(m.arms.compared) > 1
-    for arm in m.arms.compared:
-        facts += _facts_of(m, arm, f", {m.arms.label[arm]}" if several else "", 1 if several else 4)
+    found = [
+        _facts_of(m, arm, f", {m.arms.label[arm]}" if several else "", 1 if several else 4)
+        for arm in m.arms.compared
+    ]
+    facts += [fact for alike in zip_longest(*found) for fact in alike if fact is not None]
     return facts[:7]
 
 
