@@ -116,3 +116,42 @@ def test_machine_code_is_never_taken_from_a_folder_that_others_may_write_to(tmp_
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
     own.chmod(0o777)
     assert _cache(**surroundings) == "None"
+
+
+# --- being told to end ------------------------------------------------------------------------------------
+
+_SWALLOWED = """
+import ctypes, os, signal, sys
+from equipoise.cli import ending, progress
+
+ending.listen()
+called_back = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), getattr(signal, sys.argv[1])))
+called_back()  # machine code swallows what a function that it calls raises
+try:
+    with progress.Stages() as stages:
+        stages("The next stage")
+except BaseException as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(("name", "raised"), [("SIGINT", "KeyboardInterrupt"), ("SIGTERM", "Ended")])
+def test_an_interruption_that_a_library_swallows_is_not_lost(name: str, raised: str):
+    run = subprocess.run(
+        [sys.executable, "-c", _SWALLOWED, name], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (run.stdout, run.stderr) == (f"{raised}\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_results_that_nowhere_fit_are_not_cut_short_in_silence(unbuffered: str):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "equipoise", "schema"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert run.returncode == 2
+    assert run.stderr.startswith("equipoise: the disk is full")

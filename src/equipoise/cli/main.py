@@ -6,16 +6,15 @@ half written. Anything else is a defect of Equipoise, and the message says so.
 
 from __future__ import annotations
 
-import signal
+import io
 import sys
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 import equipoise
-from equipoise.cli import protocols, records, trials
+from equipoise.cli import ending, protocols, records, trials
 from equipoise.errors import UserError
 
 INTERRUPTED = 130
@@ -37,6 +36,9 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("\nequipoise: interrupted; nothing half-written was left behind", err=True)
             raise typer.Exit(INTERRUPTED) from None
+        except ending.Ended:
+            typer.echo("equipoise: told to end; nothing half-written was left behind", err=True)
+            raise
         except MemoryError:
             typer.echo("equipoise: not enough memory; fewer --participants or --threads need less", err=True)
             raise typer.Exit(MISTAKE) from None
@@ -99,14 +101,21 @@ protocols.add_to(app)
 records.add_to(app)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Ending by a signal cleans up as Ctrl-C does."""
-    sys.exit(128 + number)
+def _whole(stream: TextIO) -> TextIO:
+    """Standard output as a stream that writes everything or fails: Python's own, unbuffered
+    (PYTHONUNBUFFERED), drops what a full disk does not take, and says nothing."""
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True
+    )
 
 
 def main() -> None:
     """Run the command line; ends the process."""
-    signal.signal(signal.SIGTERM, _end)
+    ending.listen()
+    sys.stdout = _whole(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

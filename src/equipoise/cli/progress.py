@@ -7,6 +7,8 @@ from types import TracebackType
 
 import typer
 
+from equipoise.cli import ending
+
 
 class Stages:
     """Shows stages of work on standard error; call it with the stage in words and the share done (or None).
@@ -48,6 +50,7 @@ class Stages:
     def __call__(self, stage: str, share: float | None = None) -> None:
         from rich.progress import Progress
 
+        ending.check()
         heading = stage.partition(":")[0]
         if heading != self._stage and not self._terminal:
             typer.echo(f"{heading} ...", err=True)
