@@ -21,6 +21,7 @@ from equipoise.protocol.model import Protocol
 from equipoise.record import Record
 from equipoise.report import words as w
 from equipoise.report.consort import CHECKLIST
+from equipoise.report.tables import Arms, Rows, exposure
 
 COMMAND = "equipoise run silcaat --seed 4 --participants 240"
 
@@ -436,3 +437,28 @@ def test_with_several_arms_each_main_figure_names_its_arm(tmp_path: Path) -> Non
     text = Reader(written["html"].read_text(encoding="utf-8")).text
     for arm in ("il2_1_5", "il2_4_5", "il2_7_5"):
         assert f"CD4 count, average difference, {protocol.arms[arm].label}" in text
+
+
+def test_one_of_many_is_not_nobody() -> None:
+    protocol = load("silcaat")
+    shares = {
+        "participants starting cycles": (1999.0, 99.96),
+        "participants with stop": (1.0, 0.04),
+        "participants with hold": (0.0, 0.0),
+    }
+    table = pl.DataFrame(
+        [
+            ("exposure", "il2", parameter, statistic, value, "")
+            for parameter, both in shares.items()
+            for statistic, value in zip(("n", "percent"), both, strict=True)
+        ],
+        schema=["analysis", "group", "parameter", "statistic", "value", "unit"],
+        orient="row",
+    )
+    arms = Arms(("il2", "control"), "control", {"il2": "IL-2", "control": "Control"})
+    shown = exposure(Rows(table), protocol, arms)
+    assert shown is not None
+    words = str(shown.rows)
+    assert "1,999 (>99.9%)" in words
+    assert "1 (<0.1%)" in words
+    assert "(0.0%)" not in words

@@ -669,7 +669,7 @@ def exposure(rows: Rows, protocol: Protocol, arms: Arms) -> Table | None:
     def share(parameter: str) -> list[str]:
         found = [rows.values("exposure", a, parameter, "n", "percent") for a in given]
         return [
-            w.NONE if n is None else w.count(n) if pc is None else f"{w.count(n)} ({w.number(pc, 1)}%)"
+            w.count_percent(n, None) if not n or pc is None else f"{w.count(n)} ({w.percent(pc, 100.0)})"
             for n, pc in found
         ]
 
