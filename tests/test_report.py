@@ -462,3 +462,17 @@ def test_one_of_many_is_not_nobody() -> None:
     assert "1,999 (>99.9%)" in words
     assert "1 (<0.1%)" in words
     assert "(0.0%)" not in words
+
+
+def test_a_difference_of_nothing_is_neither_higher_nor_lower(trial: Trial, tmp_path: Path) -> None:
+    here = (
+        (pl.col("analysis") == "hiv_rna")
+        & (pl.col("parameter") == "mean difference over follow-up")
+        & (pl.col("statistic") == "estimate")
+    )
+    table = trial.results.table.with_columns(value=pl.when(here).then(-0.001).otherwise("value"))
+    results = analyse.Results(table, (), trial.results.provenance)
+    written = trial.write(tmp_path, results=results, replicates=None, paper="never")
+    text = Reader(written["html"].read_text(encoding="utf-8")).text
+    assert "it was neither higher nor lower with" in text
+    assert "0.00 log10 copies/mL lower" not in text
