@@ -178,7 +178,6 @@ def _measure_in_words(m: Material, measure: str) -> str:
             continue
         unit = m.rows.unit(measure, pair, "mean difference over follow-up", "estimate")
         places = 2 if unit.startswith("log") else 0
-        clear = lower > 0 or upper < 0
         size = w.number(abs(estimate), places)
         clear = lower > 0 or upper < 0 or size == w.number(0.0, places)
         higher = "higher" if estimate > 0 else "lower"
