@@ -15,7 +15,7 @@ help:
 	@echo "make docs    build the documentation into site/"
 
 demo: $(VENV)/.installed
-	$(BIN)/equipoise run silcaat
+	$(BIN)/equipoise run silcaat --force
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2
