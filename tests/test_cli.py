@@ -223,15 +223,15 @@ def test_a_history_decides(tmp_path: Path, old: str, new: str, first: str, said:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("arm: il2", "arm: il3", 'STALWART has no arm "il3"; did you mean il2?'),
+        ("arm: il2", "arm: il3", 'STALWART has no arm "il3"; did you mean "il2"?'),
         (
             "arm: il2",
             "arm: il2\nregimen: aldesleukine",
             'STALWART has no regimen "aldesleukine"; did you mean',
         ),
-        ("cd4: 410", "cd8: 410", 'baseline: STALWART has no item "cd8"; did you mean cd4?'),
+        ("cd4: 410", "cd8: 410", 'baseline: STALWART has no item "cd8"; did you mean "cd4"?'),
         ("cd4: 410", "cd4: many", "baseline: cd4 is 'many', expected a number"),
-        ("sex: female", "sex: femal", 'baseline: sex is "femal"; did you mean female or male?'),
+        ("sex: female", "sex: femal", 'baseline: sex is "femal"; did you mean "female" or "male"?'),
         ("{day: 160, ", "{", "measurements[0]: say the `day`, a whole number"),
         ("day: 285", "days: 285", 'unknown key "days"; did you mean "day"?'),
         ("day: 285\n", "", 'missing key "day"'),

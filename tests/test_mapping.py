@@ -203,8 +203,8 @@ def test_other_arms_are_left_out_when_the_mapping_says_so(tmp_path: Path):
     ("old", "new", "message"),
     [
         ("months,status", "month,status", 'there is no column "months" (which endpoints.relapse.time of the mapping '
-         "names); did you mean month?"),
-        ("group", "Group", 'there is no column "group" (which arm.column of the mapping names); did you mean Group?'),
+         'names); did you mean "month"?'),
+        ("group", "Group", 'there is no column "group" (which arm.column of the mapping names); did you mean "Group"?'),
         ("id,group", "patient,group", "there are patient, group, months, status, risk, age"),
         ("p2,B,2.5", "p2,B,-2.5", "row 2: months is negative; times count from randomisation and are 0 or more"),
         ("p2,B,2.5", "p2,B,soon", 'row 2: months is "soon", a number was expected (endpoints.relapse.time)'),

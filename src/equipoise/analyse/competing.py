@@ -8,22 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from equipoise.analyse.survival import kaplan_meier, log_log_interval
+from equipoise.analyse.survival import Steps, kaplan_meier, log_log_interval
 from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class CumulativeIncidence:
+class CumulativeIncidence(Steps):
     """Probability that the event of interest has happened by each time, with others competing.
 
-    One entry per distinct time of leaving observation, rising; `at_risk` just before each time; `events` are
-    those of interest, `competing` all others; `incidence`, `se`, `lower`, `upper` hold from that time on.
+    `events` are those of interest, `competing` all others; `incidence`, `se`, `lower`, `upper` hold from each
+    time on.
     """
 
-    times: Floats
-    at_risk: Floats
     events: Floats
     competing: Floats
     incidence: Floats
@@ -33,15 +31,10 @@ class CumulativeIncidence:
 
     def at(self, time: float) -> tuple[float, float, float]:
         """(incidence, lower, upper) at a time; 0 before the first step."""
-        k = int(np.searchsorted(self.times, time, side="right")) - 1
+        k = self.last_step(time)
         if k < 0:
             return 0.0, 0.0, 0.0
         return float(self.incidence[k]), float(self.lower[k]), float(self.upper[k])
-
-    def number_at_risk(self, time: float) -> int:
-        """Under observation and without any event just before `time`."""
-        k = int(np.searchsorted(self.times, time, side="left"))
-        return int(self.at_risk[k]) if k < len(self.times) else 0
 
 
 def aalen_johansen(time: ArrayLike, status: ArrayLike, *, confidence: float = 0.95) -> CumulativeIncidence:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from equipoise.analyse.rates import DAYS_PER_YEAR
 from equipoise.analyse.results import Rows
 from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol
+from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.record import AnalysisInput, Record
 
 ENDS = ("completed", "died", "lost to follow-up", "withdrew")

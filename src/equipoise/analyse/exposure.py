@@ -8,10 +8,9 @@ import numpy as np
 import polars as pl
 
 from equipoise.analyse.longitudinal import Grid, nearest_values
-from equipoise.analyse.rates import DAYS_PER_YEAR
 from equipoise.analyse.results import Rows
 from equipoise.protocol.model import Protocol, Regimen
-from equipoise.protocol.quantities import DAYS_PER, round_half_away
+from equipoise.protocol.quantities import DAYS_PER, DAYS_PER_YEAR, round_half_away
 from equipoise.record import Record
 
 _FULL = ("n", "mean", "sd", "median", "q1", "q3", "minimum", "maximum")

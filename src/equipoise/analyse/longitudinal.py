@@ -21,10 +21,10 @@ from scipy.special import ndtri, stdtrit
 from equipoise._compile import njit
 from equipoise.analyse.survival import two_sided_p
 from equipoise.errors import UserError
+from equipoise.protocol.quantities import DAYS_PER_MONTH
 
 Floats = NDArray[np.float64]
 
-DAYS_PER_MONTH = 30.4375
 _FEW_TIMES = 6
 
 

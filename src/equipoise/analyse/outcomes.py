@@ -13,10 +13,10 @@ from scipy.special import ndtri
 
 from equipoise.analyse import survival
 from equipoise.analyse.competing import CumulativeIncidence, aalen_johansen
-from equipoise.analyse.rates import DAYS_PER_YEAR, rate_interval, rate_ratio
+from equipoise.analyse.rates import rate_interval, rate_ratio
 from equipoise.analyse.results import Rows
 from equipoise.analyse.survival import Cox, Curve, LogRank
-from equipoise.protocol.quantities import round_half_away
+from equipoise.protocol.quantities import DAYS_PER_YEAR, round_half_away
 from equipoise.record import AnalysisInput
 from equipoise.record.mapping import EndpointInput
 

@@ -9,8 +9,6 @@ from scipy.special import bdtr, bdtrc, betaincinv, gammaincinv
 
 from equipoise.errors import UserError
 
-DAYS_PER_YEAR = 365.25
-
 
 class Rate(NamedTuple):
     """Events per `per` units of person-time, with an interval."""

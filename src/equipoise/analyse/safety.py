@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from equipoise.analyse.rates import DAYS_PER_YEAR, rate_interval, rate_ratio
+from equipoise.analyse.rates import rate_interval, rate_ratio
 from equipoise.analyse.results import Rows
 from equipoise.protocol.model import Protocol
+from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.record import Record
 
 _UNITS = {"percent": "%", "events": "events", "rate": "per 100 person-years"}

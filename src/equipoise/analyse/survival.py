@@ -732,15 +732,27 @@ class Cox:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A Kaplan-Meier curve: one entry per distinct time of leaving observation, rising.
-
-    `at_risk` counts those under observation just before each time; `survival`, `se`, `lower` and `upper` hold
-    from that time on.
-    """
+class Steps:
+    """What every curve of steps has: one entry per distinct time of leaving observation, rising; `at_risk`
+    counts those under observation, without an event, just before each time."""
 
     times: Floats
     at_risk: Floats
+
+    def number_at_risk(self, time: float) -> int:
+        """At risk just before `time` (no late entry): those who leave at `time` still count."""
+        k = int(np.searchsorted(self.times, time, side="left"))
+        return int(self.at_risk[k]) if k < len(self.times) else 0
+
+    def last_step(self, time: float) -> int:
+        """Position of the step that holds at `time`; -1 before the first."""
+        return int(np.searchsorted(self.times, time, side="right")) - 1
+
+
+@dataclass(frozen=True)
+class Curve(Steps):
+    """A Kaplan-Meier curve: `survival`, `se`, `lower` and `upper` hold from each time on."""
+
     events: Floats
     survival: Floats
     se: Floats
@@ -749,15 +761,10 @@ class Curve:
 
     def at(self, time: float) -> tuple[float, float, float]:
         """(survival, lower, upper) at a time; 1 before the first step."""
-        k = int(np.searchsorted(self.times, time, side="right")) - 1
+        k = self.last_step(time)
         if k < 0:
             return 1.0, 1.0, 1.0
         return float(self.survival[k]), float(self.lower[k]), float(self.upper[k])
-
-    def number_at_risk(self, time: float) -> int:
-        """Under observation just before `time` (no late entry): those who leave at `time` still count."""
-        k = int(np.searchsorted(self.times, time, side="left"))
-        return int(self.at_risk[k]) if k < len(self.times) else 0
 
     def quantile(self, probability: float) -> float:
         """First time at which survival is at or below 1 - probability; NaN if never reached."""

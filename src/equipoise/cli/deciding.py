@@ -24,7 +24,6 @@ starts no cycle. Days count from randomisation (day 0).
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from itertools import pairwise
@@ -36,6 +35,7 @@ from equipoise import rules
 from equipoise.errors import UserError
 from equipoise.protocol import Protocol
 from equipoise.protocol.forms import read_form
+from equipoise.protocol.nearest import near_or_all
 from equipoise.rules import explaining, goals, holds
 from equipoise.rules.terms import Situation
 from equipoise.rules.truth import NO, UNKNOWN, YES, from_optional
@@ -83,11 +83,6 @@ def read(path: Path) -> History:
     return read_form(path, History, "history")
 
 
-def _near(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=2)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(known)}"
-
-
 def explain(protocol: Protocol, history: History, *, brief: bool = False) -> str:
     """The decision for this history in words: the sentence, then every rule with its answer and value.
 
@@ -131,13 +126,12 @@ _ANSWERS: Mapping[int, str] = {YES: "yes", NO: "no", UNKNOWN: "unknown"}
 def _regimen(protocol: Protocol, history: History) -> str:
     in_cycles = [name for name, regimen in protocol.regimens.items() if regimen.kind == "cycles"]
     if history.arm not in protocol.arms:
-        near = _near(history.arm, list(protocol.arms))
+        near = near_or_all(history.arm, list(protocol.arms))
         raise UserError(f'{protocol.protocol} has no arm "{history.arm}"{near}')
     if history.regimen is not None:
         if history.regimen not in protocol.regimens:
-            raise UserError(
-                f'{protocol.protocol} has no regimen "{history.regimen}"{_near(history.regimen, in_cycles)}'
-            )
+            near = near_or_all(history.regimen, in_cycles)
+            raise UserError(f'{protocol.protocol} has no regimen "{history.regimen}"{near}')
         return history.regimen
     own = [name for name in protocol.arms[history.arm].regimens if name in in_cycles]
     candidates = own or in_cycles
@@ -157,7 +151,7 @@ def situation(protocol: Protocol, name: str, history: History) -> Situation:
     for hold in history.holds:
         known = [h.id for h in regimen.hold_while]
         if hold not in known:
-            raise UserError(f'{protocol.protocol} has no hold "{hold}"{_near(hold, known)}')
+            raise UserError(f'{protocol.protocol} has no hold "{hold}"{near_or_all(hold, known)}')
     cycles = sorted((c for c in history.cycles if c.day <= history.day), key=lambda c: c.day)
     doses = [cycle.dose for cycle in cycles]
     at_dose = next((k for k, dose in enumerate(reversed(doses)) if dose != doses[-1]), len(doses))
@@ -227,7 +221,7 @@ def _known(protocol: Protocol, values: Mapping[str, Value], where: str) -> None:
     expected = {"number": "a number", "boolean": "true or false", "category": "one of its words"}
     for name, value in values.items():
         if name not in protocol.items:
-            near = _near(name, list(protocol.items))
+            near = near_or_all(name, list(protocol.items))
             raise UserError(f'{where}: {protocol.protocol} has no item "{name}"{near}')
         item = protocol.items[name]
         fits = {
@@ -238,7 +232,7 @@ def _known(protocol: Protocol, values: Mapping[str, Value], where: str) -> None:
         if value is not None and not fits[item.type]:
             raise UserError(f"{where}: {name} is {value!r}, expected {expected[item.type]}")
         if isinstance(value, str) and item.categories and value not in item.categories:
-            raise UserError(f'{where}: {name} is "{value}"{_near(value, item.categories)}')
+            raise UserError(f'{where}: {name} is "{value}"{near_or_all(value, item.categories)}')
 
 
 def _number(value: Value) -> float:

@@ -14,7 +14,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from equipoise.errors import UserError
-from equipoise.protocol.reading import Source, near, parse_yaml, read_limited
+from equipoise.protocol.nearest import listed, near
+from equipoise.protocol.reading import Source, parse_yaml, read_limited
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -73,7 +74,7 @@ def _first(error: ValidationError, source: Source, model: type[BaseModel]) -> Us
     if detail["type"] == "extra_forbidden":
         known = _fields(model, path[:-1])
         return source.error(
-            f'unknown key "{last}"' + (near(last, known) or f"; there are {', '.join(known)}"), path
+            f'unknown key "{last}"{near(last, known) or "; there are " + listed(known)}', path
         )
     if detail["type"] == "missing":
         return source.error(f'missing key "{last}"', path[:-1])

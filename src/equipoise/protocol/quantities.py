@@ -19,6 +19,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 DAYS_PER = {"day": 1.0, "week": 7.0, "month": 30.4375, "year": 365.25}
+DAYS_PER_MONTH = DAYS_PER["month"]
+DAYS_PER_YEAR = DAYS_PER["year"]
 
 _NUMBER = r"[+-]?(?:\d+(?:[ _]\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|[+-]?\.\d+"
 _QUANTITY = re.compile(rf"^\s*(?P<value>{_NUMBER})\s*(?P<unit>\S(?:.*\S)?)?\s*$")

@@ -10,7 +10,6 @@ Every error is a `ProtocolError` with one message, `file:line:column: field.path
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from equipoise.errors import UserError
 from equipoise.protocol.model import Block, Protocol
+from equipoise.protocol.nearest import near
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 40
@@ -565,12 +565,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return f'"{_short(value, 60)}"'
     return "a list" if isinstance(value, list) else "a block"
-
-
-def near(word: str, known: list[str], likeness: float = 0.6) -> str:
-    """ "; did you mean "silcaat"?" for the nearest of the known words, or nothing."""
-    match = difflib.get_close_matches(word.lower(), [k.lower() for k in known], n=1, cutoff=likeness)
-    return f'; did you mean "{next(k for k in known if k.lower() == match[0])}"?' if match else ""
 
 
 def _choice(opening: str, known: list[str]) -> str:

@@ -6,7 +6,6 @@ it in `equipoise.analyse`, where the protocol's endpoint rules are applied.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from equipoise.errors import UserError
 from equipoise.protocol.forms import read_form
 from equipoise.protocol.model import Name
+from equipoise.protocol.nearest import listed, near_or_all
 from equipoise.protocol.quantities import DAYS_PER, Duration
 
 
@@ -240,7 +240,7 @@ class DataMapping(_Part):
     def _names_exist(self) -> DataMapping:
         def demand(name: str, known: Sequence[str], what: str) -> None:
             if name not in known:
-                raise ValueError(f'{what} "{name}" is not declared; there are {_listed(known)}')
+                raise ValueError(f'{what} "{name}" is not declared; there are {listed(known)}')
 
         for value, arm in self.arm.values.items():
             demand(arm, list(self.arms), f"arm.values: {value} means an arm that is not in `arms`:")
@@ -269,21 +269,6 @@ def _text_values(data: Any, parent: str = "") -> Any:
     if isinstance(data, list) and parent in ("event", "competing", "censored", "leave_out"):
         return [_code(json.dumps(v) if isinstance(v, bool) else str(v)) for v in data]
     return data
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    lower = {k.lower(): k for k in known}
-    if not close and name.lower() in lower:
-        close = [lower[name.lower()]]
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; there are {_listed(known)}"
-
-
-def _listed(names: Sequence[str], most: int = 30) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 # --- the data ---------------------------------------------------------------------------------------------
@@ -359,7 +344,7 @@ class _Table:
         if column not in self.frame.columns:
             raise UserError(
                 f'{self.path}: there is no column "{column}" (which {wanted_by} of the mapping names)'
-                + _near(column, [name for name in self.frame.columns if name != _ROW])
+                + near_or_all(column, [name for name in self.frame.columns if name != _ROW])
             )
         found = self.frame[column].str.strip_chars()
         return found.set(found.is_in(_MISSING), None)
@@ -491,18 +476,24 @@ class _Mapper:
                     "it must be the same in all rows of one participant"
                 )
 
+    def _refuse_others(
+        self, codes: pl.Series, known: Sequence[str], column: str, field: str, named: Sequence[str]
+    ) -> None:
+        """Raise UserError for the first row whose code in a column the mapping does not know."""
+        unknown = codes.is_not_null() & ~codes.is_in(list(known))
+        if unknown.any():
+            row = unknown.arg_true()[0]
+            raise UserError(
+                f'{self.table.path}: row {self.row[row]}: {column} is "{codes[row]}", which {field} does '
+                f"not name; it names {listed(named)}"
+            )
+
     def _arm(self) -> tuple[pl.Series, pl.Series]:
         rule = self.rules.arm
         codes = self.table.codes(rule.column, "arm.column")
         known = {_code(value): arm for value, arm in rule.values.items()}
         out = {_code(value) for value in rule.leave_out}
-        unknown = codes.is_not_null() & ~codes.is_in([*known, *out])
-        if unknown.any():
-            row = unknown.arg_true()[0]
-            raise UserError(
-                f'{self.table.path}: row {self.row[row]}: {rule.column} is "{codes[row]}", which arm.values '
-                f"does not name; it names {_listed(list(rule.values))}"
-            )
+        self._refuse_others(codes, [*known, *out], rule.column, "arm.values", list(rule.values))
         keep = ~codes.is_in(list(out)).fill_null(False)
         if not keep.all():
             self.remarks.append(
@@ -515,13 +506,7 @@ class _Mapper:
             return self.table.text(rule.column, f"{where}.column")
         codes = self.table.codes(rule.column, f"{where}.column")
         known = {_code(value): level for value, level in rule.values.items()}
-        unknown = codes.is_not_null() & ~codes.is_in(list(known))
-        if unknown.any():
-            row = unknown.arg_true()[0]
-            raise UserError(
-                f'{self.table.path}: row {self.row[row]}: {rule.column} is "{codes[row]}", which '
-                f"{where}.values does not name; it names {_listed(list(rule.values))}"
-            )
+        self._refuse_others(codes, list(known), rule.column, f"{where}.values", list(rule.values))
         return codes.replace_strict(known, default=None, return_dtype=pl.String)
 
     def _times(self, rule: EndpointMapping, where: str) -> pl.DataFrame:
@@ -532,13 +517,7 @@ class _Mapper:
         known |= {_code(value): 2 for value in rule.status.competing}
         if rule.status.censored is not None:
             known |= {_code(value): 0 for value in rule.status.censored}
-            unknown = codes.is_not_null() & ~codes.is_in(list(known))
-            if unknown.any():
-                row = unknown.arg_true()[0]
-                raise UserError(
-                    f'{self.table.path}: row {self.row[row]}: {rule.status.column} is "{codes[row]}", which '
-                    f"{where}.status does not name; it names {_listed(list(known))}"
-                )
+            self._refuse_others(codes, list(known), rule.status.column, f"{where}.status", list(known))
         status = codes.replace_strict(known, default=0, return_dtype=pl.Int8)
         status = status.set(codes.is_null(), None)
         entry = pl.Series("entry", [0.0], dtype=pl.Float64).new_from_index(0, len(time))

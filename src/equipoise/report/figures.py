@@ -26,6 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.report import words as w
 from equipoise.report.tables import Arms, Curve, ForestLine, Profile
 
@@ -424,7 +425,7 @@ def event_curves(
     `curves` hold cumulative percentages as probabilities (0 to 1); `at_risk` numbers by whole year."""
 
     def paint(sheet: Sheet) -> Canvas:
-        last = max(float(c.day[-1]) for c in curves.values()) / 365.25
+        last = max(float(c.day[-1]) for c in curves.values()) / DAYS_PER_YEAR
         top = _legend_room([arms.label[a] for a in curves], sheet) + sheet.size * 1.8
         canvas, axes = _canvas_with_axes(
             sheet, 250 if sheet.narrow else 320, sheet.size * 3.4, 14, top, _room_below(len(curves), sheet)
@@ -432,7 +433,7 @@ def event_curves(
         handles = []
         for arm, curve in curves.items():
             colour, (dash, _) = arm_colour(arms, arm), _arm_line(arms, arm)
-            years = curve.day / 365.25
+            years = curve.day / DAYS_PER_YEAR
             known = np.isfinite(curve.lower) & np.isfinite(curve.upper)
             axes.fill_between(
                 years[known],
@@ -754,7 +755,7 @@ def swimmer(
         canvas, axes = _canvas_with_axes(
             sheet, height, size * (2.6 if sheet.narrow else 3.4), 14, top, size * 3.6
         )
-        last = max(p.last_day for p in people) / 365.25
+        last = max(p.last_day for p in people) / DAYS_PER_YEAR
         y = 0.0
         axes.set_ylim(height, -size)
         ends = {
@@ -775,7 +776,7 @@ def swimmer(
             y += step * 1.1
             for person in members:
                 axes.plot(
-                    [0, person.last_day / 365.25],
+                    [0, person.last_day / DAYS_PER_YEAR],
                     [y, y],
                     color=GRID,
                     linewidth=size * 0.42,
@@ -784,7 +785,7 @@ def swimmer(
                 )
                 for start, stop in person.holds:
                     axes.plot(
-                        [start / 365.25, stop / 365.25],
+                        [start / DAYS_PER_YEAR, stop / DAYS_PER_YEAR],
                         [y, y],
                         color=INK,
                         linewidth=1.0,
@@ -794,7 +795,7 @@ def swimmer(
                 for day, dose in person.cycles:
                     level = _level(dose, dose_levels)
                     axes.plot(
-                        [day / 365.25],
+                        [day / DAYS_PER_YEAR],
                         [y],
                         marker="o",
                         color=DOSE[level % len(DOSE)],
@@ -806,7 +807,7 @@ def swimmer(
                 for day, kind in person.events:
                     mark, colour = EVENT_MARKS[kind]
                     axes.plot(
-                        [day / 365.25],
+                        [day / DAYS_PER_YEAR],
                         [y],
                         marker=mark,
                         color=colour,
@@ -819,7 +820,7 @@ def swimmer(
                 if person.end in ends:
                     mark, face, edge = ends[person.end]
                     axes.plot(
-                        [person.last_day / 365.25],
+                        [person.last_day / DAYS_PER_YEAR],
                         [y],
                         marker=mark,
                         color=face,

@@ -11,6 +11,7 @@ import polars as pl
 from equipoise.protocol import sha256
 from equipoise.protocol.model import Block as ProtocolBlock
 from equipoise.protocol.model import Endpoint, Protocol, PublishedFigure
+from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.record import Record
 from equipoise.report import background, consort, figures, tables
 from equipoise.report import words as w
@@ -177,7 +178,7 @@ def _measure_in_words(m: Material, measure: str) -> str:
         if estimate is None or lower is None or upper is None:
             continue
         unit = m.rows.unit(measure, pair, "mean difference over follow-up", "estimate")
-        places = 2 if unit.startswith("log") else 0
+        places = _places(unit)
         size = w.number(abs(estimate), places)
         clear = lower > 0 or upper < 0 or size == w.number(0.0, places)
         higher = "higher" if estimate > 0 else "lower"
@@ -271,7 +272,7 @@ def _facts_of(m: Material, arm: str, named: str, endpoints: int) -> list[Fact]:
         )
         if estimate is not None:
             unit = m.rows.unit(plan.measure, pair, "mean difference over follow-up", "estimate")
-            places = 2 if unit.startswith("log") else 0
+            places = _places(unit)
             figure = tables.published_for(
                 m.protocol, plan.measure, pair, "mean difference over follow-up", "estimate"
             )
@@ -576,7 +577,7 @@ def _lives(m: Material, given: Sequence[str]) -> Figure | None:
         row(
             str(p.participant),
             m.arms.label[p.arm],
-            w.number(p.last_day / 365.25, 1),
+            w.number(p.last_day / DAYS_PER_YEAR, 1),
             w.capital(p.end),
             str(len(p.cycles)),
             ", ".join(

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from equipoise.protocol.model import Protocol, PublishedFigure
+from equipoise.protocol.quantities import DAYS_PER, DAYS_PER_YEAR
 from equipoise.report import words as w
 from equipoise.report.document import Row, Table, columns, row
 
@@ -43,7 +44,6 @@ class Profile:
     upper: NDArray[np.float64]
 
 
-_DAYS = {"day": 1.0, "week": 7.0, "month": 30.4375, "year": 365.25}
 _POINT = re.compile(r"^(day|week|month|year) (\d+(?:\.\d+)?)$")
 
 
@@ -57,7 +57,7 @@ def years_of(parameter: str) -> float | None:
     if match is None:
         return None
     steps = float(match[2]) - (1.0 if match[1] == "week" else 0.0)
-    return steps * _DAYS[match[1]] / 365.25
+    return steps * DAYS_PER[match[1]] / DAYS_PER_YEAR
 
 
 class Rows:

@@ -21,6 +21,7 @@ from equipoise.analyse.survival import cox_binary, logrank_binary
 from equipoise.errors import UserError
 from equipoise.protocol import criteria
 from equipoise.protocol.model import Endpoint, Protocol
+from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.simulate.assemble import event_terms
 from equipoise.simulate.enrolment import Enrolment, enrol
 from equipoise.simulate.plans import DialChoice, Setup, prepare
@@ -28,7 +29,6 @@ from equipoise.simulate.progress import Progress, silent
 from equipoise.simulate.runs import checked_seed, checked_trial, in_order, walk_everybody
 from equipoise.simulate.trial import COMPLETED, DIED, LOST, OD, WITHDREW, Outcomes
 
-DAYS_PER_YEAR = 365.25
 CLEAR_OF_A_CYCLE = 30
 """Days from the start of the last cycle from which a measurement counts as clear of it."""
 _NEVER = np.iinfo(np.int64).max

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from equipoise.errors import UserError
 from equipoise.protocol.model import Name, Protocol, Reference
+from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.protocol.reading import Source, parse_yaml
 
 __all__ = [
@@ -32,8 +33,6 @@ __all__ = [
     "load_population",
     "require_simulable",
 ]
-
-DAYS_PER_YEAR = 365.25
 
 
 # --- what the compiled loop sees --------------------------------------------------------------------------
@@ -54,7 +53,8 @@ class Biology(NamedTuple):
     failure: float
     resuppression: float
     rna_floor: float
-    rna_suppressed_excess: float
+    rna_below_limit: float
+    rna_suppressed_span: float
     rna_noise: float
     ln_gain: float
     gain_sd: float
@@ -268,7 +268,8 @@ class PopulationFile(_Part):
 
 PARAMETERS = (
     "native_level", "level_on_count", "level_on_nadir", "level_on_age", "relax_suppressed", "relax_viraemic",
-    "virus_on_level", "failure", "resuppression", "rna_floor", "rna_suppressed_excess", "rna_level",
+    "virus_on_level", "failure", "resuppression", "rna_floor", "rna_below_limit",
+    "rna_suppressed_span", "rna_level",
     "rna_level_low", "rna_level_high", "rna_noise", "gain", "gain_on_age", "survive", "nadir_share",
     "dose_power", "ceiling", "half_life_burst", "half_life_long_lived", "count_noise", "od_rate", "od_power",
     "od_prior_aids", "virus_on_hazard", "death_rate_45", "death_on_age", "death_rate", "death_power",
@@ -419,7 +420,8 @@ class Population:
             failure=v("failure") / per_day,
             resuppression=v("resuppression") / per_day,
             rna_floor=v("rna_floor"),
-            rna_suppressed_excess=v("rna_suppressed_excess"),
+            rna_below_limit=v("rna_below_limit"),
+            rna_suppressed_span=v("rna_suppressed_span"),
             rna_noise=v("rna_noise"),
             ln_gain=log(v("gain")),
             gain_sd=self.spread("gain"),

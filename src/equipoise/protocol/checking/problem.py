@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from equipoise.protocol.reading import near
+from equipoise.protocol.nearest import near
 
 Severity = Literal["error", "warning"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -30,6 +29,7 @@ from equipoise.protocol.criteria.grammar import (
     Unknown,
     parse,
 )  # fmt: skip
+from equipoise.protocol.nearest import near
 
 
 class Declared(Protocol):
@@ -177,7 +177,7 @@ class _Compiler:
     def name(self, node: Name) -> tuple[Name, _Typed]:
         item = self.items.get(node.name)
         if item is None:
-            self.fault(f'there is no item "{node.name}"{_near(node.name, list(self.items))}', node)
+            self.fault(f'there is no item "{node.name}"{near(node.name, list(self.items))}', node)
             return node, _Typed(node, None)
         if node.name in KEYWORDS:
             self.fault(f'"{node.name}" is a word of the language, not a name', node)
@@ -254,7 +254,7 @@ class _Compiler:
             return
         known = list(item.categories)
         choice = f": {', '.join(known)}" if len(known) <= 12 else ""
-        guess = _near(text.value, known)
+        guess = near(text.value, known)
         name = node.name if isinstance(node, Name) else ""
         self.fault(f'"{text.value}" is not a category of {name}{guess or choice}', text)
 
@@ -311,8 +311,3 @@ class _Compiler:
 
 def _bare(node: Node) -> Node:
     return replace(node, unit=None) if isinstance(node, Number) else node
-
-
-def _near(word: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f'; did you mean "{match[0]}"?' if match else ""
