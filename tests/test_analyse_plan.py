@@ -130,6 +130,7 @@ def test_endpoints_for_everybody_agree_with_the_rule_for_one(data):
     endpoint = Endpoint(
         label="E", first_of=first_of, competing=competing, role="primary", censor_at=censors,
         terms=draw(st.sampled_from([[], ["a"], ["a", "x"]])),
+        recurrences=draw(st.sampled_from(["counted", "left out"])),
     )  # fmt: skip
     protocol = base.model_copy(update={"events": kinds, "endpoints": {"e": endpoint}})
     people, rows, ends = range(1, 4), [], []

@@ -89,7 +89,8 @@ def endpoint_times(
     participant, day and status of the end of follow-up, cutoff (day of the data cut).
     """
     standing = (pl.col("day") >= 0) & (pl.col("adjudication") != "refuted")
-    only_new = [kind for kind in endpoint.first_of if not kinds[kind].recurrent_counts]
+    new = endpoint.recurrences == "left out"
+    only_new = [kind for kind in endpoint.first_of if new or not kinds[kind].recurrent_counts]
     counts = pl.col("kind").is_in(endpoint.first_of)
     counts &= ~(pl.col("kind").is_in(only_new) & (pl.col("adjudication") == "recurrence"))
     if endpoint.terms:

@@ -462,6 +462,8 @@ def endpoint_sentence(protocol: Protocol, endpoint: Endpoint) -> Told:
     text = f"{endpoint.label} ({endpoint.role}): {first}"
     if endpoint.terms:
         text += f" (counting only: {'; '.join(endpoint.terms)})"
+    if endpoint.recurrences == "left out":
+        text += "; only new disease counts, not the return of one that the person had before"
     if endpoint.competing:
         text += f"; {listed(labels(endpoint.competing))} competes"
     return _told(f"{text}; observation ends at {listed(endpoint.censor_at, 'or')}.", endpoint)

@@ -358,6 +358,9 @@ class Endpoint(Block):
     terms: list[str] = []
     """Of the kinds in `first_of`, only events of these terms count, and terminal ones (death) whatever their
     term; every term when left out."""
+    recurrences: Literal["counted", "left out"] = "counted"
+    """Left out: only new disease counts, not the return of one that the person had before, whether before
+    entry or in the trial (adjudicated as "recurrence")."""
     censor_at: list[Literal["loss to follow-up", "withdrawal", "end of study"]] = [
         "loss to follow-up", "withdrawal", "end of study",
     ]  # fmt: skip

@@ -308,7 +308,13 @@ _TABLES = (
                 nullable=True,
             ),
             Column("cycle", _INT, "Cycle in which or after which it began", nullable=True, at_least=1),
-            Column("adjudication", _TEXT, "Outcome of the endpoint review, such as confirmed"),
+            Column(
+                "adjudication",
+                _TEXT,
+                "Outcome of the endpoint review: recurrence, confirmed as one that the participant had before; "
+                "refuted, not such an event",
+                allowed=("confirmed", "recurrence", "refuted", "not reviewed"),
+            ),
         ),
         key=("participant", "event"),
         references=(_TO_PARTICIPANT,),

@@ -70,10 +70,12 @@ class RecordedEvent(NamedTuple):
 
 def counts(protocol: Protocol, endpoint: Endpoint, event: RecordedEvent) -> bool:
     """Whether an event is one of those that the endpoint counts: its kind, its term, not refuted, not a mere
-    recurrence where the protocol counts only new events, and not before randomisation."""
+    recurrence where the protocol counts only new events (of that kind, or for this endpoint), and not before
+    randomisation."""
     if event.kind not in endpoint.first_of or event.day < 0 or event.refuted:
         return False
-    if event.recurrence and not protocol.events[event.kind].recurrent_counts:
+    only_new = endpoint.recurrences == "left out" or not protocol.events[event.kind].recurrent_counts
+    if event.recurrence and only_new:
         return False
     return not endpoint.terms or protocol.events[event.kind].terminal or event.term in endpoint.terms
 

@@ -45,6 +45,17 @@ def outcome_problems(protocol: Protocol) -> Problems:
             for term in endpoint.terms:
                 if term not in known:
                     yield error(f"{place}.terms", f'"{term}" is not a term of {listed(endpoint.first_of)}')
+        repeatable = [
+            kind
+            for kind in endpoint.first_of
+            if kind in protocol.events
+            and protocol.events[kind].recurrent_counts
+            and not protocol.events[kind].terminal
+        ]
+        if endpoint.recurrences == "left out" and not repeatable:
+            yield warning(
+                f"{place}.recurrences", f"{listed(endpoint.first_of)} cannot come back: nothing is left out"
+            )
     for name, event in protocol.events.items():
         repeated = [term for term, count in Counter(event.terms).items() if count > 1]
         if repeated:
