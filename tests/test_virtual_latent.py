@@ -174,8 +174,12 @@ def test_rna_of_the_suppressed_stays_near_the_limit_and_that_of_the_viraemic_nea
     u = (np.arange(1000) + 0.5) / 1000
     suppressed = [virology.level(B, person, 0, x) for x in u]
     viraemic = [virology.level(B, person, 1, x) for x in u]
-    assert min(suppressed) >= 1.7
-    assert np.mean(suppressed) == pytest.approx(B.rna_floor + B.rna_suppressed_excess, abs=0.01)
+    assert np.mean(np.array(suppressed) < B.rna_floor) == pytest.approx(B.rna_below_limit, abs=0.002)
+    assert max(suppressed) <= B.rna_floor + B.rna_suppressed_span < np.log10(500)
+    reported = np.maximum(suppressed, B.rna_floor)
+    assert np.mean(reported) - B.rna_floor == pytest.approx(
+        (1 - B.rna_below_limit) * B.rna_suppressed_span / 2, abs=0.005
+    )
     assert np.mean(viraemic) == pytest.approx(4.2, abs=0.01)
     assert observation.copies(3.0) == 1000.0
 

@@ -24,7 +24,6 @@ from equipoise.protocol.criteria import derive_columns
 from equipoise.protocol.model import Item, Name, Protocol, Reference, Simulation
 from equipoise.virtual.maths import (
     exp,
-    exponential_quantile,
     floor_day,
     log,
     normal_quantile,
@@ -43,6 +42,7 @@ from equipoise.virtual.streams import (
     SCREENING_COUNT,
     VIROLOGY_AT_ENTRY,
 )
+from equipoise.virtual.virology import suppressed_level
 
 __all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_baseline"]
 
@@ -269,7 +269,7 @@ def _copies_column(b, viraemic, log10_level, u):
         if viraemic[i]:
             out[i] = copies(max(log10_level[i] + b.rna_noise * normal_quantile(u[i]), b.rna_floor))
         else:
-            out[i] = copies(b.rna_floor + b.rna_suppressed_excess * exponential_quantile(u[i]))
+            out[i] = copies(suppressed_level(b, u[i]))
     return out
 
 

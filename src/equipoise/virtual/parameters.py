@@ -2,8 +2,7 @@
 
 A population file holds parameters (value, unit, spread between people, source, status), habits (acceptance,
 missed visits, holds), the dials that no published data can fix, with named presets, and what the population
-cannot do.
-`Population.kernel` turns all of it into three flat tuples of numbers for the compiled loop.
+cannot do. `Population.kernel` turns all of it into three flat tuples of numbers for the compiled loop.
 """
 
 from __future__ import annotations

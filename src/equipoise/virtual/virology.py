@@ -7,7 +7,7 @@ from equipoise.virtual.maths import exponential_quantile, floor_day, normal_quan
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import VIRUS_SWITCH
 
-__all__ = ["level", "next_switch"]
+__all__ = ["level", "next_switch", "suppressed_level"]
 
 
 @njit(forceinline=True)
@@ -21,8 +21,16 @@ def next_switch(b, seed, trial, number, index, viraemic, day):
 
 @njit(forceinline=True)
 def level(b, p, viraemic, u):
-    """log10 copies/mL in a sample: the person's level with normal noise, or the floor plus a little; u
-    uniform."""
+    """log10 copies/mL in a sample, from a uniform u: the person's level with normal noise while viraemic."""
     if viraemic:
         return min(max(p.log10_level + b.rna_noise * normal_quantile(u), b.rna_floor), 6.5)
-    return b.rna_floor + b.rna_suppressed_excess * exponential_quantile(u)
+    return suppressed_level(b, u)
+
+
+@njit(forceinline=True)
+def suppressed_level(b, u):
+    """log10 copies/mL in a suppressed person's sample: below the limit of the assay for a share of samples
+    (half a log10 below it, which nobody sees), otherwise anywhere in a span above it."""
+    if u < b.rna_below_limit:
+        return b.rna_floor - 0.5
+    return b.rna_floor + b.rna_suppressed_span * (u - b.rna_below_limit) / (1.0 - b.rna_below_limit)
