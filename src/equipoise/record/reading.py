@@ -209,8 +209,7 @@ def _read_protocol(folder: Path, made: Manifest) -> Protocol:
     if sha256(protocol) != made.protocol_sha256:
         raise UserError(
             f"{path}: this is not the protocol that the record was made with (its SHA-256 does not fit the "
-            f"manifest): "
-            "restore it from a copy or make the record again"
+            "manifest): restore it from a copy or make the record again"
         )
     return protocol
 
@@ -233,8 +232,7 @@ def _check_file(folder: Path, entry: FileEntry, verify: bool) -> None:
             if digest != entry.sha256:
                 raise UserError(
                     f"{path}: the content was changed after the record was written (its SHA-256 does not "
-                    f"fit the "
-                    "manifest): restore it from a copy or make the record again"
+                    "fit the manifest): restore it from a copy or make the record again"
                 )
     except FileNotFoundError:
         raise UserError(

@@ -33,8 +33,7 @@ from equipoise.virtual.parameters import Population, load_population
 
 CYCLES_AT_MOST_THREE = "share with at most three cycles"
 """A smooth stand-in for the median number of cycles, which is a whole number: a median of four means that
-this
-share is below one half, and the share with at most four above it."""
+this share is below one half, and the share with at most four above it."""
 
 
 class Target(NamedTuple):

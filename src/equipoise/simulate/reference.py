@@ -31,14 +31,22 @@ from equipoise.rules.dosing import decide
 from equipoise.rules.schedule import induction_slot, next_decision_day
 from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, Decision, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
+from equipoise.simulate.trial import (
+    BACKGROUND4,
+    COMPLETED,
+    CYCLE3,
+    CYCLE4,
+    DIED,
+    DIED_OF,
+    LOST,
+    OD,
+    WITHDREW,
+)
 from equipoise.virtual import habits, hazards, latent, observation, virology
 from equipoise.virtual.latent import Person
 from equipoise.virtual.parameters import Kernel
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC
-
-COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
-"""Disposition codes."""
 
 
 class VisitPlan(NamedTuple):
@@ -102,9 +110,6 @@ class Happened(NamedTuple):
     process: int
     index: int  # type: ignore[assignment]
     """Occurrence of the process, or the cycle for 4 and 5, from 0."""
-
-
-OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
 
 
 @dataclass

@@ -33,8 +33,7 @@ NEVER = 1 << 40
 
 QUIET_DAYS = (28, 46, 91, 122)
 """Longest piece without a recent cycle, in the first half year, half year to a year, second and third year,
-and
-later, counted from randomisation or the last switch of the virus: native cells move fastest at first."""
+and later, counted from randomisation or the last switch of the virus: native cells move fastest at first."""
 RECENT_DAYS = 28
 """Longest piece in the 112 days after a cycle."""
 FRESH_DAYS = 14
@@ -69,8 +68,7 @@ def touched(d):
 @njit(forceinline=True)
 def piece_length(d, couples, since_cycle, since_switch):
     """Longest piece (days) that may start `since_cycle` days after the last cycle (any number if not
-    `couples`) and
-    `since_switch` days after randomisation or the last switch of the virus.
+    `couples`) and `since_switch` days after randomisation or the last switch of the virus.
 
     `couples`: there has been a cycle and some dial lets cycles touch the hazards. Without it both arms use
     the same pieces, so that a person's event times are identical in both. The lengths keep the cumulative
