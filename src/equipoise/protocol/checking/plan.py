@@ -29,7 +29,8 @@ def plan_problems(protocol: Protocol) -> Problems:
         )
     numbers = (size.primary_events, size.hazard_ratio, size.power, size.alpha)
     reference = protocol.randomization.ratio.get(protocol.analysis.reference_arm)
-    two_arms = len(protocol.arms) == 2 and reference is not None and size.hazard_ratio != 1
+    allotted = set(protocol.randomization.ratio) == set(protocol.arms)
+    two_arms = len(protocol.arms) == 2 and allotted and reference is not None and size.hazard_ratio != 1
     if two_arms and all(number is not None for number in numbers):
         assert reference and size.primary_events and size.hazard_ratio and size.power and size.alpha  # noqa: PT018
         share = reference / sum(protocol.randomization.ratio.values())
