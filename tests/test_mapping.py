@@ -218,11 +218,24 @@ def test_other_arms_are_left_out_when_the_mapping_says_so(tmp_path: Path):
         (TABLE, "id,group\n", "the file has a header but no rows"),
         (",B,", ",A,", 'nobody is in the arm "active": check arm.values'),
         ("p4,B,12,1,1,50", "p4,B,12,1,1,50,9,9,9", "not a readable table"),
+        ("p2,B,2.5", "p2,B,1e300", "row 2: months is more than 150 years when read as months: check endpoints.rel"),
+        ("risk,age", "risk,status", 'several columns are called "status"'),
     ],
 )  # fmt: skip
 def test_a_table_that_does_not_fit_is_refused_at_its_row(tmp_path: Path, old: str, new: str, message: str):
     assert old in TABLE
     _refused(tmp_path, message, table=TABLE.replace(old, new))
+
+
+def test_a_value_with_two_meanings_is_refused(tmp_path: Path):
+    for second in ("competing: [1.0]", "censored: [0, 1]"):
+        mapping = MAPPING.replace("competing: [2]", second)
+        _refused(tmp_path, 'endpoints.relapse.status: the value "1', mapping=mapping)
+
+
+def test_blank_lines_at_the_end_and_old_line_ends(tmp_path: Path):
+    for table in (TABLE + "\r\n\n", TABLE.replace("\n", "\r")):
+        assert _read(tmp_path, table=table).participants.height == 4
 
 
 def test_a_status_that_is_not_listed(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +26,9 @@ def check(
     try:
         record = read(folder)
     except UserError:
-        damaged = read(folder, verify=False)
-        for finding in find_faults(damaged):
-            typer.echo(str(finding))
+        with contextlib.suppress(UserError):  # what can still be read; the first message says what cannot
+            for finding in find_faults(read(folder, verify=False)):
+                typer.echo(str(finding))
         raise
     found = find_faults(record)
     for finding in found:

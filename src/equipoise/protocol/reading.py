@@ -193,6 +193,8 @@ class _Composer:
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise self.fail(f"tags ({_short(tag, 60)}) are not allowed; write the plain value", mark, path)
+        if isinstance(event, yaml.ScalarEvent) and (bad := _CONTROL.search(event.value)):  # by an escape
+            raise self.fail(f"the control character U+{ord(bad[0]):04X} is not allowed", mark, path)
 
     def node(self, event: Any, path: tuple[str | int, ...], depth: int) -> _Node:
         mark = event.start_mark

@@ -114,6 +114,8 @@ class AnalysisInput:
 TimeUnit = Literal["days", "weeks", "months", "years"]
 _ROW_NUMBER = "row number"
 _ROW = "row of the file"
+_LONGEST_DAYS = 150 * 365.25
+"""No time from randomisation is longer; one that is was read in the wrong unit."""
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", ".")
 """What stands for a missing value in a table of text."""
 
@@ -250,6 +252,9 @@ class DataMapping(_Part):
         for name, endpoint in self.endpoints.items():
             for stratum in endpoint.strata:
                 demand(stratum, list(self.strata), f"endpoints.{name}.strata: the stratum")
+        for name, measure in self.measures.items():
+            if measure.by.value <= 0:
+                raise ValueError(f"measures.{name}.by: must be more than 0")
         for name, subgroup in self.subgroups.items():
             demand(subgroup.of, [*self.strata, *self.baseline], f"subgroups.{name}.of: the item")
         if self.subgroup_endpoint is not None:
@@ -321,14 +326,19 @@ class _Table:
             raise UserError(f"{path}: the data cannot be read: {error.strerror}") from None
         if not content.strip():
             raise UserError(f"{path}: the file is empty")
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise UserError(f"{path}: this is UTF-16 text: save it as CSV in UTF-8")
         try:
             if content[:4] == b"PAR1":
                 frame = pl.read_parquet(content)
                 frame = frame.with_columns(pl.all().cast(pl.String))
             else:
-                header = content.split(b"\n", 1)[0]
+                plain = content.rstrip(b"\r\n")
+                if b"\n" not in plain:
+                    plain = plain.replace(b"\r", b"\n")
+                header = plain.split(b"\n", 1)[0]
                 separator = max(",;\t", key=lambda s: header.count(s.encode()))
-                frame = pl.read_csv(content, separator=separator, infer_schema=False)
+                frame = pl.read_csv(plain, separator=separator, infer_schema=False)
         except (pl.exceptions.PolarsError, OSError) as error:
             reason = (str(error).splitlines() or ["unknown format"])[0]
             raise UserError(
@@ -345,6 +355,11 @@ class _Table:
             raise UserError(
                 f'{self.path}: there is no column "{column}" (which {wanted_by} of the mapping names)'
                 + near_or_all(column, [name for name in self.frame.columns if name != _ROW])
+            )
+        if f"{column}_duplicated_0" in self.frame.columns:
+            raise UserError(
+                f'{self.path}: several columns are called "{column}" (which {wanted_by} of the mapping '
+                "names): rename all but one"
             )
         found = self.frame[column].str.strip_chars()
         return found.set(found.is_in(_MISSING), None)
@@ -513,10 +528,16 @@ class _Mapper:
         per_day = DAYS_PER[rule.unit.removesuffix("s")]
         time = self.table.numbers(rule.time, f"{where}.time") * per_day
         codes = self.table.codes(rule.status.column, f"{where}.status.column")
-        known = {_code(value): 1 for value in rule.status.event}
-        known |= {_code(value): 2 for value in rule.status.competing}
+        meanings = ((1, rule.status.event), (2, rule.status.competing), (0, rule.status.censored or []))
+        known: dict[str, int] = {}
+        for meaning, values in meanings:
+            for value in values:
+                if known.setdefault(_code(value), meaning) != meaning:
+                    raise UserError(
+                        f'{self.place}: {where}.status: the value "{value}" is given two meanings: keep it '
+                        "in one of event, competing and censored"
+                    )
         if rule.status.censored is not None:
-            known |= {_code(value): 0 for value in rule.status.censored}
             self._refuse_others(codes, list(known), rule.status.column, f"{where}.status", list(known))
         status = codes.replace_strict(known, default=0, return_dtype=pl.Int8)
         status = status.set(codes.is_null(), None)
@@ -534,6 +555,12 @@ class _Mapper:
                 f"{self.table.path}: {_rows(negative)}: {rule.time} is negative; times count from "
                 f"randomisation "
                 f"and are 0 or more ({where}.time)"
+            )
+        endless = times.filter(pl.col("day") > _LONGEST_DAYS)[_ROW].to_list()
+        if endless:
+            raise UserError(
+                f"{self.table.path}: {_rows(endless)}: {rule.time} is more than "
+                f"{_LONGEST_DAYS / 365.25:g} years when read as {rule.unit}: check {where}.unit, and the data"
             )
         if rule.entry is None:
             return
@@ -628,6 +655,11 @@ class _Mapper:
             .select("participant", "day", "value")
             .sort("participant", "day", maintain_order=True)
         )
+        if not values["value"].is_finite().all():
+            raise UserError(
+                f"{table.path}: values of {rule.label} are without end when read as {rule.stored_as}: check "
+                f"{where}.stored_as"
+            )
         if values.is_empty():
             raise UserError(
                 f"{table.path}: no measurement of {rule.label} belongs to anybody in {self.table.path.name}: "
