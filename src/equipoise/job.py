@@ -83,6 +83,7 @@ def run(
             participants=participants,
             dials=dials,
             out=place / RECORD,
+            threads=threads,
             progress=stage(say, "Simulating the trial"),
         )
         say("Analysing the record", 0.0)

@@ -132,12 +132,6 @@ def _one_arm(
     )  # fmt: skip
 
 
-def _at_risk(curve: Curve | CumulativeIncidence, day: int) -> float:
-    """Under observation just before the events of that day (of the 24 hours that end it)."""
-    k = int(np.searchsorted(curve.times, day - 1, side="right"))
-    return float(curve.at_risk[k]) if k < len(curve.times) else 0.0
-
-
 def _curve_rows(rows: Rows, name: str, arm: str, quantity: str, curve: Curve | CumulativeIncidence) -> None:
     steps = curve.times[curve.events > 0]
     if isinstance(curve, CumulativeIncidence):
@@ -156,7 +150,7 @@ def _curve_rows(rows: Rows, name: str, arm: str, quantity: str, curve: Curve | C
             estimate, lower, upper = 1 - estimate, 1 - upper, 1 - lower
         rows.add(
             name, arm, f"{quantity} {label}", "probability", _PROBABILITY,
-            estimate=estimate, lower=lower, upper=upper, at_risk=_at_risk(curve, day),
+            estimate=estimate, lower=lower, upper=upper, at_risk=curve.number_at_risk(day),
         )  # fmt: skip
 
 

@@ -739,10 +739,11 @@ class Steps:
     times: Floats
     at_risk: Floats
 
-    def number_at_risk(self, time: float) -> int:
-        """At risk just before `time` (no late entry): those who leave at `time` still count."""
-        k = int(np.searchsorted(self.times, time, side="left"))
-        return int(self.at_risk[k]) if k < len(self.times) else 0
+    def number_at_risk(self, day: float) -> float:
+        """At risk just before the events of a day (of the 24 hours that end it): those who leave on that day
+        still count. Without late entry."""
+        k = int(np.searchsorted(self.times, day - 1, side="right"))
+        return float(self.at_risk[k]) if k < len(self.times) else 0.0
 
     def last_step(self, time: float) -> int:
         """Position of the step that holds at `time`; -1 before the first."""

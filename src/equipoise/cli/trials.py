@@ -74,9 +74,8 @@ def run(
     with Stages() as stages:
         stages("Reading the protocol")
         from equipoise import job
-        from equipoise.protocol import load
 
-        plan = load(protocol)
+        plan = _sound(protocol)
         folder = out if out is not None else job.default_folder(plan, seed)
         done = job.run(
             plan,
@@ -120,9 +119,8 @@ def simulate(
         from equipoise import job
         from equipoise import simulate as simulation
         from equipoise._atomic import new_file, refuse_existing, write_parquet
-        from equipoise.protocol import load
 
-        plan = load(protocol)
+        plan = _sound(protocol)
         folder = out if out is not None else job.default_folder(plan, seed)
         refuse_existing(folder / job.RECORD, force)
         dials = _dials(preset, dial)
@@ -137,6 +135,7 @@ def simulate(
             participants=participants,
             dials=dials,
             out=folder / job.RECORD,
+            threads=threads,
             force=force,
             progress=job.stage(stages, words),
         )
@@ -348,6 +347,21 @@ def verify(
         typer.echo(f"page  {page}")
     if outside:
         raise typer.Exit(1)
+
+
+def _sound(name: str) -> Protocol:
+    """The protocol, which must not contradict itself: what it does not say cannot be simulated."""
+    from equipoise.protocol import load
+    from equipoise.protocol.checking import problems
+
+    plan = load(name)
+    errors = [problem for problem in problems(plan) if problem.severity == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise UserError(
+            f"{name}: {errors[0].place}: {errors[0].message}{more}; see  equipoise check {shlex.quote(name)}"
+        )
+    return plan
 
 
 def _command() -> str:
