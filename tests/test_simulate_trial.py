@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 
 import equipoise.simulate as simulate
-from equipoise import record
+from equipoise import analyse, record
 from equipoise.errors import UserError
 from equipoise.protocol import load
 from equipoise.rules import randomization
 from equipoise.simulate.enrolment import ELIGIBLE, enrol
 from equipoise.simulate.plans import prepare
+from equipoise.virtual.baseline import load_baseline
+from equipoise.virtual.parameters import load_population
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import ALLOCATION
 
@@ -26,6 +28,11 @@ runs = sys.modules["equipoise.simulate.runs"]
 @pytest.fixture(scope="module")
 def silcaat() -> record.Record:
     return simulate.trial(load("silcaat"), seed=7, participants=300)
+
+
+@pytest.fixture(scope="module")
+def whole() -> record.Record:
+    return simulate.trial(load("silcaat"), seed=5, trial=3)
 
 
 @pytest.mark.parametrize("name", ["silcaat", "esprit", "vanguard"])
@@ -193,3 +200,36 @@ def test_a_seed_is_a_whole_number_of_64_bits(seed: object) -> None:
 
 def test_the_largest_seed_works() -> None:
     assert simulate.trial(load("silcaat"), seed=2**64 - 1, participants=20).table("participants").height == 20
+
+
+def test_a_recurrence_is_the_disease_that_the_person_had_before(whole: record.Record) -> None:
+    terms = load_baseline("silcaat").file.history_terms
+    had = whole.table("baseline").filter(pl.col("item").is_in(list(terms)) & (pl.col("value") == 1))
+    before = had.select("participant", term=pl.col("item").replace_strict(terms))
+    diseases = (
+        whole.table("events").filter(pl.col("kind") == "opportunistic_disease").sort("participant", "day")
+    )
+    earlier = set(before.rows())
+    for participant, term, word in diseases.select("participant", "term", "adjudication").iter_rows():
+        assert word == ("recurrence" if (participant, term) in earlier else "confirmed")
+        earlier.add((participant, term))
+    assert "recurrence" in diseases["adjudication"].to_list()
+
+
+def test_no_man_has_a_womans_disease(whole: record.Record) -> None:
+    file = load_population("hiv_il2").file
+    rows = {**file.opportunistic_terms, **file.grade4_terms}
+    hers = [term for term, row in rows.items() if row.only == "female"]
+    assert hers
+    people = whole.table("participants").filter(pl.col("sex") == "male")
+    assert whole.table("events").join(people, on="participant").filter(pl.col("term").is_in(hers)).is_empty()
+
+
+def test_an_endpoint_of_new_disease_is_the_same_with_and_without_a_record() -> None:
+    esprit = load("esprit")
+    made = analyse.run(simulate.trial(esprit, seed=3, trial=1, participants=1500), esprit)
+    row = simulate.replicates(esprit, 1, seed=3, first=1, participants=1500).row(0, named=True)
+    for arm in ("il2", "control"):
+        new = made.value("new_disease", arm, "events", "n")
+        assert row[f"new_disease|{arm}|events|n"] == new
+        assert new <= made.value("primary", arm, "events", "n")

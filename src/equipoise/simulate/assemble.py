@@ -42,8 +42,15 @@ from equipoise.simulate.trial import (
     traits,
 )
 from equipoise.virtual.baseline import Candidates, candidates
+from equipoise.virtual.parameters import OrganClass, Term
 from equipoise.virtual.philox import uniforms
-from equipoise.virtual.streams import CYCLE_CLASS, EVENT_CLASS, OPPORTUNISTIC_KIND
+from equipoise.virtual.streams import (
+    CYCLE_CLASS,
+    EVENT_CLASS,
+    HISTORY,
+    OPPORTUNISTIC_AGAIN,
+    OPPORTUNISTIC_KIND,
+)
 
 Column = NDArray[Any]
 Tables = dict[str, pl.DataFrame]
@@ -454,7 +461,7 @@ def _events(setup: Setup, enrolment: Enrolment, diary: Diary, seed: int, trial: 
     ]
     whole = whole[np.lexsort((whole[:, 2], whole[:, 1], whole[:, 0]))]
     people, process, index = whole[:, 0], whole[:, 2], whole[:, 3]
-    terms = event_terms(setup, enrolment.people.number[people], process, index, seed, trial)
+    terms, again = event_terms(setup, enrolment, people, process, index, seed, trial)
     of_cycle = (process == CYCLE4) | (process == CYCLE3)
     return pl.DataFrame(
         {
@@ -468,36 +475,83 @@ def _events(setup: Setup, enrolment: Enrolment, diary: Diary, seed: int, trial: 
             "attributed": pl.Series(of_cycle).set(pl.Series((process == OD) | (process == DIED_OF)), None),
             "cycle": _or_null((index + 1).astype(np.int32), of_cycle),
             "adjudication": _words(
-                ["not reviewed", "confirmed"], ((process == OD) | (process == DIED_OF)) * 1
+                ["not reviewed", "confirmed", "recurrence"],
+                ((process == OD) | (process == DIED_OF)) * 1 + again,
             ),
         }
     )
 
 
 def event_terms(
-    setup: Setup, numbers: Column, process: Column, index: Column, seed: int, trial: int
-) -> list[str]:
-    """The condition or organ class of each event, by the weights of the population; object array of text."""
+    setup: Setup, enrolment: Enrolment, people: Column, process: Column, index: Column, seed: int, trial: int
+) -> tuple[list[str], Column]:
+    """The condition or organ class of each event, by the weights of the population, and whether it is a
+    recurrence (0, 1): an opportunistic disease that the person had before, before entry or in the trial.
+
+    `people`: positions in order of randomisation; a person's opportunistic diseases in order of time. Of
+    those with an AIDS illness before entry, a share `od_again` get the same one again; otherwise it may come
+    back by chance."""
     file = setup.population.file
-    weights: Mapping[int, tuple[int, int, Mapping[str, float]]] = {
-        OD: (OPPORTUNISTIC_KIND, 0, {term: row.weight for term, row in file.opportunistic_terms.items()}),
-        BACKGROUND4: (EVENT_CLASS, 0, {term: row.background for term, row in file.grade4_terms.items()}),
-        CYCLE4: (CYCLE_CLASS, 0, {term: row.cycle for term, row in file.grade4_terms.items()}),
-        CYCLE3: (CYCLE_CLASS, 1, {term: row.weight for term, row in file.grade3_terms.items()}),
-    }
-    edges = {code: np.cumsum(list(terms.values())) for code, (_, _, terms) in weights.items()}
-    names = {code: list(terms) for code, (_, _, terms) in weights.items()}
+    weights: Mapping[int, tuple[int, int, list[float], Mapping[str, Term | OrganClass]]] = {
+        OD: (OPPORTUNISTIC_KIND, 0, [row.weight for row in file.opportunistic_terms.values()],
+             file.opportunistic_terms),
+        BACKGROUND4: (EVENT_CLASS, 0, [row.background for row in file.grade4_terms.values()],
+                      file.grade4_terms),
+        CYCLE4: (CYCLE_CLASS, 0, [row.cycle for row in file.grade4_terms.values()], file.grade4_terms),
+        CYCLE3: (CYCLE_CLASS, 1, [row.weight for row in file.grade3_terms.values()], file.grade3_terms),
+    }  # fmt: skip
+    edges = {
+        (code, female): np.cumsum(
+            [0.0 if row.only == "female" and not female else each
+             for each, row in zip(shares, terms.values(), strict=True)]
+        )
+        for code, (_, _, shares, terms) in weights.items()
+        for female in (0, 1)
+    }  # fmt: skip
+    names = {code: list(terms) for code, (_, _, _, terms) in weights.items()}
+
+    def chosen(code: int, female: int, u: float) -> str:
+        sums = edges[code, female]
+        place = int(np.searchsorted(sums, u * sums[-1], side="right"))
+        return names[code][min(place, len(names[code]) - 1)]
+
+    def illness(number: int, female: int) -> str | None:
+        """The AIDS illness before entry, as enrolment drew it; by the weights of the diseases in the trial
+        where the baseline population does not tell which it was."""
+        u = uniforms(np.uint64(seed), HISTORY, 0, number, trial)[1]
+        history = setup.baseline.file.history
+        if not history:
+            return chosen(OD, female, u)
+        sums = np.cumsum(list(history.values()))
+        place = int(np.searchsorted(sums / sums[-1], u, side="right"))
+        return setup.baseline.file.history_terms.get(list(history)[min(place, len(history) - 1)])
+
     death = setup.protocol.events.get(file.processes["death"].kind)
-    out = []
-    for number, code, occurrence in zip(numbers.tolist(), process.tolist(), index.tolist(), strict=True):
+    again_share = setup.population.value("od_again")
+    numbers, sexes, prior = (
+        column[people].tolist()
+        for column in (enrolment.people.number, enrolment.people.female, enrolment.people.prior_aids)
+    )
+    had: dict[int, set[str]] = {}
+    out, again = [], np.zeros(len(people), np.int64)
+    for row, (code, occurrence) in enumerate(zip(process.tolist(), index.tolist(), strict=True)):
         if code == DIED_OF:
             out.append("" if death is None else death.label)
             continue
-        purpose, which, _ = weights[code]
-        u = uniforms(np.uint64(seed), purpose, occurrence, number, trial)[which]
-        place = int(np.searchsorted(edges[code], u * edges[code][-1], side="right"))
-        out.append(names[code][min(place, len(names[code]) - 1)])
-    return out
+        number, female = numbers[row], sexes[row]
+        purpose, which, _, _ = weights[code]
+        term = chosen(code, female, uniforms(np.uint64(seed), purpose, occurrence, number, trial)[which])
+        if code == OD:
+            before = illness(number, female) if prior[row] else None
+            if number not in had:
+                had[number] = set() if before is None else {before}
+            u = uniforms(np.uint64(seed), OPPORTUNISTIC_AGAIN, occurrence, number, trial)[0]
+            if before is not None and u < again_share:
+                term = before
+            again[row] = term in had[number]
+            had[number].add(term)
+        out.append(term)
+    return out, again
 
 
 def _holds(setup: Setup, enrolment: Enrolment, diary: Diary) -> pl.DataFrame:

@@ -140,8 +140,9 @@ def _times(
         if not all(kind in days for kind in kinds):
             continue
         mine = dict(days)
-        if endpoint.terms and disease in endpoint.first_of:
-            mine[disease] = _first_of_terms(setup, enrolment, happened, endpoint, seed, trial)
+        only_new = endpoint.recurrences == "left out" or not _recurrences_count(setup.protocol, disease)
+        if disease in endpoint.first_of and (endpoint.terms or only_new):
+            mine[disease] = _first_counted(setup, enrolment, happened, endpoint, only_new, seed, trial)
         first = np.minimum.reduce([mine[kind] for kind in endpoint.first_of])
         competing = (
             np.minimum.reduce([days[kind] for kind in endpoint.competing])
@@ -159,17 +160,25 @@ def _since(day: Column) -> Column:
     return np.where(day < 0, _NEVER, day)
 
 
-def _first_of_terms(
-    setup: Setup, enrolment: Enrolment, happened: Outcomes, endpoint: Endpoint, seed: int, trial: int
+def _recurrences_count(protocol: Protocol, kind: str) -> bool:
+    return kind not in protocol.events or protocol.events[kind].recurrent_counts
+
+
+def _first_counted(
+    setup: Setup,
+    enrolment: Enrolment,
+    happened: Outcomes,
+    endpoint: Endpoint,
+    only_new: bool,
+    seed: int,
+    trial: int,
 ) -> Column:
-    """First opportunistic disease whose term the endpoint counts."""
+    """First opportunistic disease that the endpoint counts: of its terms, and new where only those count."""
     person, occurrence = np.nonzero(happened.diseases >= 0)
-    terms = event_terms(
-        setup, enrolment.people.number[person], np.full(len(person), OD), occurrence, seed, trial
-    )
+    terms, again = event_terms(setup, enrolment, person, np.full(len(person), OD), occurrence, seed, trial)
     first = np.full(len(happened.last_day), _NEVER)
     for row, term in enumerate(terms):
-        if term in endpoint.terms:
+        if (not endpoint.terms or term in endpoint.terms) and not (only_new and again[row]):
             who = person[row]
             first[who] = min(first[who], happened.diseases[who, occurrence[row]])
     return first

@@ -140,6 +140,8 @@ class BaselineFile(_Part):
     withdrawal: Rate
     history: dict[Name, Annotated[float, Field(ge=0)]] = {}
     """Weights of the earlier AIDS illness, by the item that records it."""
+    history_terms: dict[Name, str] = {}
+    """What such an illness is called when it comes back in the trial; one that is not named here does not."""
     items: dict[Name, Answer]
 
 

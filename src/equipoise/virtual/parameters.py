@@ -208,10 +208,12 @@ class OrganClass(_Part):
 
     background: Annotated[float, Field(ge=0)]
     cycle: Annotated[float, Field(ge=0)]
+    only: Literal["female"] | None = None
 
 
 class Term(_Part):
     weight: Annotated[float, Field(ge=0)]
+    only: Literal["female"] | None = None
 
 
 class Process(_Part):
@@ -271,9 +273,9 @@ PARAMETERS = (
     "rna_suppressed_span", "rna_level",
     "rna_level_low", "rna_level_high", "rna_noise", "gain", "gain_on_age", "survive", "nadir_share",
     "dose_power", "ceiling", "half_life_burst", "half_life_long_lived", "count_noise", "od_rate", "od_power",
-    "od_prior_aids", "virus_on_hazard", "death_rate_45", "death_on_age", "death_rate", "death_power",
-    "death_linked_on_age", "death_after_od", "grade4_rate", "grade4_on_age", "grade4_power", "grade4_cycle",
-    "grade4_dose_power", "grade3_cycle", "event_delay",
+    "od_prior_aids", "od_again", "virus_on_hazard", "death_rate_45", "death_on_age", "death_rate",
+    "death_power", "death_linked_on_age", "death_after_od", "grade4_rate", "grade4_on_age", "grade4_power",
+    "grade4_cycle", "grade4_dose_power", "grade3_cycle", "event_delay",
 )  # fmt: skip
 HABITS = (
     "missed_visit", "visit_sd", "contact_delay", "offer_again", "complete_cycle", "accept",

@@ -31,6 +31,7 @@ GRADE4: Final = 22
 EVENT_CLASS: Final = 23  # uniforms: organ class of a background grade 4 event; reserve
 OPPORTUNISTIC_KIND: Final = 24  # uniforms: which disease; reserve
 LOSS: Final = 25  # exponentials: loss to follow-up; withdrawal
+OPPORTUNISTIC_AGAIN: Final = 27  # uniforms: whether the disease is the earlier one again; reserve
 VIRUS_SWITCH: Final = 26  # index = switch; exponential: time to the next switch; reserve
 
 # --- visits: index = position in the arm's list of planned visits ---
