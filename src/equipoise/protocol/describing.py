@@ -119,7 +119,8 @@ def _small(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """First letter large, the rest as it is."""
     return text[:1].upper() + text[1:]
 
 
@@ -140,7 +141,7 @@ def _days_of(every: Quantity, count: int) -> list[int]:
 
 
 def _regimen(regimen: Regimen) -> str:
-    return regimen.label or _capital(regimen.drug)
+    return regimen.label or capital(regimen.drug)
 
 
 # --- dose rules ---------------------------------------------------------------------------------------------
@@ -396,7 +397,7 @@ def schedule_of_activities(protocol: Protocol) -> Schedule:
         label = protocol.items[name].label if name in protocol.items else name
         line(label, ("x" if name in visit.collect else "" for visit in visits))
     for activity in dict.fromkeys(a for visit in visits for a in visit.activities):
-        line(_capital(activity), ("x" if activity in visit.activities else "" for visit in visits))
+        line(capital(activity), ("x" if activity in visit.activities else "" for visit in visits))
     for name, regimen in protocol.regimens.items():
         if regimen.kind != "cycles":
             continue

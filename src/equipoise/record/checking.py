@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from equipoise.errors import UserError
 from equipoise.protocol import criteria, units
 from equipoise.protocol.model import Protocol
+from equipoise.protocol.nearest import listed
 from equipoise.protocol.quantities import Quantity, days
 from equipoise.record.schemas import STRATUM_PREFIX, Column, Table, words
 
@@ -155,8 +156,7 @@ def _all(truths: pl.Series) -> bool:
 def _list(allowed: Sequence[str]) -> str:
     if not allowed:
         return "the words that the protocol knows (it has none)"
-    shown = ", ".join(allowed[:12])
-    return shown if len(allowed) <= 12 else f"{shown} and {len(allowed) - 12} more"
+    return listed(allowed, 12)
 
 
 class _Report:
@@ -205,12 +205,12 @@ class _Faults:
         rows = frame.filter(bad)
         if rows.is_empty():
             return
-        listed = rows.head(self._report.room((self._table.name, column, message), rows.height))
-        values: list[Any] = [None] * listed.height
+        first = rows.head(self._report.room((self._table.name, column, message), rows.height))
+        values: list[Any] = [None] * first.height
         if shown is not None:
-            values = listed.select(shown.alias("shown"))["shown"].to_list()
-        keys = [name for name in self._table.key if name in listed.columns]
-        for row, value in zip(listed.iter_rows(named=True), values, strict=True):
+            values = first.select(shown.alias("shown"))["shown"].to_list()
+        keys = [name for name in self._table.key if name in first.columns]
+        for row, value in zip(first.iter_rows(named=True), values, strict=True):
             words_for_value = f" (found {_plain(value)})" if shown is not None else ""
             key = {name: _plain(row[name]) for name in keys}
             self._report.enter(Finding(self._table.name, message + words_for_value, column, row[_ROW], key))

@@ -10,6 +10,13 @@ from collections.abc import Sequence
 
 from equipoise.analyse import rounding
 from equipoise.analyse.rounding import rounded
+from equipoise.protocol.describing import capital, listed
+
+__all__ = [
+    "capital", "count", "count_percent", "interval", "known", "listed", "lower_first", "measure_places",
+    "number", "p_value", "percent", "place_in", "place_in_words", "places_for", "ratio_in_words", "sentence",
+    "unit", "with_interval",
+]  # fmt: skip
 
 MINUS = "−"
 NONE = "–"
@@ -94,18 +101,6 @@ def count_percent(part: float | None, whole: float | None) -> str:
 def unit(text: str) -> str:
     """A unit as print writes it: cells/mm³."""
     return text.replace("mm3", "mm³").replace("10^6", "10⁶").replace("m2", "m²")
-
-
-def listed(words: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    if len(words) < 2:
-        return "".join(words)
-    return ", ".join(words[:-1]) + " and " + words[-1]
-
-
-def capital(text: str) -> str:
-    """First letter large, the rest as it is."""
-    return text[:1].upper() + text[1:]
 
 
 def lower_first(text: str) -> str:

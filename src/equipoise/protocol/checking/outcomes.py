@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from equipoise.protocol.checking.items import collecting
-from equipoise.protocol.checking.problem import Problems, error, listed, there_is_no, warning
+from equipoise.protocol.checking.problem import Problems, error, there_is_no, warning
 from equipoise.protocol.model import Protocol
+from equipoise.protocol.nearest import listed
 
 
 def outcome_problems(protocol: Protocol) -> Problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,8 +39,3 @@ def warning(place: str, message: str) -> Problem:
 def there_is_no(kind: str, name: str | None, known: Iterable[str]) -> str:
     """That a name is not declared, with the nearest that is."""
     return f'there is no {kind} "{name}"{near(str(name), list(known))}'
-
-
-def listed(names: Sequence[str]) -> str:
-    """The words with commas between them."""
-    return ", ".join(names)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-from equipoise.protocol.checking.problem import Problems, error, listed, there_is_no, warning
+from equipoise.protocol.checking.problem import Problems, error, there_is_no, warning
 from equipoise.protocol.checking.timing import attended, longest_follow_up, planned_days
 from equipoise.protocol.model import Protocol, Visit
+from equipoise.protocol.nearest import listed
 from equipoise.protocol.quantities import days
 
 
