@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +147,34 @@ def test_another_protocol_is_noticed(copy: Path):
     path.write_text(path.read_text().replace('"minimum_gap":"8 weeks"', '"minimum_gap":"1 weeks"'))
     with pytest.raises(UserError, match="not the protocol that the record was made with"):
         record.read(copy)
-    path.write_text("{}")
+    path.write_text("{")
     with pytest.raises(UserError, match="the protocol of this record is damaged"):
         record.read(copy)
     path.unlink()
     with pytest.raises(UserError, match="the protocol of this record is missing"):
+        record.read(copy)
+
+
+def _as_another_version_wrote_it(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """The protocol of a record in a form that this version does not write, with manifest and hash to fit."""
+    path = folder / "protocol.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    made = manifest.loads((folder / "manifest.json").read_text(), "manifest.json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    signed = manifest.signed(replace(made, protocol_sha256=digest))
+    (folder / "manifest.json").write_text(manifest.dumps(signed))
+
+
+def test_the_protocol_of_another_version_is_read_as_it_was_written(copy: Path):
+    _as_another_version_wrote_it(copy, lambda protocol: None)
+    assert record.read(copy).protocol == record_example.protocol()
+
+
+def test_the_protocol_of_another_version_that_cannot_be_read_is_no_damage(copy: Path):
+    _as_another_version_wrote_it(copy, lambda protocol: protocol.update(novelty=1))
+    with pytest.raises(UserError, match="cannot read novelty, written by version"):
         record.read(copy)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import ValidationError
 
+import equipoise
 from equipoise.errors import UserError
 from equipoise.protocol import sha256
 from equipoise.protocol.model import Protocol
@@ -199,19 +200,28 @@ def _read_protocol(folder: Path, made: Manifest) -> Protocol:
     path = folder / manifest.PROTOCOL_FILE
     if not path.is_file():
         raise UserError(f"{path}: the protocol of this record is missing: make the record again")
+    text = _read_text(path)
     try:
-        protocol = Protocol.model_validate(json.loads(_read_text(path)))
-    except (json.JSONDecodeError, ValidationError) as error:
-        first = str(error).splitlines()[0]
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
         raise UserError(
-            f"{path}: the protocol of this record is damaged ({first}): make the record again"
+            f"{path}: the protocol of this record is damaged ({error}): make the record again"
         ) from None
-    if sha256(protocol) != made.protocol_sha256:
+    # the file as it was written: another version of Equipoise may fill in other defaults
+    if hashlib.sha256(text.encode()).hexdigest() != made.protocol_sha256:
         raise UserError(
             f"{path}: this is not the protocol that the record was made with (its SHA-256 does not fit the "
             "manifest): restore it from a copy or make the record again"
         )
-    return protocol
+    try:
+        return Protocol.model_validate(document)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(
+            f"{path}: this version of Equipoise ({equipoise.__version__}) cannot read {place or 'it'}, "
+            f"written by version {made.made_by.get('equipoise', 'unknown')}: read the record with that "
+            "version, or make it again"
+        ) from None
 
 
 def _check_file(folder: Path, entry: FileEntry, verify: bool) -> None:
