@@ -130,6 +130,9 @@ def test_a_protocol_that_contradicts_itself_is_listed_and_refused(tmp_path: Path
     assert result.exit_code == 2
     assert "error" in result.stderr
     assert "6 MIU" in result.stdout
+    for command in ("run", "simulate"):
+        _refused("see  equipoise check", command, path, "--out", tmp_path / "out")
+    assert [left.name for left in tmp_path.iterdir()] == ["mine.yaml"]
 
 
 def test_a_new_protocol_passes_the_check_and_is_not_written_over(tmp_path: Path):
