@@ -240,6 +240,8 @@ def test_a_history_decides(tmp_path: Path, old: str, new: str, first: str, said:
         ("day: 285\n", "", 'missing key "day"'),
         ("dose: 7.5}\n  - {day: 56", "dose: -1}\n  - {day: 56", "cycles[0].dose: must be above 0"),
         ("toxicity:", "holds: {surgery: 3}\ntoxicity:", 'STALWART has no hold "surgery"'),
+        ("cd4: 560", "cd4: -560", "measurements[1]: cd4 is -560, outside of 0 to "),
+        ("cd4: 410", "cd4: 4.1e9", "baseline: cd4 is 4.1e+09, outside of 0 to "),
     ],
 )
 def test_a_history_that_does_not_fit_is_refused(tmp_path: Path, old: str, new: str, message: str):

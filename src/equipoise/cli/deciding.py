@@ -233,6 +233,13 @@ def _known(protocol: Protocol, values: Mapping[str, Value], where: str) -> None:
             raise UserError(f"{where}: {name} is {value!r}, expected {expected[item.type]}")
         if isinstance(value, str) and item.categories and value not in item.categories:
             raise UserError(f'{where}: {name} is "{value}"{near_or_all(value, item.categories)}')
+        if item.range is not None and isinstance(value, int | float):
+            low, high = item.range
+            if not low <= value <= high:
+                raise UserError(
+                    f"{where}: {name} is {value:g}, outside of {low:g} to {high:g} {item.unit}".rstrip()
+                    + ": check the value and its unit; leave it out when it is not known"
+                )
 
 
 def _number(value: Value) -> float:
