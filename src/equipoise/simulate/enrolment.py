@@ -139,7 +139,7 @@ def _screen_block(
     found = found[:wanted]
     gap, length = uniform_column(np.uint64(seed), ARRIVAL, 0, trial, first, count)
     within = days(setup.protocol.eligibility.within)
-    shortest = min(7, within)
+    shortest = min(round(setup.population.value("screening_shortest")), within)
     return _Block(
         drawn.country[:last], drawn.site[:last], gap[:last],
         shortest + np.floor(length[:last] * (within - shortest + 1)).astype(np.int64),

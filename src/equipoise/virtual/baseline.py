@@ -42,7 +42,7 @@ from equipoise.virtual.streams import (
     SCREENING_COUNT,
     VIROLOGY_AT_ENTRY,
 )
-from equipoise.virtual.virology import suppressed_level
+from equipoise.virtual.virology import suppressed_level, viraemic_level
 
 __all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_baseline"]
 
@@ -265,11 +265,11 @@ def _count_column(b, count, u):
 
 @njit
 def _copies_column(b, viraemic, log10_level, u):
-    """HIV RNA (copies/mL, before any limit of detection) for uniforms u; the law of `virology.level`."""
+    """HIV RNA (copies/mL, before any limit of detection) for uniforms u."""
     out = np.empty(len(u))
     for i in range(len(u)):
         if viraemic[i]:
-            out[i] = copies(max(log10_level[i] + b.rna_noise * normal_quantile(u[i]), b.rna_floor))
+            out[i] = copies(viraemic_level(b, log10_level[i], u[i]))
         else:
             out[i] = copies(suppressed_level(b, u[i]))
     return out

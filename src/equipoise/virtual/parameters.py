@@ -278,8 +278,8 @@ PARAMETERS = (
     "grade4_cycle", "grade4_dose_power", "grade3_cycle", "event_delay",
 )  # fmt: skip
 HABITS = (
-    "missed_visit", "visit_sd", "contact_delay", "offer_again", "complete_cycle", "accept",
-    "accept_per_cycle", "accept_maintenance", "accept_per_year", "pregnancy", "pregnancy_days",
+    "screening_shortest", "missed_visit", "visit_sd", "contact_delay", "offer_again", "complete_cycle",
+    "accept", "accept_per_cycle", "accept_maintenance", "accept_per_year", "pregnancy", "pregnancy_days",
     "no_contraception", "no_contraception_days", "off_art", "off_art_days", "childbearing_until",
 )  # fmt: skip
 DIALS = (

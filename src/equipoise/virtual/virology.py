@@ -7,7 +7,7 @@ from equipoise.virtual.maths import exponential_quantile, floor_day, normal_quan
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import VIRUS_SWITCH
 
-__all__ = ["level", "next_switch", "suppressed_level"]
+__all__ = ["level", "next_switch", "suppressed_level", "viraemic_level"]
 
 
 @njit(forceinline=True)
@@ -21,10 +21,14 @@ def next_switch(b, seed, trial, number, index, viraemic, day):
 
 @njit(forceinline=True)
 def level(b, p, viraemic, u):
-    """log10 copies/mL in a sample, from a uniform u: the person's level with normal noise while viraemic."""
-    if viraemic:
-        return min(max(p.log10_level + b.rna_noise * normal_quantile(u), b.rna_floor), 6.5)
-    return suppressed_level(b, u)
+    """log10 copies/mL in a sample, from a uniform u."""
+    return viraemic_level(b, p.log10_level, u) if viraemic else suppressed_level(b, u)
+
+
+@njit(forceinline=True)
+def viraemic_level(b, log10_level, u):
+    """log10 copies/mL in a viraemic person's sample: their level with normal noise."""
+    return max(log10_level + b.rna_noise * normal_quantile(u), b.rna_floor)
 
 
 @njit(forceinline=True)
