@@ -14,4 +14,6 @@ class MissingExtraError(UserError):
     """A feature needs an optional part of the installation."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f'{feature} needs an optional part: install it with  pip install "equipoise[{extra}]"')
+        super().__init__(
+            f'{feature} needs an optional part: install it with  pip install "equipoise[{extra}]"'
+        )
