@@ -32,7 +32,7 @@ from equipoise.virtual.habits import (
     visit_day_from,
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
-from equipoise.virtual.hazards import crossing_day, piece_hazards, piece_length, threshold
+from equipoise.virtual.hazards import crossing_day, piece_hazards, piece_length, threshold, touched
 from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
 from equipoise.virtual.maths import log, normal_quantiles
 from equipoise.virtual.observation import copies, measured_count_from
@@ -212,7 +212,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     full (the notes are then to be thrown away). Order of operations on one day: see
     `equipoise.simulate.reference`."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
-    couples = d.phi != 0.0 or d.rho_acute != 0.0 or d.rho_chronic != 0.0
+    couples = touched(d)
     cycled = arm.cycled == YES
     rules = arm.rules
     chances = np.empty((6, len(arm.planned)))
