@@ -329,6 +329,10 @@ def test_dials_reach_the_record(tmp_path: Path):
     assert prepare(equipoise.load_protocol("silcaat"), made.dials).settings == made.dials
     _refused("expected NAME=VALUE", "simulate", "silcaat", "--dial", "frailty", "--out", tmp_path / "u")
     _refused("there is no dial", "simulate", "silcaat", "--dial", "fie=1", "--out", tmp_path / "u")
+    _refused(
+        'did you mean "functional_fraction"',
+        *("simulate", "silcaat", "--dial", "functional_fractoin=1", "--out", tmp_path / "u"),
+    )
     _refused("there is no preset", "simulate", "silcaat", "--preset", "Z", "--out", tmp_path / "u")
     assert not (tmp_path / "u").exists()
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from equipoise.errors import UserError
 from equipoise.protocol.model import Name, Protocol, Reference
+from equipoise.protocol.nearest import near_or_all
 from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.protocol.reading import Source, parse_yaml
 
@@ -393,8 +394,8 @@ class Population:
                 )
             return list(value)
         if name not in self.file.dials:
-            known = ", ".join([*self.file.dials, "harm_applies_to"])
-            raise UserError(f"{place}: there is no dial `{name}`; the dials are {known}")
+            known = [*self.file.dials, "harm_applies_to"]
+            raise UserError(f"{place}: there is no dial `{name}`{near_or_all(name, known)}")
         low, high = self.file.dials[name].range
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise UserError(f"{place}: {name} must be a number from {low:g} to {high:g}, not {value}")
