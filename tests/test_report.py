@@ -426,6 +426,8 @@ def test_events_that_nobody_can_have_are_called_not_simulated(tmp_path: Path) ->
     assert absent
     assert text.count("not simulated") == len(absent)
     assert "do not have events of this kind" in text
+    assert "Also published, without a simulated counterpart" in text
+    assert "Any change of antiretroviral therapy" in text
     assert "serious non-AIDS event and bacterial pneumonia" not in text
     assert "in the many simulated trials, to save time, the plain difference" in text
 

@@ -405,8 +405,9 @@ def _published(plan: Protocol, results: Results, replicates: pl.DataFrame | None
     """The main figures of this trial and of the published one, with the spread over repeated trials."""
     title = f"{plan.protocol}: {plan.title}" if not plan.title.startswith(plan.protocol) else plan.title
     lines = [title, ""]
-    main = [f for f in plan.published.values() if f.parameter in HEADLINES and f.statistic == "estimate"]
-    others = [f for f in plan.published.values() if f.analysis not in ABOUT_PEOPLE]
+    compared = [f for f in plan.published.values() if f.compared]
+    main = [f for f in compared if f.parameter in HEADLINES and f.statistic == "estimate"]
+    others = [f for f in compared if f.analysis not in ABOUT_PEOPLE]
     for figure in main or others:
         key = (figure.analysis, figure.group, figure.parameter)
         spread = ("lower", "upper") if figure.statistic == "estimate" else ("", "")

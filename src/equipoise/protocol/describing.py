@@ -22,7 +22,14 @@ from equipoise.protocol.model import (
     Regimen,
     Visit,
 )  # fmt: skip
-from equipoise.protocol.quantities import DAYS_PER, Quantity, Timepoint, number_text, round_half_away
+from equipoise.protocol.quantities import (
+    DAYS_PER,
+    Quantity,
+    Timepoint,
+    exact_days,
+    number_text,
+    round_half_away,
+)
 
 WIDTH = 96
 """Columns that `show` fills."""
@@ -437,7 +444,12 @@ def _cycle_mark(regimen: Regimen, visit: Visit) -> str:
 def _when(visit: Visit) -> str:
     if visit.at is not None:
         return ", ".join(str(point) for point in visit.at)
-    return f"every {_per(visit.every)} after {visit.from_}" if visit.every is not None else ""
+    if visit.every is None or visit.from_ is None:
+        return ""
+    step, month = exact_days(visit.every), DAYS_PER["month"]
+    first, second = (round_half_away((visit.from_.exact + k * step) / month) for k in (1, 2))
+    named = f" (months {first}, {second} and so on)" if visit.every.unit.startswith("month") else ""
+    return f"every {_per(visit.every)} after {visit.from_}{named}"
 
 
 def _arms(protocol: Protocol, visit: Visit) -> str:
@@ -484,7 +496,8 @@ def _figure(figure: PublishedFigure) -> str:
     if figure.unit:
         text += f" {figure.unit}"
     if figure.p_value is not None:
-        text += f", P = {number_text(figure.p_value)}"
+        p = number_text(figure.p_value)
+        text += f", P = {f'{figure.p_value:.2f}' if len(p) < 4 else p}"
     if figure.p_below is not None:
         text += f", P < {number_text(figure.p_below)}"
     return text

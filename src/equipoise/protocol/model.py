@@ -474,6 +474,8 @@ class PublishedFigure(Block):
     group: str
     parameter: str
     statistic: str
+    compared: bool = True
+    """False for a figure that the results have no row for: it is shown as published, and is not simulated."""
     status: Literal["registry", "abstract", "secondary", "derived"]
 
 

@@ -790,9 +790,10 @@ def in_order(m: Material) -> list[PublishedFigure]:
 
 def comparison(m: Material) -> Section | None:
     """Each published figure beside this trial and the spread of repeated trials."""
-    figures_published = in_order(m)
-    if not figures_published:
+    everything = in_order(m)
+    if not everything:
         return None
+    figures_published = [f for f in everything if f.compared]
     repeated = m.trials() > 0 and any(m.spread(f) is not None for f in figures_published)
     blocks: list[Block | Subsection] = []
     if repeated:
@@ -841,6 +842,8 @@ def comparison(m: Material) -> Section | None:
     if people:
         title = "Participants, published and simulated"
         blocks.append(_comparison_table(m, "table-published-people", title, people, repeated, strips=False))
+    if also := [f for f in everything if not f.compared]:
+        blocks.append(_published_only(m, also))
     return Section("published", "The published trial and the simulated one", tuple(blocks))
 
 
@@ -884,6 +887,47 @@ def _comparison_table(
     return Table(name, caption, shape, tuple(body), (note,), stack=True)
 
 
+def _published_only(m: Material, published: Sequence[PublishedFigure]) -> Table:
+    """What the publications also give, without a counterpart in the results."""
+    body: list[Row] = []
+    current = ""
+    for figure in published:
+        if _subject(m, figure) != current:
+            current = _subject(m, figure)
+            body.append(row(current, kind="heading"))
+        body.append(row(_name(m, figure), _as_published(figure, _decimals(m, figure))))
+    return Table(
+        "table-published-only",
+        "Also published, without a simulated counterpart",
+        columns(["Published figure", "Published"], 2, [2.4, 1.6]),
+        tuple(body),
+        ("The virtual participants have nothing that these figures could be compared with.",),
+    )
+
+
+def _name(m: Material, figure: PublishedFigure) -> Words:
+    """What a figure is about, of whom, in which unit, from which source."""
+    group = figure.group
+    if group in m.arms.label:
+        group = m.arms.label[group]
+    elif " vs " in group:
+        first, second = group.split(" vs ", 1)
+        group = f"{m.arms.label.get(first, first)} against {m.arms.label.get(second, second)}"
+    source = _sources(figure)
+    named = figure.label if group == "all" else f"{figure.label}: {group}"
+    named += f" ({w.unit(figure.unit)})" if figure.unit else ""
+    return words(named, f" [{source}]" if source else "")
+
+
+def _as_published(figure: PublishedFigure, places: int) -> str:
+    published = tables.published_text(figure, places)
+    if figure.p_value is not None:
+        published += f"; P {w.p_value(figure.p_value)}"
+    if figure.p_below is not None:
+        published += f"; P < {figure.p_below:g}"
+    return published
+
+
 def _subject(m: Material, figure: PublishedFigure) -> str:
     if figure.analysis in m.protocol.endpoints:
         return w.capital(m.protocol.endpoints[figure.analysis].label)
@@ -897,29 +941,10 @@ def _compared(m: Material, figure: PublishedFigure, repeated: bool, strips: bool
     key = (figure.analysis, figure.group, figure.parameter)
     here = m.rows.value(*key, figure.statistic)
     lower, upper = m.rows.values(*key, "lower", "upper") if figure.statistic == "estimate" else (None, None)
-    group = figure.group
-    if group in m.arms.label:
-        group = m.arms.label[group]
-    elif " vs " in group:
-        first, second = group.split(" vs ", 1)
-        group = f"{m.arms.label.get(first, first)} against {m.arms.label.get(second, second)}"
-    source = _sources(figure)
-    named = figure.label if group == "all" else f"{figure.label}: {group}"
-    named += f" ({w.unit(figure.unit)})" if figure.unit else ""
-    name: Words = words(named, f" [{source}]" if source else "")
-    published = tables.published_text(figure, places)
-    if figure.p_value is not None:
-        published += f"; P {w.p_value(figure.p_value)}"
-    if figure.p_below is not None:
-        published += f"; P < {figure.p_below:g}"
     shown = w.with_interval(here, lower, upper, places) if here is not None else w.NONE
     if m.simulated and figure.analysis in m.protocol.endpoints_not_simulated:
         shown = "not simulated"
-    cells: list[str | Words | Cell] = [
-        name,
-        published,
-        shown,
-    ]
+    cells: list[str | Words | Cell] = [_name(m, figure), _as_published(figure, places), shown]
     if repeated:
         values = m.spread(figure)
         if values is None:
