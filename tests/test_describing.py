@@ -57,7 +57,7 @@ def test_dose_rules_of_silcaat() -> None:
         "Stopping: without a response 12 months after the first cycle (at the latest 16 months), and "
         "after at "
         "least 3 cycles, cycles stop; follow-up goes on. A response: the CD4 count has risen by at least "
-        "1 cells/mm3 from baseline.",
+        "1 cell/mm3 from baseline.",
         "Cover, without which no cycle starts: ART.",
         "Where something that a rule needs is unknown, no cycle starts until it is known.",
     ]

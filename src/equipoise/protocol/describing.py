@@ -289,10 +289,20 @@ def _maintenance(protocol: Protocol, regimen: Regimen) -> Told:
     return _told(text, maintenance)
 
 
+def dose_rules_heading(protocol: Protocol, name: str) -> str:
+    """What stands above the dose rules of a regimen; with its arms where others go by the same label."""
+    label = _regimen(protocol.regimens[name])
+    if sum(_regimen(other) == label for other in protocol.regimens.values()) == 1:
+        return f"Dose rules: {label}"
+    arms = [arm.label for arm in protocol.arms.values() if name in arm.regimens]
+    return f"Dose rules: {label}, for {listed(arms)}"
+
+
 def _rise(protocol: Protocol, regimen: Regimen, rise: Quantity) -> str:
     assert regimen.goal is not None
     way = "risen" if regimen.goal.direction == "up" else "fallen"
-    return f"the {_measure(protocol, regimen)} has {way} by at least {rise} from baseline"
+    by = str(rise) if rise.value != 1 else re.sub(r"^1 cells\b", "1 cell", str(rise))
+    return f"the {_measure(protocol, regimen)} has {way} by at least {by} from baseline"
 
 
 def _escalation(protocol: Protocol, regimen: Regimen) -> Told:
@@ -385,6 +395,14 @@ def eligibility(protocol: Protocol) -> tuple[list[Told], list[Told]]:
 def assumptions(protocol: Protocol) -> list[Assumption]:
     """Everything that is marked as assumed, in the order of the file."""
     return [Assumption(place or "protocol", b.assumed) for place, b in blocks(protocol) if b.assumed]
+
+
+def notes(protocol: Protocol) -> list[tuple[str, str]]:
+    """Every note with its place, in the order of the file, but for those on references."""
+    found = [(place or "protocol", block.note) for place, block in blocks(protocol) if block.note]
+    return [
+        (place, text) for place, text in found if not place.startswith(("references", "published.country"))
+    ]
 
 
 def schedule_of_activities(protocol: Protocol) -> Schedule:
@@ -673,8 +691,8 @@ def _treatment(page: _Page, protocol: Protocol) -> None:
         page.point(
             str(_told(f"within strata of {_inside(stratum.label)}{': ' if levels else ''}{levels}", stratum))
         )
-    for name, regimen in protocol.regimens.items():
-        page.heading(f"Dose rules: {_regimen(regimen)} ({name})")
+    for name in protocol.regimens:
+        page.heading(dose_rules_heading(protocol, name))
         for told in told_dose_rules(protocol, name):
             page.point(str(told))
 
@@ -709,9 +727,9 @@ def _judged(page: _Page, protocol: Protocol) -> None:
     page.heading("Analysis")
     plan = protocol.analysis
     reference = protocol.arms.get(plan.reference_arm)
+    against = _inside(reference.label) if reference else plan.reference_arm
     page.paragraph(
-        f"By {plan.population}, against {reference.label if reference else plan.reference_arm}, with "
-        f"{plan.confidence:.0%} confidence intervals."
+        f"By {plan.population}, against {against}, with {plan.confidence:.0%} confidence intervals."
     )
     if plan.cohort:
         page.paragraph(plan.cohort)
@@ -761,6 +779,11 @@ def _provenance(page: _Page, protocol: Protocol) -> None:
         page.heading("What is assumed")
         for assumption in assumed:
             page.point(f"{assumption.place}: {assumption.text}")
+    noted = notes(protocol)
+    if noted:
+        page.heading("Notes")
+        for place, text in noted:
+            page.point(f"{place}: {text}")
     if protocol.published:
         page.heading("Published results")
         rows = [

@@ -141,7 +141,7 @@ def _treatments(p: Protocol) -> list[Subsection]:
             points = tuple(
                 words(told.text, *_marks(told.marks)) for told in describing.told_dose_rules(p, name)
             )
-            found.append(Subsection(f"Dose rules: {regimen.label or regimen.drug}", (Listing(points),)))
+            found.append(Subsection(describing.dose_rules_heading(p, name), (Listing(points),)))
     return found
 
 
