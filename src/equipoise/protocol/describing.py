@@ -398,8 +398,13 @@ def assumptions(protocol: Protocol) -> list[Assumption]:
 
 
 def notes(protocol: Protocol) -> list[tuple[str, str]]:
-    """Every note with its place, in the order of the file, but for those on references."""
-    found = [(place or "protocol", block.note) for place, block in blocks(protocol) if block.note]
+    """Every note with its place (at most three parts of its path), in the order of the file, but for those on
+    references."""
+    found = [
+        (".".join(place.split(".")[:3]) or "protocol", block.note)
+        for place, block in blocks(protocol)
+        if block.note
+    ]
     return [
         (place, text) for place, text in found if not place.startswith(("references", "published.country"))
     ]
