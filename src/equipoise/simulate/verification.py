@@ -77,7 +77,7 @@ def targets(protocol: Protocol) -> list[Target]:
     """What must hold for this trial, from the figures that its protocol file quotes."""
     reference = protocol.analysis.reference_arm
     found: list[Target] = []
-    for figure in protocol.published.values():
+    for figure in (figure for figure in protocol.published.values() if figure.compared):
         column = f"{figure.analysis}|{figure.group}|{figure.parameter}|{figure.statistic}"
         value, quoted = figure.value, figure.interval
 
