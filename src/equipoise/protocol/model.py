@@ -475,7 +475,8 @@ class PublishedFigure(Block):
     parameter: str
     statistic: str
     compared: bool = True
-    """False for a figure that the results have no row for: it is shown as published, and is not simulated."""
+    """False for a figure that no row of the results means the same as: it is shown as published, beside no
+    simulated one."""
     status: Literal["registry", "abstract", "secondary", "derived"]
 
 
