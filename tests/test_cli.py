@@ -548,7 +548,7 @@ def test_the_python_face_does_what_the_command_line_does(trial: Path):
     ("name", "words"),
     [
         ("esprit", "Bacterial pneumonia, hazard ratio\n  this trial  not simulated"),
-        ("vanguard", "Further cycle needed in months 6 to 12"),
+        ("vanguard", "Dose raised to 6 or 7.5 MIU"),
     ],
 )
 def test_the_main_job_prints_published_figures_of_every_trial(name: str, words: str, tmp_path: Path):

@@ -311,8 +311,8 @@ _TABLES = (
             Column(
                 "adjudication",
                 _TEXT,
-                "Outcome of the endpoint review: recurrence, confirmed as one that the participant had before; "
-                "refuted, not such an event",
+                "Outcome of the endpoint review: recurrence, confirmed as one that the participant had "
+                "before; refuted, not such an event",
                 allowed=("confirmed", "recurrence", "refuted", "not reviewed"),
             ),
         ),
