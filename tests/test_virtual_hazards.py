@@ -147,6 +147,30 @@ def test_a_piece_takes_the_count_in_its_middle_and_the_mean_exposures(preset, cy
     assert tuple(got) == pytest.approx(tuple(expected), rel=1e-14)
 
 
+@pytest.mark.parametrize("after_od", [0, 1])
+@pytest.mark.parametrize("cycle_day", [-1, 200, 300])
+@pytest.mark.parametrize("preset", ["A", "B", "C", "E"])
+def test_pieces_worked_out_ahead_have_the_same_bits(preset, cycle_day, after_od):
+    dials = POPULATION.dials(preset, {"rho_chronic": 0.1} if preset == "E" else {})
+    person = someone(viraemic=1)
+    rate, target = latent.relax(B, person, 1)
+    start, switch_on, couples = 300, 361, bool(hazards.touched(dials))
+    body = (320.0, target, rate, 10, 90.0, 40.0, 1.2, 2.0, cycle_day)
+    ends = np.empty(hazards.PIECES_AHEAD, np.int64)
+    rates, work = np.empty((3, hazards.PIECES_AHEAD)), np.empty((5, hazards.PIECES_AHEAD))
+    hazards.pieces_ahead(
+        B, dials, person, 1, after_od, couples, start, switch_on, *body, ends, rates, work
+    )  # fmt: skip
+    day = start
+    for i in range(hazards.PIECES_AHEAD):
+        length = hazards.piece_length(dials, couples and cycle_day >= 0, day - cycle_day, day - 10)
+        end = min(day + length, switch_on)
+        assert ends[i] == end
+        expected = hazards.piece_hazards(B, dials, person, 1, after_od, day, end, *body)
+        assert tuple(rates[:, i]) == tuple(expected)
+        day = end
+
+
 @settings(max_examples=25)
 @given(
     first=st.integers(0, 30),

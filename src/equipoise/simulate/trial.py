@@ -25,19 +25,21 @@ from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, DoseRule
 from equipoise.rules.truth import NO, YES
 from equipoise.virtual.habits import (
     accepts,
+    accepts_from,
     contact_delay,
+    contact_delay_from,
     cycle_outcome,
     episode_switch,
     leaving,
     visit_day_from,
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
-from equipoise.virtual.hazards import crossing_day, piece_hazards, piece_length, threshold, touched
+from equipoise.virtual.hazards import PIECES_AHEAD, crossing_day, pieces_ahead, threshold, touched
 from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
-from equipoise.virtual.maths import log, normal_quantiles
+from equipoise.virtual.maths import exponential_quantiles, log, normal_quantiles
 from equipoise.virtual.observation import copies, measured_count_from
 from equipoise.virtual.philox import uniform_indices
-from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OPPORTUNISTIC, VISIT
+from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OFFER, OPPORTUNISTIC, VISIT
 from equipoise.virtual.virology import level, next_switch
 
 for _rule in dosing.LOOP_FUNCTIONS:
@@ -50,6 +52,9 @@ OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
 toxicity."""
 DISEASES_KEPT = 4
 """First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
+
+OFFERS_AHEAD, OFFERS_AT_ONCE = 128, 32
+"""Offers and contacts whose chances are drawn ahead, so many at once; later ones are drawn one by one."""
 
 LN_10 = 2.302585092994046
 
@@ -216,6 +221,9 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     cycled = arm.cycled == YES
     rules = arm.rules
     chances = np.empty((6, len(arm.planned)))
+    offer_chances = np.empty((2, OFFERS_AHEAD))
+    ends = np.empty(PIECES_AHEAD, np.int64)
+    rates, work = np.empty((3, PIECES_AHEAD)), np.empty((5, PIECES_AHEAD))
 
     for i in rows:
         _clear(outcomes, i)
@@ -241,7 +249,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         cycle_day = -1
 
         # Clinical events: cumulative hazards against thresholds drawn beforehand, in pieces of constant
-        # hazard.
+        # hazard. Pieces are worked out a few ahead; after a switch of the virus, an opportunistic disease or
+        # a cycle those that are left are not used (piece = PIECES_AHEAD).
         after_od = 0
         diseases = background4 = 0
         od_reached = death_reached = grade4_reached = 0.0
@@ -250,12 +259,13 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         grade4_needed = threshold(seed, trial, number, GRADE4, 0)
         begin_piece = True
         piece_start = piece_end = 0
+        piece = PIECES_AHEAD
         od_rate = death_rate = grade4_rate = 0.0
         od_on = death_on = grade4_on = NO_DAY
 
         # The course of the drug, as the rules know it.
         contact_on = 0 if cycled else NO_DAY
-        contacts = offers = decisions = 0
+        contacts = offers = decisions = drawn = 0
         offer_from = 0
         stopped, reduced = NO, NO
         cycles, at_dose = 0, 0
@@ -278,8 +288,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
 
         # Visits that can take place before the last day, with their chances drawn ahead.
         due = np.searchsorted(arm.earliest, last, side="right")
-        uniform_indices(seed, VISIT, number, trial, due, chances[0], chances[1])
-        uniform_indices(seed, MEASUREMENT, number, trial, due, chances[2], chances[3])
+        uniform_indices(seed, VISIT, number, trial, 0, due, chances[0], chances[1])
+        uniform_indices(seed, MEASUREMENT, number, trial, 0, due, chances[2], chances[3])
         normal_quantiles(chances[1], chances[4], due)
         normal_quantiles(chances[2], chances[5], due)
         visit, visit_on = _next_visit(h, chances, arm, -1, due)
@@ -287,14 +297,15 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
 
         while True:
             if begin_piece:
-                since = day - cycle_day
-                piece_start = day
-                length = piece_length(d, couples and cycle_day >= 0, since, day - n_day)
-                piece_end = min(day + length, switch_on)
-                od_rate, death_rate, grade4_rate = piece_hazards(
-                    b, d, p, viraemic, after_od, piece_start, piece_end, n_start, n_target, n_rate, n_day,
-                    burst, long, acute, chronic, cycle_day,
-                )  # fmt: skip
+                if piece == PIECES_AHEAD:
+                    pieces_ahead(
+                        b, d, p, viraemic, after_od, couples, day, switch_on, n_start, n_target, n_rate,
+                        n_day, burst, long, acute, chronic, cycle_day, ends, rates, work,
+                    )  # fmt: skip
+                    piece = 0
+                piece_start, piece_end = day, ends[piece]
+                od_rate, death_rate, grade4_rate = rates[0, piece], rates[1, piece], rates[2, piece]
+                piece += 1
                 od_on = crossing_day(piece_start, piece_end, od_reached, od_rate, od_needed)
                 death_on = crossing_day(piece_start, piece_end, death_reached, death_rate, death_needed)
                 grade4_on = crossing_day(piece_start, piece_end, grade4_reached, grade4_rate, grade4_needed)
@@ -315,6 +326,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                 death_reached += death_rate * (day - piece_start)
                 grade4_reached += grade4_rate * (day - piece_start)
                 after_od = 1
+                piece = PIECES_AHEAD
                 diseases += 1
                 od_needed += threshold(seed, trial, number, OPPORTUNISTIC, diseases)
                 begin_piece = True
@@ -353,6 +365,7 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                     switches += 1
                     n_rate, n_target = relax(b, p, viraemic)
                     switch_on = next_switch(b, seed, trial, number, switches, viraemic, day)
+                    piece = PIECES_AHEAD
                 begin_piece = True
 
             # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
@@ -431,7 +444,11 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                         following = next_decision_day(rules, _on_day(now, offer_from - 1))
                     else:
                         maintenance = induction_slot(rules, now, day) == NEVER
-                        accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
+                        if offers < OFFERS_AHEAD:
+                            drawn = _draw_offers(seed, trial, number, offers, drawn, offer_chances)
+                            accepted = accepts_from(h, p, offer_chances[0, offers], cycles, maintenance, day)
+                        else:
+                            accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
                         offers += 1
                         if accepted == 1:
                             given, toxicity, delay = cycle_outcome(
@@ -473,6 +490,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                             cycles += 1
                             outcomes.injections[i] += given
                             outcomes.dose_total[i] += given * dose
+                            if couples:
+                                piece = PIECES_AHEAD
                             if couples and not begin_piece:
                                 od_reached += od_rate * (day - piece_start)
                                 death_reached += death_rate * (day - piece_start)
@@ -497,7 +516,11 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
                     stopped = YES
                 contact_on = NO_DAY
                 if following > day:
-                    contact_on = following + contact_delay(h, seed, trial, number, contacts)
+                    if contacts < OFFERS_AHEAD:
+                        drawn = _draw_offers(seed, trial, number, contacts, drawn, offer_chances)
+                        contact_on = following + contact_delay_from(h, offer_chances[1, contacts])
+                    else:
+                        contact_on = following + contact_delay(h, seed, trial, number, contacts)
                     contacts += 1
                 decisions += 1
                 if keep_diary and not _note_decision(diary, i, now, decision, accepted):
@@ -556,6 +579,18 @@ def _next_visit(h, chances, arm, visit, due):
         if day >= 0:
             return following, day
     return due, NO_DAY
+
+
+@njit(forceinline=True)
+def _draw_offers(seed, trial, number, index, drawn, chances):
+    """Draw ahead until the chances of offer or contact `index` (below OFFERS_AHEAD) are there: uniforms and
+    unit exponentials. Returns how many are there, of which `drawn` were already."""
+    while index >= drawn:
+        uniforms, exponentials = chances[0, drawn:], chances[1, drawn:]
+        uniform_indices(seed, OFFER, number, trial, drawn, OFFERS_AT_ONCE, uniforms, exponentials)
+        exponential_quantiles(exponentials, exponentials, OFFERS_AT_ONCE)
+        drawn += OFFERS_AT_ONCE
+    return drawn
 
 
 @njit(forceinline=True)

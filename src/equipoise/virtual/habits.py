@@ -23,7 +23,9 @@ from equipoise.virtual.streams import (
 __all__ = [
     "EPISODES",
     "accepts",
+    "accepts_from",
     "contact_delay",
+    "contact_delay_from",
     "cycle_outcome",
     "episode_switch",
     "leaving",
@@ -71,7 +73,13 @@ def visit_day_from(h, u, z, planned, earliest, before):
 def contact_delay(h, seed, trial, number, index):
     """Whole days between the day on which a cycle is due and the contact at which it is offered."""
     _, v = uniforms(seed, OFFER, index, number, trial)
-    return floor_day(exponential_quantile(v) * h.contact_delay)
+    return contact_delay_from(h, exponential_quantile(v))
+
+
+@njit(forceinline=True)
+def contact_delay_from(h, x):
+    """`contact_delay`, given its unit exponential x."""
+    return floor_day(x * h.contact_delay)
 
 
 @njit
@@ -79,6 +87,12 @@ def accepts(h, p, seed, trial, index, cycles, maintenance, day):
     """1 if offer `index` is accepted, else 0: logistic in the person's willingness, earlier cycles and
     time."""
     u, _ = uniforms(seed, OFFER, index, p.number, trial)
+    return accepts_from(h, p, u, cycles, maintenance, day)
+
+
+@njit(forceinline=True)
+def accepts_from(h, p, u, cycles, maintenance, day):
+    """`accepts`, given its uniform u."""
     logit = h.accept_base + p.willingness + h.accept_per_cycle * cycles
     if maintenance:
         logit += h.accept_maintenance + h.accept_year * (day / 365.25 - 1.0)

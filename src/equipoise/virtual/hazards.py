@@ -18,12 +18,14 @@ from equipoise.virtual.philox import uniforms
 
 __all__ = [
     "NEVER",
+    "PIECES_AHEAD",
     "Hazards",
     "crossing_day",
     "functional",
     "hazards",
     "piece_hazards",
     "piece_length",
+    "pieces_ahead",
     "threshold",
     "touched",
 ]
@@ -38,6 +40,11 @@ RECENT_DAYS = 28
 """Longest piece in the 112 days after a cycle."""
 FRESH_DAYS = 14
 """Longest piece in the 28 days after a cycle; half of it when the acute harm lasts less than 28 days."""
+
+PIECES_AHEAD = 4
+"""Pieces worked out at once: as many as `exp4` has lanes."""
+
+_MIDDLE, _COUNT, _HARM, _FAST, _SLOW = range(5)
 
 _LN_350 = 5.857933154483459
 _LN_500 = 6.214608098422191
@@ -94,10 +101,16 @@ def functional(d, native_now, induced_now):
 @njit(forceinline=True)
 def hazards(b, d, p, viraemic, after_od, day, functional_now, acute, chronic):
     """Hazards per day at `day` (float, since randomisation) for a functional count and mean exposures."""
-    age = p.age + day / 365.25
-    lf = log(functional_now) - _LN_350
-    virus = b.virus_on_hazard * (p.log10_level - b.rna_floor) if viraemic else 0.0
     harm = d.rho_acute * acute + d.rho_chronic * chronic
+    return _hazards_at(b, d, p, viraemic, after_od, day, log(functional_now), harm)
+
+
+@njit(forceinline=True)
+def _hazards_at(b, d, p, viraemic, after_od, day, log_functional, harm):
+    """`hazards`, given the logarithm of the functional count and the harm of the exposures together."""
+    age = p.age + day / 365.25
+    lf = log_functional - _LN_350
+    virus = b.virus_on_hazard * (p.log10_level - b.rna_floor) if viraemic else 0.0
     prior = b.od_prior_aids if p.prior_aids else 0.0
     od, background, linked, g4 = exp4(
         b.ln_od - b.od_power * lf + virus + prior,
@@ -159,6 +172,77 @@ def piece_hazards(
     if d.rho_chronic != 0.0:
         x = mean_exposure(chronic, start - cycle_day, end - cycle_day, d.tau_chronic)
     return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, induced), a, x)
+
+
+@njit(forceinline=True)
+def pieces_ahead(
+    b, d, p, viraemic, after_od, couples, start, switch_on, n_start, n_target, n_rate, n_day, burst, long,
+    acute, chronic, cycle_day, ends, rates, work,
+):  # fmt: skip
+    """The next PIECES_AHEAD pieces from day `start`, cut at `switch_on`, as long as nothing happens in them.
+
+    `couples`: as `touched` says; the other arguments as in `piece_hazards`, with the same bits as from it.
+    Step by step for all pieces together, so that the processor need not finish one to begin the next. Out:
+    last days `ends` (int64[PIECES_AHEAD]) and hazards `rates` (float64[3, PIECES_AHEAD]: opportunistic
+    disease, death, grade 4); `work` (float64[5, PIECES_AHEAD]) is scratch.
+    """
+    coupled = couples and cycle_day >= 0
+    day = start
+    for i in range(PIECES_AHEAD):
+        ends[i] = min(day + piece_length(d, coupled, day - cycle_day, day - n_day), switch_on)
+        work[_MIDDLE, i] = 0.5 * (day + ends[i])
+        day = ends[i]
+    _fade(work, _COUNT, n_day, n_rate)
+    for i in range(PIECES_AHEAD):
+        work[_COUNT, i] = n_target + (n_start - n_target) * work[_COUNT, i]
+        work[_HARM, i] = 0.0
+    if coupled:
+        k = p.loss_long_lived
+        fed = b.survive * b.loss_burst * burst / (b.loss_burst - k)
+        _fade(work, _FAST, cycle_day, b.loss_burst)
+        _fade(work, _SLOW, cycle_day, k)
+        for i in range(PIECES_AHEAD):
+            induced = burst * work[_FAST, i] + (
+                long * work[_SLOW, i] + fed * (work[_SLOW, i] - work[_FAST, i])
+            )
+            work[_COUNT, i] = functional(d, work[_COUNT, i], induced)
+        if d.rho_acute != 0.0:
+            faded = exp(-(start - cycle_day) / d.tau_acute)
+            work[_FAST, 0], work[_FAST, 1], work[_FAST, 2], work[_FAST, 3] = exp4(
+                -(ends[0] - cycle_day) / d.tau_acute, -(ends[1] - cycle_day) / d.tau_acute,
+                -(ends[2] - cycle_day) / d.tau_acute, -(ends[3] - cycle_day) / d.tau_acute,
+            )  # fmt: skip
+            day = start
+            for i in range(PIECES_AHEAD):
+                a = acute * faded
+                if ends[i] > day:
+                    a = acute * d.tau_acute / (ends[i] - day) * (faded - work[_FAST, i])
+                work[_HARM, i] = d.rho_acute * a
+                day, faded = ends[i], work[_FAST, i]
+        if d.rho_chronic != 0.0:
+            day = start
+            for i in range(PIECES_AHEAD):
+                x = mean_exposure(chronic, day - cycle_day, ends[i] - cycle_day, d.tau_chronic)
+                work[_HARM, i] += d.rho_chronic * x
+                day = ends[i]
+    else:
+        for i in range(PIECES_AHEAD):
+            work[_COUNT, i] = functional(d, work[_COUNT, i], 0.0)
+    for i in range(PIECES_AHEAD):
+        work[_COUNT, i] = log(work[_COUNT, i])
+    for i in range(PIECES_AHEAD):
+        rates[0, i], rates[1, i], rates[2, i] = _hazards_at(
+            b, d, p, viraemic, after_od, work[_MIDDLE, i], work[_COUNT, i], work[_HARM, i]
+        )
+
+
+@njit(forceinline=True)
+def _fade(work, row, since, rate):
+    """Into a row of `work`: e^(-rate (day - since)) of the middles of four pieces."""
+    work[row, 0], work[row, 1], work[row, 2], work[row, 3] = exp4(
+        -rate * (work[_MIDDLE, 0] - since), -rate * (work[_MIDDLE, 1] - since),
+        -rate * (work[_MIDDLE, 2] - since), -rate * (work[_MIDDLE, 3] - since),
+    )  # fmt: skip
 
 
 @njit(forceinline=True)

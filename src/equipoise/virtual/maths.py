@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 from equipoise._compile import njit
 
 __all__ = [
-    "exp", "exp4", "expit", "exponential_quantile", "floor_day", "log", "normal_quantile", "normal_quantiles",
-    "normal_share", "power",
+    "exp", "exp4", "expit", "exponential_quantile", "exponential_quantiles", "floor_day", "log",
+    "normal_quantile", "normal_quantiles", "normal_share", "power",
 ]  # fmt: skip
 
 
@@ -287,6 +287,14 @@ def normal_share(z):
     den = den * a + 440.413735824752
     tail = exp(-0.5 * a * a) * num / den
     return tail if z < 0.0 else 1.0 - tail
+
+
+@njit
+def exponential_quantiles(u, x, count):
+    """Exponential quantiles of the first `count` uniforms of the array u, into x; the same bits as one by
+    one."""
+    for i in range(np.uint64(count)):
+        x[i] = exponential_quantile(u[i])
 
 
 @njit

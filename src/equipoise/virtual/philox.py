@@ -69,15 +69,16 @@ def uniforms(seed, purpose, index, person, trial):
 
 
 @njit
-def uniform_indices(seed, purpose, person, trial, count, first_out, second_out):
-    """The two uniforms of each index 0 .. count - 1 of one purpose and person, into two arrays.
+def uniform_indices(seed, purpose, person, trial, first, count, first_out, second_out):
+    """The two uniforms of each index first .. first + count - 1 of one purpose and person, into two arrays.
 
     The loop has no branches, so that the compiler works on several indices at once.
     """
     k0, k1 = split_seed(seed)
     c0, c2, c3 = np.uint64(purpose) & _LOW, np.uint64(person) & _LOW, np.uint64(trial) & _LOW
+    start = np.uint64(first)
     for i in range(np.uint64(count)):
-        x0, x1, x2, x3 = block(c0, i, c2, c3, k0, k1)
+        x0, x1, x2, x3 = block(c0, (start + i) & _LOW, c2, c3, k0, k1)
         first_out[i] = _unit(x0, x1)
         second_out[i] = _unit(x2, x3)
 
