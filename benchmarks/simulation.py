@@ -188,7 +188,7 @@ def starts() -> None:
 
 
 def main_job() -> None:
-    """Wall time of `equipoise run silcaat`, 1,000 replicates and reports: nothing compiled yet, then again."""
+    """Wall time of `equipoise run silcaat`, 1,000 replicates and reports: nothing compiled, then again."""
     print("\nequipoise run silcaat, wall time")
     with tempfile.TemporaryDirectory() as folder:
         surroundings = {**os.environ, "EQUIPOISE_CACHE": str(Path(folder) / "cache")}
