@@ -26,11 +26,10 @@ from equipoise.virtual.maths import (
     exp,
     floor_day,
     log,
-    normal_quantile,
     normal_quantiles,
     normal_share,
 )
-from equipoise.virtual.observation import copies, measured_count
+from equipoise.virtual.observation import copies, measured_count_from
 from equipoise.virtual.parameters import Population, first_complaint, read_source
 from equipoise.virtual.philox import block, split_seed, uniform_column
 from equipoise.virtual.streams import (
@@ -217,19 +216,26 @@ def _cut_column(u, lognormal, median, sd, low, high, shift):
     """Quantiles of a normal or shifted lognormal, cut to lie between low and high[i] (its own inverse
     law)."""
     out = np.empty(len(u))
+    share, top = np.empty(len(u)), np.empty(len(u))
     middle = log(median - shift) if lognormal else median
     bottom = ((log(low - shift) if lognormal else low) - middle) / sd
     below = normal_share(bottom)
-    previous, top, share = np.nan, 0.0, 0.0
+    previous, highest, within = np.nan, 0.0, 0.0
     for i in range(len(u)):
         if high[i] != previous:
             previous = high[i]
             limit = max(previous, low)
-            top = ((log(limit - shift) if lognormal else limit) - middle) / sd
-            share = normal_share(top) - below
-        z = normal_quantile(min(max(below + u[i] * share, 1e-15), 1.0 - 1e-15))
-        z = min(max(z, bottom), top)
-        out[i] = shift + exp(middle + sd * z) if lognormal else middle + sd * z
+            highest = ((log(limit - shift) if lognormal else limit) - middle) / sd
+            within = normal_share(highest) - below
+        top[i] = highest
+        share[i] = min(max(below + u[i] * within, 1e-15), 1.0 - 1e-15)
+    normal_quantiles(share, out, len(u))
+    if lognormal:
+        for i in range(np.uint64(len(u))):
+            out[i] = shift + exp(middle + sd * min(max(out[i], bottom), top[i]))
+    else:
+        for i in range(np.uint64(len(u))):
+            out[i] = middle + sd * min(max(out[i], bottom), top[i])
     return out
 
 
@@ -249,8 +255,7 @@ def _number_column(u, middle, sd, logarithmic, scale, low, high):
 @njit
 def _normal_of(u):
     out = np.empty(len(u))
-    for i in range(len(u)):
-        out[i] = normal_quantile(u[i])
+    normal_quantiles(u, out, len(u))
     return out
 
 
@@ -258,8 +263,9 @@ def _normal_of(u):
 def _count_column(b, count, u):
     """CD4 as reported for true counts and uniforms u."""
     out = np.empty(len(u))
-    for i in range(len(u)):
-        out[i] = measured_count(b, count[i], u[i])
+    normal_quantiles(u, out, len(u))
+    for i in range(np.uint64(len(u))):
+        out[i] = measured_count_from(b, count[i], out[i])
     return out
 
 

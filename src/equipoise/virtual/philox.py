@@ -87,8 +87,13 @@ def uniform_indices(seed, purpose, person, trial, first, count, first_out, secon
 def uniform_column(seed, purpose, index, trial, first, count):
     """Uniforms of shape (2, count) for the persons first .. first + count - 1."""
     out = np.empty((2, count))
-    for i in range(count):
-        out[0, i], out[1, i] = uniforms(seed, purpose, index, first + i, trial)
+    k0, k1 = split_seed(seed)
+    c0, c1, c3 = np.uint64(purpose) & _LOW, np.uint64(index) & _LOW, np.uint64(trial) & _LOW
+    start = np.uint64(first)
+    for i in range(np.uint64(count)):
+        x0, x1, x2, x3 = block(c0, c1, (start + i) & _LOW, c3, k0, k1)
+        out[0, i] = _unit(x0, x1)
+        out[1, i] = _unit(x2, x3)
     return out
 
 
