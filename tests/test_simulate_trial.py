@@ -233,3 +233,12 @@ def test_an_endpoint_of_new_disease_is_the_same_with_and_without_a_record() -> N
         new = made.value("new_disease", arm, "events", "n")
         assert row[f"new_disease|{arm}|events|n"] == new
         assert new <= made.value("primary", arm, "events", "n")
+
+
+def test_nobody_enters_with_a_value_below_what_the_assay_can_see(silcaat: record.Record) -> None:
+    entry = silcaat.table("baseline").filter(pl.col("item") == "hiv_rna")["value"]
+    assert entry.min() == 50.0
+    assert 0.2 < (entry == 50.0).mean() < 0.7
+    reported = silcaat.table("measurements").filter((pl.col("item") == "hiv_rna") & (pl.col("value") == 50.0))
+    assert set(reported["qualifier"].unique()) <= {"<", None}
+    assert (reported["qualifier"] == "<").mean() > 0.9

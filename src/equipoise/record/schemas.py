@@ -156,7 +156,8 @@ _TABLES = (
             Column(
                 "value",
                 _FLOAT,
-                "Value of a number (in the item's unit) or a yes (1) or no (0)",
+                "Value of a number (in the item's unit; the limit of detection for one below it) or a "
+                "yes (1) or no (0)",
                 nullable=True,
             ),
             Column("text", _TEXT, "Value of a category", nullable=True),

@@ -190,7 +190,8 @@ def _baseline(protocol: Protocol, entry: Candidates, start: int) -> pl.DataFrame
         elif kind == "boolean":
             values[:, place] = np.where(column < 0, np.nan, column)
         else:
-            values[:, place] = column
+            limit = protocol.items[name].detection_limit
+            values[:, place] = column if limit is None else np.maximum(column, limit)
     text = np.full((n, len(items)), None, dtype=object)
     for place, column in texts.items():
         text[:, place] = [word or None for word in column.tolist()]
