@@ -33,7 +33,7 @@ from equipoise.virtual.parameters import Population, load_population
 
 CYCLES_AT_MOST_THREE = "share with at most three cycles"
 """A smooth stand-in for the median number of cycles, which is a whole number: a median of four means that
-this share is below one half, and the share with at most four above it."""
+this share is below one half, and the share with at most four above it. Where between is assumed."""
 
 
 class Target(NamedTuple):
@@ -59,7 +59,7 @@ TARGETS = (
     Target("esprit", "il2", "month 8 rise, lower quartile", 90.0, 9.0, "S20"),
     Target("esprit", "il2", "month 8 rise, median", 233.0, 13.0, "S20"),
     Target("esprit", "il2", "month 8 rise, upper quartile", 411.0, 24.0, "S20"),
-    Target("esprit", "il2", CYCLES_AT_MOST_THREE, 0.43, 0.03, "S21: median of four"),
+    Target("esprit", "il2", CYCLES_AT_MOST_THREE, 0.43, 0.03, "S21: median of four; 0.43 assumed"),
     Target("silcaat", "il2", "primary events", 110.0, 6.0, "S1"),
     Target("silcaat", "control", "primary events", 119.0, 6.0, "S1"),
     Target("esprit", "il2", "primary events", 159.0, 8.0, "S2"),
