@@ -15,8 +15,11 @@ from equipoise.protocol.checking import blocks, source_keys
 from equipoise.protocol.model import (
     Block,
     Endpoint,
+    Futility,
     GoalRule,
     Item,
+    Look,
+    Looks,
     Protocol,
     PublishedFigure,
     Regimen,
@@ -40,8 +43,15 @@ NARROWEST = 4
 BOUNDARIES = {
     "obrien-fleming": "O'Brien-Fleming-type boundary",
     "pocock": "Pocock-type boundary",
+    "hwang-shih-decani": "Hwang-Shih-DeCani boundary",
+    "kim-demets": "Kim-DeMets boundary",
+    "exact obrien-fleming": "O'Brien-Fleming boundary",
+    "exact pocock": "Pocock boundary",
+    "wang-tsiatis": "Wang-Tsiatis boundary",
+    "haybittle-peto": "Haybittle-Peto boundary",
     "none": "no boundary",
 }
+SIDES = {1: "one-sided", 2: "two-sided"}
 TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
 
 
@@ -620,14 +630,10 @@ def _facts(page: _Page, protocol: Protocol) -> None:
         power.append(counted(size.primary_events, "primary event"))
     if size.power and size.hazard_ratio and size.alpha:
         power.append(
-            f"{size.power:.0%} power for a hazard ratio of {number_text(size.hazard_ratio)} at a two-sided "
-            f"alpha of {number_text(size.alpha)}"
+            f"{size.power:.0%} power for a hazard ratio of {number_text(size.hazard_ratio)} at a "
+            f"{SIDES[protocol.monitoring.sides]} alpha of {number_text(size.alpha)}"
         )
-    looks = protocol.monitoring.looks
-    watch = protocol.monitoring.committee
-    if looks:
-        shares = listed(f"{look:.0%}" for look in looks)
-        watch += f"; looks at {shares} of the information, {BOUNDARIES[protocol.monitoring.spending]}"
+    watch = "; ".join(monitoring_words(protocol))
     page.pairs(
         [
             ("Version", protocol.version),
@@ -646,6 +652,62 @@ def _facts(page: _Page, protocol: Protocol) -> None:
             ("Blinding", protocol.monitoring.blinding or ""),
         ]
     )
+
+
+def monitoring_words(protocol: Protocol) -> list[str]:
+    """Who watches, when they look, by which boundaries: a phrase each."""
+    plan = protocol.monitoring
+    words = [plan.committee]
+    looks = plan.schedule
+    plain = [look.at for look in looks if look == Look(at=look.at)]
+    if looks and len(plain) == len(looks):
+        shares = listed(f"{100 * share:.15g}%" for share in plain if share is not None)
+        words.append(f"looks at {shares} of the information, {_boundary(plan)}")
+    elif looks:
+        words.append(f"looks {'; then '.join(_look_when(look) for look in looks)}; {_boundary(plan)}")
+    if plan.futility is not None:
+        kind = "binding" if plan.futility.binding else "non-binding"
+        words.append(f"{kind} futility, {BOUNDARIES[plan.futility.spending]}{_parameter(plan.futility)}")
+    if plan.spend_by != "information":
+        by = "the share of the planned duration" if plan.spend_by == "calendar" else (
+            "information or the share of the planned duration, whichever is less"
+        )  # fmt: skip
+        words.append(f"the error is spent by {by}")
+    if plan.reporting_delay is not None:
+        words.append(f"events are known {plan.reporting_delay} after they happen on average")
+    return words
+
+
+def _boundary(plan: Looks) -> str:
+    return f"{BOUNDARIES[plan.spending]}{_parameter(plan)}"
+
+
+def _parameter(plan: Looks | Futility) -> str:
+    return "" if plan.parameter is None else f" ({number_text(plan.parameter)})"
+
+
+def _look_when(look: Look) -> str:
+    parts = []
+    if look.at is not None:
+        parts.append(f"at {100 * look.at:.15g}% of the information")
+    if look.events is not None:
+        parts.append(f"at {counted(look.events, 'primary event')}")
+    if look.date is not None:
+        parts.append(f"not before {look.date:%d %B %Y}")
+    if look.after is not None:
+        parts.append(f"not before {look.after} from the first randomisation")
+    if look.minimum_follow_up is not None:
+        parts.append(f"{look.minimum_follow_up} after the last randomisation or later")
+    if look.minimum_gap is not None:
+        parts.append(f"{look.minimum_gap} after the look before or later")
+    if look.at_latest is not None:
+        latest = (
+            f"{look.at_latest} from the first randomisation"
+            if isinstance(look.at_latest, Quantity)
+            else f"{look.at_latest:%d %B %Y}"
+        )
+        parts.append(f"at the latest {latest}")
+    return ", ".join(parts)
 
 
 def _simulation(protocol: Protocol) -> str:

@@ -7,6 +7,7 @@ Every block may say where its figures come from (`source`, keys of `references`)
 from __future__ import annotations
 
 from datetime import date
+from datetime import date as date_
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -444,11 +445,77 @@ class Calendar(Block):
         return self
 
 
-class Monitoring(Block):
+class Look(Block):
+    """One time at which the data are looked at. The cut-off is the first day on which everything that is
+    given holds; `at_latest` ends the wait, whatever is still missing."""
+
+    at: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Information fraction: share of the planned primary events."""
+    events: Annotated[int, Field(ge=1)] | None = None
+    """Primary events."""
+    date: date_ | None = None
+    """Not before this day."""
+    after: Duration | None = None
+    """Not before this long after the first randomisation."""
+    minimum_follow_up: Duration | None = None
+    """Not before the participant randomised last has been followed this long."""
+    minimum_gap: Duration | None = None
+    """Not before this long after the look before."""
+    at_latest: date_ | Duration | None = None
+    """A date, or a time after the first randomisation."""
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Look:
+        times = (self.at, self.events, self.date, self.after, self.minimum_follow_up, self.minimum_gap)
+        if all(each is None for each in times):
+            raise ValueError(
+                "a look says when: `at`, `events`, `date`, `after`, `minimum_follow_up` or `minimum_gap`"
+            )
+        if self.at is not None and self.events is not None:
+            raise ValueError("a look waits for a fraction (`at`) or a number of `events`, not for both")
+        return self
+
+
+BoundaryName = Literal[
+    "obrien-fleming", "pocock", "hwang-shih-decani", "kim-demets", "exact obrien-fleming", "exact pocock",
+    "wang-tsiatis", "haybittle-peto", "none",
+]  # fmt: skip
+"""The first four are spending functions (Lan and DeMets), the next four classical boundaries."""
+
+
+class Futility(Block):
+    """Stopping because the trial is unlikely to succeed, by beta-spending."""
+
+    spending: Literal["obrien-fleming", "pocock", "hwang-shih-decani", "kim-demets"]
+    parameter: float | None = None
+    binding: bool = False
+    """Whether the efficacy boundary relies on the trial stopping there (non-binding: it does not)."""
+
+
+class Looks(Block):
+    """When the data are looked at, and the boundaries of each look."""
+
+    looks: list[Annotated[float, Field(gt=0, le=1)] | Look] = []
+    """A bare number is an information fraction, the share of the planned primary events."""
+    spending: BoundaryName = "none"
+    parameter: float | None = None
+    """gamma of Hwang, Shih and DeCani; rho of Kim and DeMets; Delta of Wang and Tsiatis; the z limit of the
+    looks before the last for Haybittle and Peto."""
+    sides: Literal[1, 2] = 2
+    spend_by: Literal["information", "calendar", "minimum"] = "information"
+    """What the error is spent by: information, share of the planned duration, or the lesser of the two."""
+    futility: Futility | None = None
+    reporting_delay: Duration | None = None
+    """Mean time from an event to its report (exponential): a look knows only what has been reported."""
+
+    @property
+    def schedule(self) -> tuple[Look, ...]:
+        """The looks, bare fractions written out."""
+        return tuple(each if isinstance(each, Look) else Look(at=each) for each in self.looks)
+
+
+class Monitoring(Looks):
     committee: str
-    looks: list[Annotated[float, Field(gt=0, le=1)]] = []
-    """Information fractions, the share of the planned primary events, at which the committee looks."""
-    spending: Literal["obrien-fleming", "pocock", "none"] = "none"
     blinding: str | None = None
 
 

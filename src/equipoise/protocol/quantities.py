@@ -129,6 +129,29 @@ class Timepoint:
         return (float(match["count"]) - offset) * DAYS_PER[match["name"]]
 
 
+_RATE = re.compile(r"^\s*(?P<value>.*?)\s*(?:/|per)\s*(?P<unit>[a-z]+)\s*$")
+
+
+def parse_rate(text: Any) -> Quantity:
+    """Read a hazard or an accrual rate: "0.024 / year", "20 per month". Raises ValueError otherwise."""
+    if isinstance(text, Quantity):
+        return text
+    match = _RATE.match(text) if isinstance(text, str) else None
+    unit = _time_unit(match["unit"]) if match is not None else None
+    try:
+        value = parse_quantity(match["value"]) if match is not None else None
+    except ValueError:
+        value = None
+    if unit is None or value is None or value.unit or value.value < 0:
+        raise ValueError(f'expected a rate such as "0.024 / year" or "20 / month", not {_named(text)}')
+    return Quantity(value.value, f"/ {unit}")
+
+
+def per_day(rate: Quantity) -> float:
+    """A rate as so many per day, by the convention at the top of this module."""
+    return rate.value / DAYS_PER[rate.unit.removeprefix("/ ")]
+
+
 def parse_timepoint(text: Any) -> Timepoint:
     """Read "week 9" (day 56), "month 8" (day 244), "day 14" or "4 months" (day 122)."""
     if isinstance(text, Timepoint):
@@ -175,6 +198,9 @@ Amount = Annotated[
 ]
 Duration = Annotated[
     Quantity, BeforeValidator(parse_duration), _as_text, _schema("a length of time", "8 weeks")
+]
+Rate = Annotated[
+    Quantity, BeforeValidator(parse_rate), _as_text, _schema("so many per unit of time", "0.024 / year")
 ]
 At = Annotated[Timepoint, BeforeValidator(parse_timepoint), _as_text, _schema("a day of the trial", "week 9")]
 Count = Annotated[int, BeforeValidator(parse_count), _schema("a whole number", "3 cycles")]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -26,6 +26,8 @@ from pydantic import BaseModel, ValidationError
 from equipoise.errors import UserError
 from equipoise.protocol.model import Block, Protocol
 from equipoise.protocol.nearest import near
+
+AnyBlock = TypeVar("AnyBlock", bound=BaseModel)
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 40
@@ -283,6 +285,7 @@ _YAML_WORDS = [
         r"(did not find )?expected '?<document start>",
         "expected `key: value` lines only; this line is neither",
     ),
+    (r"exceeded maximum nesting depth", f"nested too deeply (more than {MAX_DEPTH} levels)"),
     (r"found duplicate anchor", "anchors (&name) are not allowed; write the value out where it is needed"),
 ]
 
@@ -394,13 +397,18 @@ def loads(text: str | bytes, place: str = "protocol") -> Protocol:
 
 def build(source: Source) -> Protocol:
     """The protocol of data that has been read. Raises `ProtocolError` at the first field that is wrong."""
+    return build_as(source, Protocol)
+
+
+def build_as(source: Source, kind: type[AnyBlock]) -> AnyBlock:
+    """What the data say, as a block of that kind. Raises `ProtocolError` at the first field that is wrong."""
     if not isinstance(source.data, dict):
         what = "a list" if isinstance(source.data, list) else "a single value"
         raise source.error(f"a protocol is a block of `key: value` lines, not {what}")
     try:
-        return Protocol.model_validate_json(json.dumps(source.data), strict=True)
+        return kind.model_validate_json(json.dumps(source.data), strict=True)
     except ValidationError as error:
-        raise _translate(error, source) from None
+        raise _translate(error, source, kind) from None
 
 
 @dataclass(frozen=True)
@@ -411,13 +419,13 @@ class _Complaint:
     message: str
 
 
-def _translate(error: ValidationError, source: Source) -> ProtocolError:
+def _translate(error: ValidationError, source: Source, root: type[BaseModel]) -> ProtocolError:
     """The first thing that is wrong, in words, and how many more there are."""
     groups: dict[tuple[str | int, ...], list[Any]] = {}
     for detail in error.errors(include_url=False):
         groups.setdefault(_real_path(detail, source), []).append(detail)
     complaints = sorted(
-        (_complain(path, details, source) for path, details in groups.items()),
+        (_complain(path, details, source, root) for path, details in groups.items()),
         key=lambda c: (c.rank, c.at.line, c.at.column),
     )
     first = complaints[0]
@@ -444,13 +452,15 @@ def _real_path(detail: Any, source: Source) -> tuple[str | int, ...]:
     return tuple(path)
 
 
-def _complain(path: tuple[str | int, ...], details: list[Any], source: Source) -> _Complaint:
+def _complain(
+    path: tuple[str | int, ...], details: list[Any], source: Source, root: type[BaseModel]
+) -> _Complaint:
     detail = details[0]
     kind = detail["type"]
     parent, name = path[:-1], path[-1] if path else ""
     _, at = source.find(path)
     if kind == "extra_forbidden":
-        known = _fields_at(parent)
+        known = _fields_at(parent, root)
         message = f'unknown key "{_short(name, 60)}"' + (
             near(str(name), known, 0.7) or _choice("; known here", known)
         )
@@ -573,9 +583,9 @@ def _choice(opening: str, known: list[str]) -> str:
     return f"{opening}: {', '.join(known)}" if known and len(known) <= 40 else ""
 
 
-def _fields_at(path: tuple[str | int, ...]) -> list[str]:
+def _fields_at(path: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
     """The keys that the model knows for the block at `path`."""
-    kinds: list[Any] = [Protocol]
+    kinds: list[Any] = [root]
     for step in path:
         kinds = [inner for kind in kinds for inner in _step(kind, step)]
     names: dict[str, None] = {}

@@ -73,14 +73,8 @@ def _design(p: Protocol) -> Subsection:
     if s.power is not None and s.hazard_ratio is not None:
         size += f". Power {100 * s.power:g}% for a hazard ratio of {s.hazard_ratio:g}"
         size += f" with {w.count(s.primary_events)} primary events" if s.primary_events else ""
-        size += f" at a two-sided level of {s.alpha:g}" if s.alpha else ""
-    looks = [f"{100 * x:g}%" for x in mon.looks]
-    monitoring = w.sentence(mon.committee)
-    if looks:
-        monitoring += (
-            f" Planned looks at {w.listed(looks)} of the primary events; "
-            f"{describing.BOUNDARIES[mon.spending]}."
-        )
+        size += f" at a {describing.SIDES[mon.sides]} level of {s.alpha:g}" if s.alpha else ""
+    monitoring = " ".join(w.sentence(w.capital(each)) for each in describing.monitoring_words(p))
     if mon.blinding:
         monitoring += " " + w.sentence(mon.blinding)
     lines = [

@@ -41,15 +41,7 @@ def plan_problems(protocol: Protocol) -> Problems:
                 f"{size.primary_events} events are too few for {size.power:.0%} power at a hazard ratio of "
                 f"{number_text(size.hazard_ratio)}: that takes {math.ceil(needed)}",
             )
-    looks = protocol.monitoring.looks
-    if looks != sorted(set(looks)):
-        yield error("monitoring.looks", "the looks must rise, without repeats")
-    if looks and looks[-1] != 1:
-        yield warning("monitoring.looks", "the last look should be at the full information, 1.0")
-    if looks and protocol.monitoring.spending == "none":
-        yield warning("monitoring.spending", "looks without a spending function test at no set level")
-    if not looks and protocol.monitoring.spending != "none":
-        yield error("monitoring.looks", "a spending function needs the times of the looks")
+    yield from _monitoring_problems(protocol)
     simulation = protocol.simulation
     if simulation is not None:
         total = sum(simulation.accrual.values())
@@ -72,6 +64,49 @@ def plan_problems(protocol: Protocol) -> Problems:
         for name in simulation.accrual:
             if country is not None and country.categories and name not in country.categories:
                 yield error("simulation.accrual", f'"{name}" is not a category of the item "country"')
+
+
+def _monitoring_problems(protocol: Protocol) -> Problems:
+    """Looks in order, boundaries that fit them, and what a look needs to know of the rest of the protocol."""
+    plan, looks = protocol.monitoring, protocol.monitoring.schedule
+    shares = [look.at for look in looks if look.at is not None]
+    counts = [look.events for look in looks if look.events is not None]
+    dates = [look.date for look in looks if look.date is not None]
+    for given in (shares, counts, dates):
+        if given != sorted(set(given)):  # type: ignore[type-var]
+            yield error("monitoring.looks", "the looks must rise, without repeats")
+            break
+    if shares and len(shares) == len(looks) and shares[-1] != 1:
+        yield warning("monitoring.looks", "the last look should be at the full information, 1.0")
+    if shares and shares[-1] != 1 and protocol.size.primary_events is None and counts:
+        yield error("monitoring.looks", "a share of the information needs size.primary_events")
+    for place, look in enumerate(looks):
+        if place == 0 and look.minimum_gap is not None:
+            yield error(f"monitoring.looks[{place}].minimum_gap", "the first look has no look before it")
+        if look.date is not None and look.date > protocol.calendar.end_of_follow_up:
+            yield error(
+                f"monitoring.looks[{place}].date",
+                f"{look.date} is after the end of follow-up, {protocol.calendar.end_of_follow_up}",
+            )
+    if looks and plan.spending == "none":
+        yield warning("monitoring.spending", "looks without a spending function test at no set level")
+    if not looks and plan.spending != "none":
+        yield error("monitoring.looks", "a spending function needs the times of the looks")
+    if plan.futility is not None:
+        if plan.sides == 2:
+            yield error("monitoring.futility", "a futility boundary goes with a one-sided test: sides: 1")
+        if protocol.size.power is None or protocol.size.hazard_ratio is None:
+            yield error(
+                "monitoring.futility", "beta-spending needs the planned effect: size.hazard_ratio and power"
+            )
+    needs = {"hwang-shih-decani": "gamma", "kim-demets": "rho", "wang-tsiatis": "Delta"}
+    for field, part in (("monitoring", plan), ("monitoring.futility", plan.futility)):
+        if part is None:
+            continue
+        if part.spending in needs and part.parameter is None:
+            yield error(f"{field}.parameter", f"{part.spending} needs its parameter, {needs[part.spending]}")
+        if part.parameter is not None and part.spending not in (*needs, "haybittle-peto"):
+            yield error(f"{field}.parameter", f"{part.spending} has no parameter")
 
 
 def events_needed(hazard_ratio: float, power: float, alpha: float, share: float) -> float:
