@@ -460,7 +460,7 @@ def _complain(
     parent, name = path[:-1], path[-1] if path else ""
     _, at = source.find(path)
     if kind == "extra_forbidden":
-        known = _fields_at(parent, root)
+        known = fields_at(parent, root)
         message = f'unknown key "{_short(name, 60)}"' + (
             near(str(name), known, 0.7) or _choice("; known here", known)
         )
@@ -583,7 +583,7 @@ def _choice(opening: str, known: list[str]) -> str:
     return f"{opening}: {', '.join(known)}" if known and len(known) <= 40 else ""
 
 
-def _fields_at(path: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
+def fields_at(path: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
     """The keys that the model knows for the block at `path`."""
     kinds: list[Any] = [root]
     for step in path:

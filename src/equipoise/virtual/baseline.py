@@ -22,6 +22,7 @@ from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol.criteria import derive_columns
 from equipoise.protocol.model import Item, Name, Protocol, Reference, Simulation
+from equipoise.protocol.reading import Source
 from equipoise.virtual.maths import (
     exp,
     floor_day,
@@ -169,7 +170,11 @@ def bundled_baselines() -> list[str]:
 
 def load_baseline(name_or_path: str | Path) -> Baseline:
     """A bundled baseline population ("silcaat") or one in a file, checked. Raises UserError."""
-    source = read_source(name_or_path, bundled_baselines(), "baseline population", "baseline_")
+    return build_baseline(read_source(name_or_path, bundled_baselines(), "baseline population", "baseline_"))
+
+
+def build_baseline(source: Source) -> Baseline:
+    """A baseline population of data that has been read, checked. Raises UserError."""
     if not isinstance(source.data, dict):
         raise source.error("a baseline population is a block of `key: value` lines")
     try:

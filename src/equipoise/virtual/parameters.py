@@ -521,7 +521,11 @@ def first_complaint(error: ValidationError, source: Source) -> UserError:
 
 def load_population(name_or_path: str | Path) -> Population:
     """A bundled population ("hiv_il2") or one in a file, checked. Raises UserError."""
-    source = read_source(name_or_path, bundled_populations(), "virtual population")
+    return build_population(read_source(name_or_path, bundled_populations(), "virtual population"))
+
+
+def build_population(source: Source) -> Population:
+    """A virtual population of data that has been read, checked. Raises UserError."""
     if not isinstance(source.data, dict):
         raise source.error("a population is a block of `key: value` lines")
     try:
