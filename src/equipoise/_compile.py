@@ -12,6 +12,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ _PACKAGE = Path(__file__).parent
 _COMPILED_ROOMS = ("rules", "virtual", "simulate", "analyse")
 
 
-def _source_hash() -> str:
+@cache
+def source_hash() -> str:
+    """The first 16 digits of the SHA-256 of all compiled sources: it names the machine code they give."""
     digest = hashlib.sha256()
     for path in sorted(p for room in _COMPILED_ROOMS for p in (_PACKAGE / room).glob("*.py")):
         digest.update(path.name.encode())
@@ -36,7 +39,7 @@ def _cache_folder() -> str | None:
     own = os.path.join(tempfile.gettempdir(), f"equipoise-{os.getuid()}") if hasattr(os, "getuid") else None
     home_cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     chosen = os.environ.get("EQUIPOISE_CACHE"), os.environ.get("NUMBA_CACHE_DIR")
-    within = os.path.join("compiled", _source_hash())
+    within = os.path.join("compiled", source_hash())
     for candidate in (*chosen, os.path.join(home_cache, "equipoise"), own):
         if not candidate:
             continue

@@ -477,7 +477,7 @@ class Look(Block):
 
 
 BoundaryName = Literal[
-    "obrien-fleming", "pocock", "hwang-shih-decani", "kim-demets", "exact obrien-fleming", "exact pocock",
+    "obrien-fleming", "pocock", "hwang-shih-decani", "kim-demets", "obrien-fleming exact", "pocock exact",
     "wang-tsiatis", "haybittle-peto", "none",
 ]  # fmt: skip
 """The first four are spending functions (Lan and DeMets), the next four classical boundaries."""

@@ -1,0 +1,90 @@
+"""One task of a power run: some trials of one design, computed wherever a worker is.
+
+A task is small plain data that travels to a thread, a process or another machine, and its result is the rows
+of its trials as the bytes of a Parquet file. Chance depends on seed and number of the trial only, so it does
+not matter who computes a task, or how often.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import polars as pl
+
+import equipoise
+from equipoise._compile import source_hash
+from equipoise.errors import UserError
+from equipoise.simulate.power.scenarios import Design
+
+
+def fingerprint() -> str:
+    """Version and sources of what computes: rows of different fingerprints are not put together."""
+    return f"{equipoise.__version__}-{source_hash()}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Trials `first` .. `first` + `count` - 1 of a design, with this seed."""
+
+    design: bytes
+    """Compressed JSON of the design."""
+    seed: int
+    first: int
+    count: int
+    fingerprint: str
+
+
+def packed(design: Design) -> bytes:
+    """A design for the journey to a worker."""
+    fields = {
+        "kind": design.kind, "name": design.name, "protocol": design.protocol, "dials": design.dials,
+        "population": design.population, "baseline": design.baseline, "arm": design.arm,
+    }  # fmt: skip
+    return zlib.compress(json.dumps(fields, sort_keys=True).encode())
+
+
+def compute(task: Task) -> bytes:
+    """The rows of a task as a Parquet file. Raises UserError where the worker is of another version."""
+    mine = fingerprint()
+    if task.fingerprint != mine:
+        raise UserError(
+            f"a worker has another version of Equipoise ({mine}) than the run ({task.fingerprint}): "
+            "install the same one everywhere"
+        )
+    return encoded(rows(task.design, task.seed, task.first, task.count))
+
+
+def rows(design: bytes, seed: int, first: int, count: int) -> pl.DataFrame:
+    """One row per trial, in order; see docs/power.md for the columns."""
+    kind, ready = _prepared(design)
+    if kind == "plain":
+        from equipoise.simulate.power import event_times
+
+        return event_times.rows(ready, seed, first, count)
+    from equipoise.simulate.power import guided
+
+    return guided.rows(ready, seed, first, count)
+
+
+@lru_cache(maxsize=64)
+def _prepared(design: bytes):  # type: ignore[no-untyped-def]
+    """The design made ready for the loop, once in each worker."""
+    made = Design(**json.loads(zlib.decompress(design)))
+    if made.kind == "plain":
+        from equipoise.simulate.power import event_times
+
+        return made.kind, event_times.prepare(made)
+    from equipoise.simulate.power import guided
+
+    return made.kind, guided.prepare(made)
+
+
+def encoded(frame: pl.DataFrame) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd", statistics=False)
+    return content.getvalue()
