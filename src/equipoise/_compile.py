@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parent
-_COMPILED_ROOMS = ("rules", "virtual", "simulate", "analyse")
+_COMPILED_ROOMS = ("rules", "virtual", "simulate", "analyse", "design")
 
 
 @cache
