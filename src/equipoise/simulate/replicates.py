@@ -97,7 +97,7 @@ def simulate_setup(
 def figures(setup: Setup, enrolment: Enrolment, happened: Outcomes, seed: int, trial: int) -> Figures:
     """The figures of one trial by name."""
     out: Figures = {}
-    known = _times(setup, enrolment, happened, seed, trial)
+    known = endpoint_times(setup, enrolment, happened, seed, trial)
     _endpoints(out, setup, enrolment, happened, known)
     _measures(out, setup, enrolment, happened)
     _exposure(out, setup, enrolment, happened)
@@ -122,11 +122,16 @@ def _comparisons(protocol: Protocol) -> list[tuple[int, int, str]]:
     ]
 
 
-def _times(
-    setup: Setup, enrolment: Enrolment, happened: Outcomes, seed: int, trial: int
+def endpoint_times(
+    setup: Setup,
+    enrolment: Enrolment,
+    happened: Outcomes,
+    seed: int,
+    trial: int,
+    only: Container[str] | None = None,
 ) -> dict[str, tuple[Column, Column]]:
     """Day (int64) and status (0 censored, 1 event, 2 competing event) of everybody, for each endpoint that
-    the population knows; rules as in `equipoise.rules.endpoints.derive`."""
+    the population knows (of those named in `only`); rules as in `equipoise.rules.endpoints.derive`."""
     processes = setup.population.file.processes
     disease, death, grade4 = (processes[name].kind for name in ("opportunistic", "death", "grade4"))
     days = {
@@ -136,6 +141,8 @@ def _times(
     }
     found = {}
     for name, endpoint in setup.protocol.endpoints.items():
+        if only is not None and name not in only:
+            continue
         kinds = [*endpoint.first_of, *endpoint.competing]
         if not all(kind in days for kind in kinds):
             continue
@@ -209,7 +216,7 @@ def _endpoints(
             out[f"{name}|{arm}|events|percent"] = 100.0 * n / max(1, sizes[arm])
             out[f"{name}|{arm}|person-years|estimate"] = years
             out[f"{name}|{arm}|rate|estimate"] = 100.0 * n / years if years > 0 else math.nan
-        stratum, cells = _strata(setup, enrolment, strata.get(name, []))
+        stratum, cells = stratum_cells(setup, enrolment, strata.get(name, []))
         for pair, mine, treated in compared:
             data = (whole[mine], event[mine], treated[mine].astype(np.uint8))
             nobody = np.zeros(len(data[0]), np.int32)
@@ -221,7 +228,7 @@ def _endpoints(
     _subgroups(out, setup, enrolment, known, strata, z)
 
 
-def _strata(setup: Setup, enrolment: Enrolment, names: list[str]) -> tuple[Column, int]:
+def stratum_cells(setup: Setup, enrolment: Enrolment, names: list[str]) -> tuple[Column, int]:
     """The cell of each participant in the cross-classification of these strata, and the number of cells."""
     cell, cells = np.zeros(enrolment.participants, np.int32), 1
     for name in names:
@@ -282,7 +289,7 @@ def _subgroups(
     event, whole = (status == 1).astype(np.uint8), day.astype(np.int32)
     wanted = {name for _, levels in setup.screen.subgroups for _, each in levels for name in each.names}
     columns = _columns(setup, enrolment, wanted)
-    stratum, cells = _strata(setup, enrolment, strata.get(endpoint, []))
+    stratum, cells = stratum_cells(setup, enrolment, strata.get(endpoint, []))
     for label, levels in setup.screen.subgroups:
         for level, expression in levels:
             if not all(name in columns for name in expression.names):

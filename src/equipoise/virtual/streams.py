@@ -50,3 +50,6 @@ CYCLE_CLASS: Final = (
 PREGNANCY: Final = 50
 NO_CONTRACEPTION: Final = 51
 OFF_ART: Final = 52
+
+# --- what a look knows ---
+REPORT: Final = 70  # uniforms: time from an event to its report; reserve

@@ -98,6 +98,12 @@ class Saved:
         assert found["trial"] == trial
         return found
 
+    def design(self, entry: Entry) -> dict[str, Any]:
+        """Everything that fixes the trials of a scenario, as plain data."""
+        path = self.folder / "designs" / f"{entry.sha256[:16]}.json"
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        return found
+
     def write(self, entry: Entry, first: int, content: bytes) -> None:
         """Keep the rows of a finished chunk. Raises UserError when the disk is full."""
         with new_file(self.file(entry, first), force=True) as temporary:

@@ -12,6 +12,8 @@ import json
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
 import polars as pl
 
@@ -61,26 +63,20 @@ def compute(task: Task) -> bytes:
 def rows(design: bytes, seed: int, first: int, count: int) -> pl.DataFrame:
     """One row per trial, in order; see docs/power.md for the columns."""
     kind, ready = _prepared(design)
-    if kind == "plain":
-        from equipoise.simulate.power import event_times
+    found: pl.DataFrame = _engine(kind).rows(ready, seed, first, count)
+    return found
 
-        return event_times.rows(ready, seed, first, count)
-    from equipoise.simulate.power import guided
 
-    return guided.rows(ready, seed, first, count)
+def _engine(kind: str) -> Any:
+    """The module that simulates this kind of design; only what a run needs is loaded."""
+    return import_module(f"equipoise.simulate.power.{'event_times' if kind == 'plain' else 'guided'}")
 
 
 @lru_cache(maxsize=64)
-def _prepared(design: bytes):  # type: ignore[no-untyped-def]
+def _prepared(design: bytes) -> tuple[str, Any]:
     """The design made ready for the loop, once in each worker."""
     made = Design(**json.loads(zlib.decompress(design)))
-    if made.kind == "plain":
-        from equipoise.simulate.power import event_times
-
-        return made.kind, event_times.prepare(made)
-    from equipoise.simulate.power import guided
-
-    return made.kind, guided.prepare(made)
+    return made.kind, _engine(made.kind).prepare(made)
 
 
 def encoded(frame: pl.DataFrame) -> bytes:
