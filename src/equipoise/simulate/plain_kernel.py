@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise._compile import njit
-from equipoise.analyse.survival import _maximise_binary
+from equipoise.analyse.risk_table import Scratch, two_arm_scratch
+from equipoise.analyse.two_arm import (
+    cox_of_table,
+    logrank_of_table,
+    restricted_means_of_table,
+    weighted_logrank_of_table,
+)
 from equipoise.simulate.looks import cut_offs
 from equipoise.virtual.maths import log, normal_share
 from equipoise.virtual.philox import _unit as unit
@@ -88,7 +94,7 @@ class Plan(NamedTuple):
 
 class Work(NamedTuple):
     """Room for one trial after another. The first group has one element per participant (and one more), the
-    second one per participant who may leave before the end, the third one per row of the risk table."""
+    second one per participant who may leave before the end."""
 
     arrival: Floats
     cell: Bytes
@@ -114,18 +120,23 @@ class Work(NamedTuple):
     spare: Floats
     place: Ints
 
-    n0: Floats
-    n1: Floats
-    d0: Floats
-    d1: Floats
-    time: Floats
-    stratum: Ints
-    weight: Floats
+    rows: Ints
+    """Rows of the risk table by stratum of the analysis."""
+    table: Scratch
+    """The risk table, and the working memory of its statistics."""
+    weights: Floats
+    """Exponents (rho, gamma) of the weighted log-ranks, shape (weights, 2)."""
+    score: Floats
+    covariance: Floats
+    at_time: Floats
 
 
 def workspace(plan: Plan) -> Work:
-    """Room for trials of this plan: about 200 bytes per participant."""
+    """Room for trials of this plan: about 300 bytes per participant."""
     n = plan.participants + 1
+    strata = len(plan.stratum_share) if plan.stratified else 1
+    weights = np.array([[plan.rho, plan.gamma]])
+    k = len(weights)
 
     def floats() -> Floats:
         return np.empty(n, np.float64)
@@ -141,7 +152,8 @@ def workspace(plan: Plan) -> Work:
         np.zeros(n, np.uint8), ints(),
         floats(), floats(), floats(), floats(), floats(), ints(), floats(), ints(), ints(), ints(), floats(),
         np.empty(2 * n + 8, np.int64),
-        floats(), floats(), floats(), floats(), floats(), ints(), floats(),
+        np.empty(strata, np.int64), two_arm_scratch(n, strata), weights,
+        np.empty(k), np.empty((k, k)), np.empty(k),
     )  # fmt: skip
 
 
@@ -516,45 +528,127 @@ def _sort_leavers(last, events, dropouts, work):
 
 
 @njit
-def risk_table(plan, cut, last_look, events, dropouts, work):
-    """Risk sets at each distinct event time, by stratum of the analysis, as they stand at a cut-off.
-
-    An event that is not known yet (`last_look` knows all) leaves its participant under observation. Returns
-    (rows, enrolled, events in arm 0, in arm 1); the rows are in `n0`, `n1`, `d0`, `d1`, `time`, `stratum`.
-    """
-    arrival, side, gone = work.arrival, work.side, work.gone
-    strata = plan.stratum_share.shape[0] if plan.stratified else 1
+def _count(plan, cut, work, strata, at_risk):
+    """Participants randomised by a cut-off, and `at_risk`: how many in each cell of the analysis."""
+    side = work.side
     enrolled = plan.participants
-    while enrolled > 0 and arrival[enrolled - 1] > cut:
+    while enrolled > 0 and work.arrival[enrolled - 1] > cut:
         enrolled -= 1
-    at_risk = np.zeros(2 * strata, np.int64)
     if strata == 1:
         others = 0
         for i in range(np.uint64(enrolled)):
             others += side[i]
         at_risk[0], at_risk[1] = enrolled - others, others
     else:
+        at_risk[:] = 0
         for i in range(enrolled):
             at_risk[side[i]] += 1
-    known = work.listed
+    return enrolled
+
+
+@njit
+def _follow_up(plan, cut, enrolled, at_risk, events, dropouts, strata, work):
+    """Participants of each stratum, and the longest time that anybody in it was observed, by arm."""
+    last, size = work.table.last, work.table.size
+    for s in range(strata):
+        size[s] = at_risk[s] + at_risk[strata + s]
+        last[s, 0] = -1.0
+        last[s, 1] = -1.0
+    for k in range(events):
+        work.gone[work.event_person[k]] = 1
+    for k in range(dropouts):
+        work.gone[work.dropout_person[k]] = 1
+    for i in range(enrolled):
+        s = np.int64(work.side[i])
+        if work.gone[i] == 0:
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], cut - work.arrival[i])
+    for k in range(events):
+        i = work.event_person[k]
+        s = np.int64(work.side[i])
+        if i < enrolled:
+            time = min(cut - work.arrival[i], work.event_time[k])
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], time)
+    for k in range(dropouts):
+        i = work.dropout_person[k]
+        s = np.int64(work.side[i])
+        if i < enrolled:
+            time = min(cut - work.arrival[i], work.dropout_time[k])
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], time)
+
+
+@njit
+def _known(cut, last_look, events, dropouts, strata, work):
+    """Mark who has left by a cut-off for good; the events known by then into `listed`, in order of time.
+
+    An event that is not known yet (the last look knows all) leaves its participant under observation. The
+    rows that each stratum takes at most are reserved in `rows` and `table.first`. Returns the events and
+    those in arm 1.
+    """
+    side, gone, first, rows = work.side, work.gone, work.table.first, work.rows
     counted = 0
+    events1 = 0
+    rows[:] = 0
     for k in range(events):
         e = work.event_order[k]
         seen = work.event_day[e] <= cut and (last_look or work.known_day[e] <= cut)
-        known[counted] = e
+        work.listed[counted] = e
+        i = work.event_person[e]
+        gone[i] = seen
+        s = np.int64(side[i])
         counted += seen
-        gone[work.event_person[e]] = seen
+        events1 += seen and s >= strata
+        if strata > 1:
+            rows[s % strata] += seen
     for k in range(dropouts):
         i = work.dropout_person[k]
-        gone[i] = arrival[i] + work.dropout_time[k] <= cut
-    rows = 0
+        gone[i] = work.arrival[i] + work.dropout_time[k] <= cut
+    first[0] = 0
+    for s in range(strata):
+        first[s + 1] = first[s] + rows[s]
+        rows[s] = first[s]
+    return counted, events1
+
+
+@njit
+def _close_up(strata, work):
+    """Take out the rows that were reserved for ties, so that strata follow each other; returns the rows."""
+    first, rows, table = work.table.first, work.rows, work.table.table
+    if strata == 1:
+        first[1] = rows[0]
+        return rows[0]
+    end = 0
+    for s in range(strata):
+        begin = first[s]
+        first[s] = end
+        for g in range(begin, rows[s]):
+            for line in range(5):
+                table[line, end] = table[line, g]
+            end += 1
+    first[strata] = end
+    return end
+
+
+@njit
+def risk_table(plan, cut, last_look, events, dropouts, work):
+    """The risk table of the analysis, in `work.table`, as it stands at a cut-off.
+
+    Returns (rows, enrolled, events in arm 0, events in arm 1).
+    """
+    arrival, side, gone, rows = work.arrival, work.side, work.gone, work.rows
+    strata = plan.stratum_share.shape[0] if plan.stratified else 1
+    n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
+    when = work.table.table[4]
+    at_risk = np.zeros(2 * strata, np.int64)
+    enrolled = _count(plan, cut, work, strata, at_risk)
+    if plan.test == RESTRICTED_MEAN:
+        _follow_up(plan, cut, enrolled, at_risk, events, dropouts, strata, work)
+    counted, events1 = _known(cut, last_look, events, dropouts, strata, work)
     died = np.zeros(2 * strata, np.int64)
-    events1 = 0
     present = enrolled
     left = 0
     k = 0
     while k < counted:
-        now = work.event_time[known[k]]
+        now = work.event_time[work.listed[k]]
         while left < dropouts and work.dropout_time[work.dropout_order[left]] < now:
             i = work.dropout_person[work.dropout_order[left]]
             at_risk[side[i]] -= gone[i]
@@ -562,85 +656,62 @@ def risk_table(plan, cut, last_look, events, dropouts, work):
         while present > 0 and cut - arrival[present - 1] < now:
             present -= 1
             at_risk[side[present]] -= 1 - gone[present]
-        first = k
-        while k < counted and work.event_time[known[k]] == now:
-            died[side[work.event_person[known[k]]]] += 1
+        begin = k
+        while k < counted and work.event_time[work.listed[k]] == now:
+            died[side[work.event_person[work.listed[k]]]] += 1
             k += 1
-        for tied in range(first, k):
-            here = side[work.event_person[known[tied]]] % strata
-            if died[here] + died[strata + here] == 0:
+        for tied in range(begin, k):
+            s = np.int64(side[work.event_person[work.listed[tied]]]) % strata
+            if died[s] + died[strata + s] == 0:
                 continue  # another event of this time and stratum made the row
-            work.n0[rows] = at_risk[here]
-            work.n1[rows] = at_risk[strata + here]
-            work.d0[rows] = died[here]
-            work.d1[rows] = died[strata + here]
-            work.time[rows] = now
-            work.stratum[rows] = here
-            at_risk[here] -= died[here]
-            at_risk[strata + here] -= died[strata + here]
-            events1 += died[strata + here]
-            died[here] = 0
-            died[strata + here] = 0
-            rows += 1
+            row = rows[s]
+            n0[row] = at_risk[s]
+            n1[row] = at_risk[strata + s]
+            d0[row] = died[s]
+            d1[row] = died[strata + s]
+            when[row] = now
+            at_risk[s] -= died[s]
+            at_risk[strata + s] -= died[strata + s]
+            died[s] = 0
+            died[strata + s] = 0
+            rows[s] += 1
     for k in range(events):
         gone[work.event_person[k]] = 0
     for k in range(dropouts):
         gone[work.dropout_person[k]] = 0
-    return rows, enrolled, counted - events1, events1
-
-
-@njit
-def _weights(plan, rows, work):
-    """Fleming-Harrington weights S(t-)^rho (1 - S(t-))^gamma, S the pooled Kaplan-Meier curve of a stratum."""
-    strata = plan.stratum_share.shape[0] if plan.stratified else 1
-    survival = np.ones(strata)
-    for g in range(rows):
-        s = work.stratum[g]
-        weight = 1.0
-        if plan.rho != 0.0:
-            weight *= survival[s] ** plan.rho
-        if plan.gamma != 0.0:
-            weight *= (1.0 - survival[s]) ** plan.gamma
-        work.weight[g] = weight
-        survival[s] *= 1.0 - (work.d0[g] + work.d1[g]) / (work.n0[g] + work.n1[g])
-
-
-@njit
-def _score(rows, work, weighted):
-    """Weighted observed minus expected events of arm 1, and its hypergeometric variance."""
-    score = 0.0
-    variance = 0.0
-    for g in range(rows):
-        n, d = work.n0[g] + work.n1[g], work.d0[g] + work.d1[g]
-        w = work.weight[g] if weighted else 1.0
-        share = work.n1[g] / n
-        score += w * (work.d1[g] - d * share)
-        if n > 1.0:
-            variance += w * w * (d * share * (1.0 - share) * (n - d) / (n - 1.0))
-    return score, variance
+    return _close_up(strata, work), enrolled, counted - events1, events1
 
 
 @njit
 def analyse_look(plan, cut, last_look, events, dropouts, work, out):
     """One look: the test and the estimate into the columns `out`."""
+    table = work.table
+    strata = plan.stratum_share.shape[0] if plan.stratified else 1
     rows, enrolled, events0, events1 = risk_table(plan, cut, last_look, events, dropouts, work)
     out[DAY] = cut
     out[EVENTS] = events0 + events1
     out[EVENTS_0] = events0
     out[EVENTS_1] = events1
     out[ENROLLED] = enrolled
-    weighted = plan.rho != 0.0 or plan.gamma != 0.0
-    if weighted:
-        _weights(plan, rows, work)
-    score, variance = _score(rows, work, weighted)
+    score, variance = logrank_of_table(rows, table)
+    beta, se, status, _ = cox_of_table(rows, table, True, score / variance if variance > 0.0 else 0.0)
+    out[LOG_HR] = beta
+    out[LOG_SE] = se
+    if plan.test == RESTRICTED_MEAN:
+        mean0, variance0, mean1, variance1 = restricted_means_of_table(strata, table, plan.horizon)
+        variance = variance0 + variance1
+        out[RMST] = mean1 - mean0
+        out[RMST_SE] = math.sqrt(variance)
+        out[INFORMATION] = 1.0 / variance
+        score = -out[RMST] / variance
+        variance = out[INFORMATION]
+    elif plan.rho != 0.0 or plan.gamma != 0.0:
+        weighted_logrank_of_table(strata, table, work.weights, work.score, work.covariance, work.at_time)
+        score, variance = work.score[0], work.covariance[0, 0]
     out[INFORMATION] = variance
     if variance > 0.0:
         out[Z] = -score / math.sqrt(variance)
         out[P] = normal_share(-out[Z])
-    beta, se, status, _ = _maximise_binary(rows, work.n0, work.n1, work.d0, work.d1, True)
-    if status == 0:
-        out[LOG_HR] = beta
-        out[LOG_SE] = se
 
 
 # --- one trial ------------------------------------------------------------------------------------------------
