@@ -53,6 +53,7 @@ OFF_ART: Final = 52
 
 # --- what a look knows ---
 REPORT: Final = 70  # uniforms: time from an event to its report; reserve
+
 # --- plain event-time trials (no biology): words of 32 bits, not uniforms, where a comment counts words ---
 PLAIN_PERSON: Final = 60  # index 0: event time (2 words); gap to the arrival before; dropout
 # index 1: country; stratum; simple allocation; place in a large permuted block
