@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equipoise._atomic import new_folder, write_parquet
+from equipoise._atomic import new_file, new_folder, write_parquet
+from equipoise.errors import UserError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from equipoise.analyse import Results
     from equipoise.protocol import Protocol
+    from equipoise.protocol.plain import PlainTrial
     from equipoise.record import Record
+    from equipoise.simulate.power.characteristics import Summary
+    from equipoise.simulate.power.engines import Engine
+    from equipoise.simulate.power.scenarios import Variation
 
 RECORD = "record"
 REPLICATES = "replicates.parquet"
@@ -126,3 +131,167 @@ def run(
 def stage(say: Progress, words: str) -> Callable[[str, int, int], None]:
     """Progress of one stage that is counted: called with what, how many are done and how many there are."""
     return lambda what, done, total: say(words, done / total if total else None)
+
+
+# --- many trials --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a power run made: its operating characteristics, the same in words, and the finished files."""
+
+    summary: Summary
+    told: str
+    files: Mapping[str, Path]
+
+
+def power(
+    trial: Protocol | PlainTrial | str | os.PathLike[str],
+    *,
+    trials: int | None = None,
+    vary: Sequence[str] | Mapping[str, Sequence[Any]] = (),
+    scenarios: str | os.PathLike[str] | None = None,
+    until_se: float | None = None,
+    resume: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    arm: str | None = None,
+    participants: int | None = None,
+    dials: Mapping[str, Any] | str | None = None,
+    engine: Engine | None = None,
+    force: bool = False,
+    command: str | None = None,
+    progress: Progress | None = None,
+) -> Power:
+    """Simulate a trial many times, under each scenario, and sum up how it does.
+
+    `trial`: a protocol with a virtual population, or a plain event-time trial. `trials` of each scenario
+    (2,000 when left out), or until the standard error of the power is at most `until_se`. `vary`: values by
+    path, {"functional_fraction": [0, 0.5, 1]}, or text as the command line takes it; every combination is a
+    scenario. `scenarios`: a file of named ones instead. `out`: the folder of the run (default: trial and
+    seed); with `resume` the run that is there goes on. `engine`: see `equipoise.simulate.power.engines`
+    (default: a thread for each core). Raises UserError for whatever the user can mend.
+    """
+    from equipoise import report
+    from equipoise.simulate.power import characteristics, running, telling
+    from equipoise.simulate.power import scenarios as choose
+
+    say: Progress = progress if progress is not None else lambda stage, share: None
+    target = choose.load_target(os.fspath(trial)) if isinstance(trial, str | os.PathLike) else trial
+    design = choose.design_of(target, dials, participants, arm)
+    if scenarios is not None and vary:
+        raise UserError("--scenarios names its scenarios, --vary makes them: choose one")
+    chosen = (
+        choose.from_file(design, Path(scenarios))
+        if scenarios is not None
+        else choose.grid(design, _variations(vary))
+    )
+    folder = Path(out) if out is not None else _power_folder(design.name, 1 if seed is None else seed)
+    most = trials if trials is not None else (running.MOST if until_se is not None else 2000)
+    saved = running.run(
+        chosen,
+        running.Goal(most, until_se),
+        folder,
+        seed=seed,
+        engine=engine,
+        resume=resume,
+        force=force,
+        command=command,
+        progress=lambda what, done, total: say(f"Simulating: {what}", done / total),
+    )
+    say("Summing up", None)
+    summary = characteristics.summarise(saved)
+    say("Writing the page", None)
+    files = {"page": report.write_power(summary, folder, provenance=_provenance(command))}
+    table = summary.table()
+    for name in ("characteristics.parquet", "characteristics.csv"):
+        with new_file(folder / name, force=True) as temporary:
+            if name.endswith("csv"):
+                temporary.write_text(table.write_csv(), encoding="utf-8", newline="")
+            else:
+                write_parquet(table, temporary)
+    files |= {"table": folder / "characteristics.csv", "rows": folder / "rows"}
+    return Power(summary, telling.told(summary), files)
+
+
+def _provenance(command: str | None) -> dict[str, str]:
+    return {} if command is None else {"Command": command}
+
+
+def _power_folder(name: str, seed: int) -> Path:
+    return Path(f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'trial'}-power-{seed}")
+
+
+def _variations(vary: Sequence[str] | Mapping[str, Sequence[Any]]) -> list[Variation]:
+    from equipoise.simulate.power.scenarios import Variation, variation
+
+    if isinstance(vary, Mapping):
+        return [Variation(path, tuple(values)) for path, values in vary.items()]
+    return [variation(text) for text in vary]
+
+
+def is_plain_file(name: str) -> bool:
+    """Whether this names the file of a plain event-time trial."""
+    from equipoise.protocol import bundled
+    from equipoise.protocol.plain import is_plain
+    from equipoise.protocol.reading import load_source
+
+    return name not in bundled() and is_plain(load_source(name))
+
+
+def replay(
+    trial: str,
+    number: int,
+    seed: int,
+    settings: Sequence[str],
+    out: str | os.PathLike[str] | None = None,
+    participants: int | None = None,
+    dials: Mapping[str, Any] | str | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """One trial of a power run in full: its record, or the table of participants of a plain trial.
+
+    `settings` change fields ("aldesleukin.goal.rise=100"). Gives the finished files by what they are. Raises
+    UserError."""
+    from equipoise.simulate.power import scenarios as choose
+
+    say: Progress = progress if progress is not None else lambda stage, share: None
+    target = choose.load_target(trial)
+    changes = {}
+    for text in settings:
+        chosen = choose.variation(text, "--set")
+        if len(chosen.values) != 1:
+            raise UserError(f"--set {text}: one value, please; `equipoise power --vary` takes several")
+        changes[chosen.path] = chosen.values[0]
+    design = choose.design_of(target, dials, participants, _any_arm(target))
+    if changes:
+        design, _ = choose.changed(design, changes)
+    say("Simulating the trial", None)
+    if design.kind == "plain":
+        from equipoise.simulate.plain import plain_participants, prepare_plain
+
+        place = Path(out) if out is not None else Path(f"{_power_folder(design.name, seed)}-trial-{number}")
+        frame = plain_participants(prepare_plain(design.built_plain()), seed, number)
+        table = place / "participants.parquet"
+        with new_file(table, force=force) as temporary:
+            write_parquet(frame, temporary)
+        return {"participants": table}
+    from equipoise.simulate.plans import prepare
+    from equipoise.simulate.runs import trial_of
+
+    protocol, population, baseline = design.built()
+    setup = prepare(protocol, design.dials, population=population, baseline=baseline)
+    folder = Path(out) if out is not None else default_folder(protocol, seed)
+    trial_of(setup, seed, number, None, folder / RECORD, threads, stage(say, "Simulating the trial"), force)
+    return {"record": folder / RECORD}
+
+
+def _any_arm(target: Protocol | PlainTrial) -> str | None:
+    """A whole trial is simulated, whichever arm would be compared."""
+    from equipoise.protocol.plain import PlainTrial
+
+    if isinstance(target, PlainTrial):
+        return None
+    return next(name for name in target.arms if name != target.analysis.reference_arm)

@@ -84,10 +84,10 @@ def run(
             force=force,
             participants=participants,
             trials=trials,
-            dials=_dials(preset, dial),
+            dials=dials_of(preset, dial),
             threads=threads,
             pdf=not no_pdf,
-            command=_command(),
+            command=command_line(),
             progress=stages,
         )
     for remark in done.remarks:
@@ -104,6 +104,13 @@ def simulate(
     trials: Annotated[
         int, typer.Option("--trials", min=0, help="Also repeat the trial so many times (replicates.parquet).")
     ] = 0,
+    trial: Annotated[
+        int, typer.Option("--trial", min=0, help="Number of the trial: each has other people and chances.")
+    ] = 0,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field, as --vary of `power` does."),
+    ] = None,
     participants: Participants = None,
     preset: Preset = None,
     dial: Dial = None,
@@ -112,7 +119,12 @@ def simulate(
 ) -> None:
     """Simulate a trial and write its record.
 
+    With --trial, one of the many trials of `equipoise power`, in full. PROTOCOL may also be the file of a
+    plain event-time trial, whose participants are written as one table.
+
     Example:  equipoise simulate silcaat --seed 1 --out silcaat-1
+
+    Example:  equipoise simulate silcaat --seed 1 --trial 4711 --set aldesleukin.goal.rise=100
     """
     with Stages() as stages:
         stages("Reading the protocol")
@@ -120,10 +132,17 @@ def simulate(
         from equipoise import simulate as simulation
         from equipoise._atomic import new_file, refuse_existing, write_parquet
 
+        if job.is_plain_file(protocol) or setting:
+            files = job.replay(
+                protocol, trial, seed, setting or [], out, participants, dials_of(preset, dial), threads,
+                force, stages,
+            )  # fmt: skip
+            typer.echo("\n".join(f"{what:<12}  {path}" for what, path in files.items()))
+            return
         plan = _sound(protocol)
         folder = out if out is not None else job.default_folder(plan, seed)
         refuse_existing(folder / job.RECORD, force)
-        dials = _dials(preset, dial)
+        dials = dials_of(preset, dial)
         repeated = folder / job.REPLICATES
         if trials > 0:
             refuse_existing(repeated, force)
@@ -132,6 +151,7 @@ def simulate(
         record = simulation.trial(
             plan,
             seed,
+            trial,
             participants=participants,
             dials=dials,
             out=folder / job.RECORD,
@@ -292,7 +312,7 @@ def report(
             replicates,
             out=target,
             paper="never" if no_pdf else "if possible",
-            provenance={"Command": _command()},
+            provenance={"Command": command_line()},
             say=remarks.append,
         )
     for remark in remarks:
@@ -334,7 +354,7 @@ def verify(
             names,
             trials,
             chosen,
-            _dials(preset, dial),
+            dials_of(preset, dial),
             threads,
             job.stage(stages, "Simulating both trials"),
         )
@@ -364,11 +384,12 @@ def _sound(name: str) -> Protocol:
     return plan
 
 
-def _command() -> str:
+def command_line() -> str:
+    """The command as it was given, to be shown as the way to reproduce what it made."""
     return " ".join(["equipoise", *map(shlex.quote, sys.argv[1:])])
 
 
-def _dials(preset: str | None, dial: list[str] | None) -> Mapping[str, Any] | None:
+def dials_of(preset: str | None, dial: list[str] | None) -> Mapping[str, Any] | None:
     """Preset and dials as `simulate` takes them; None when neither is given."""
     chosen: dict[str, Any] = {} if preset is None else {"preset": preset}
     for text in dial or []:

@@ -44,6 +44,21 @@ def trial(
     whole or not at all; with `force` an existing record there is replaced. Without `out` the record stays in
     memory. Raises UserError when the protocol cannot be simulated or the folder cannot be written."""
     setup = prepare(protocol, dials)
+    return trial_of(setup, seed, trial, participants, out, threads, progress, force)
+
+
+def trial_of(
+    setup: Setup,
+    seed: int,
+    trial: int = 0,
+    participants: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> Record:
+    """As `trial`, of a protocol that is prepared already (with another population, say)."""
+    protocol = setup.protocol
     seed, trial = checked_seed(seed), checked_trial(trial)
     if participants is not None and participants < 2:
         raise UserError(f"a trial needs at least 2 participants, not {participants}")

@@ -245,8 +245,8 @@ def committee(
     futility = looks.futility
     if weighted and (looks.spending in CLASSICAL or futility is not None or looks.spend_by != "information"):
         raise UserError(
-            f"{place}: a weighted log-rank test is monitored with a spending function by information, without "
-            "futility"
+            f"{place}: a weighted log-rank test is monitored with a spending function by information, and "
+            "without futility"
         )
     plan = boundaries(
         shares if shares is not None else [(k + 1) / count for k in range(count)],

@@ -33,6 +33,7 @@ from equipoise.protocol.reading import (
     build,
     build_as,
     fields_at,
+    load_source,
     parse_yaml,
     path_text,
     read_limited,
@@ -407,25 +408,25 @@ def plain(value: Any) -> str:
 # --- what is varied -----------------------------------------------------------------------------------------
 
 
-def variation(text: str) -> Variation:
-    """Read `path=0:1:0.25` (from, to, step) or `path=100,150,200`. Raises UserError with what was
-    expected."""
+def variation(text: str, option: str = "--vary") -> Variation:
+    """Read `path=0:1:0.25` (from, to, step) or `path=100,150,200`; `option` names it in messages.
+    Raises UserError with what was expected."""
     path, equals, values = text.partition("=")
     path, values = path.strip(), values.strip()
     if not equals or not path or not values:
         raise UserError(
-            f"--vary {text}: expected PATH=VALUES, such as functional_fraction=0:1:0.25 or "
+            f"{option} {text}: expected PATH=VALUES, such as functional_fraction=0:1:0.25 or "
             "aldesleukin.goal.rise=100,150,200"
         )
-    steps = _steps(text, values)
+    steps = _steps(f"{option} {text}", values)
     if steps is None:
-        steps = [_value(f"--vary {text}", part) for part in _parts(values)]
+        steps = [_value(f"{option} {text}", part) for part in _parts(values)]
     if len({json.dumps(step) for step in steps}) != len(steps):
-        raise UserError(f"--vary {text}: a value is given twice")
+        raise UserError(f"{option} {text}: a value is given twice")
     return Variation(path, tuple(steps))
 
 
-def _steps(text: str, values: str) -> list[Any] | None:
+def _steps(place: str, values: str) -> list[Any] | None:
     ends = values.split(":")
     if len(ends) != 3:
         return None
@@ -434,10 +435,10 @@ def _steps(text: str, values: str) -> list[Any] | None:
     except InvalidOperation:
         return None
     if step == 0 or (high - low) * step < 0:
-        raise UserError(f"--vary {text}: the step leads away from the end")
+        raise UserError(f"{place}: the step leads away from the end")
     count = int((high - low) / step) + 1
     if count > MOST_SCENARIOS:
-        raise UserError(f"--vary {text}: {count:,} values are too many (at most {MOST_SCENARIOS:,})")
+        raise UserError(f"{place}: {count:,} values are too many (at most {MOST_SCENARIOS:,})")
     numbers = [low + step * k for k in range(count)]
     return [int(n) if n == n.to_integral_value() and "." not in values else float(n) for n in numbers]
 
@@ -518,3 +519,10 @@ def from_file(design: Design, path: Path) -> list[Scenario]:
             raise UserError(f"{path}:{at.line}:{at.column}: scenarios.{name}: {error}") from None
         made.append(Scenario(str(name), other, said))
     return made
+
+
+def load_target(name_or_path: str | Path) -> Protocol | PlainTrial:
+    """A protocol (bundled or of a file), or a plain event-time trial (a file with `plain:`). Raises
+    `ProtocolError` if there is none or it cannot be read."""
+    source = load_source(name_or_path)
+    return plain_trials.build_plain(source) if plain_trials.is_plain(source) else build(source)
