@@ -152,6 +152,8 @@ class PlainTrial(Block):
             per_day(piece.rate) > 0 for pieces in self.accrual.values() for piece in pieces
         ):
             raise ValueError("nobody is accrued: every rate is 0")
+        if not isinstance(self.accrual, dict) and exact_days(self.accrual) <= 0:
+            raise ValueError("`accrual` must take some time")
         if self.follow_up is not None and days(self.follow_up) < 1:
             raise ValueError("`follow_up` must be at least a day")
         needs_events = [look for look in self.monitoring.schedule if look.at is not None]

@@ -395,6 +395,8 @@ def _with_unit(old: Any, value: Any) -> Any:
         return f"{number_text(float(value))} {old[match.end() :].strip()}"
     if number and isinstance(old, int) and not isinstance(old, bool) and float(value).is_integer():
         return int(value)
+    if number and isinstance(old, float):
+        return float(value)
     return value
 
 
