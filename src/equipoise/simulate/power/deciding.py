@@ -121,8 +121,8 @@ class Committee:
 
     def _weighted_limits(self, events: Floats, information: Floats) -> Limits:
         """As `_limits` for a weighted log-rank test: the error is spent by events, the correlation between
-        looks is that of the variances of the score (Jennison & Turnbull 2000, section 13.6 for general
-        information)."""
+        looks is that of the variances of the score (the canonical joint distribution: Jennison & Turnbull
+        2000, chapter 3)."""
         counted = _counted(events, self.maximum)
         whole = information[counted[-1]]
         taken = [k for k in counted if k == counted[-1] or information[k] < (1 - 1e-3) * whole]
@@ -255,7 +255,9 @@ def committee(
         futility_parameter=None if futility is None else futility.parameter,
         binding=futility is not None and futility.binding,
     )  # fmt: skip
-    return Committee(looks.sides, level, plan, float(primary_events), share, count, looks.spend_by, duration)
+    return Committee(
+        looks.sides, level, plan, float(primary_events), share, count, looks.spend_by, duration, weighted
+    )
 
 
 def _planned(looks: Looks, primary_events: int) -> list[float] | None:
