@@ -30,7 +30,9 @@ THREE = _committee(Looks(looks=[0.5, 0.75, 1.0], spending="obrien-fleming"))
 def _decide(told: Committee, events: list[float], z: list[float], days: list[float] | None = None):  # type: ignore[no-untyped-def]
     d, s = np.array(events), np.array(z)
     se = 2.0 / np.sqrt(d)
-    when = np.array(days) if days is not None else np.where(np.isnan(d), NAN, np.arange(1.0, len(d) + 1) * 365)
+    when = (
+        np.array(days) if days is not None else np.where(np.isnan(d), NAN, np.arange(1.0, len(d) + 1) * 365)
+    )
     return told.decide(d, when, s, -s * se, se, d / 4)
 
 

@@ -130,9 +130,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(straight: Path, tmp_path: 
     assert digest(folder) == digest(straight)
 
 
-def test_a_run_that_grows_has_the_bytes_of_one_that_was_large_at_once(
-    straight: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_grows_has_the_bytes_of_one_that_was_large_at_once(straight: Path, tmp_path: Path) -> None:
     folder = tmp_path / "grown"
     _run(folder, 50)  # ends in the middle of a chunk
     _run(folder, 200, resume=True)

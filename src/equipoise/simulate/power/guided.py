@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
 from equipoise.simulate import plans
@@ -103,14 +102,12 @@ def prepare(design: Design) -> Ready:
 
 
 def primary_endpoint(protocol: Protocol) -> tuple[str, tuple[str, ...]]:
-    """The endpoint that the looks wait for and the trial is decided on, and the strata of its analysis."""
-    for plan in protocol.analysis.time_to_event:
-        if protocol.endpoints[plan.endpoint].role == "primary":
-            return plan.endpoint, tuple(plan.strata)
-    raise UserError(
-        f"{protocol.protocol}: analysis.time_to_event: no primary endpoint is analysed, so there is "
-        "nothing that a trial could win"
-    )
+    """The endpoint that the looks wait for and the trial is decided on, and the strata of its analysis: the
+    primary one, or the first that is analysed where none is primary."""
+    plans = protocol.analysis.time_to_event
+    primary = [plan for plan in plans if protocol.endpoints[plan.endpoint].role == "primary"]
+    chosen = (primary or plans)[0]
+    return chosen.endpoint, tuple(chosen.strata)
 
 
 def rows(ready: Ready, seed: int, first: int, count: int) -> pl.DataFrame:

@@ -137,6 +137,7 @@ def _compared(summary: Summary) -> list[str]:
             if name in known:
                 d = known[name]
                 value = with_error(factor * d.value, factor * d.error)
-                X
+                shown = f"{'+' if d.value >= 0 else ''}{value}{sign}"
+                parts.append(f"{name} {shown} ({factor * d.unpaired:.2g})")
         lines.append(f"  {entry.name}: {', '.join(parts)}")
     return lines
