@@ -321,7 +321,20 @@ def report(
 
 
 def verify(
-    trials: Annotated[int, typer.Option("--trials", min=2, help="Repeated trials of each protocol.")] = 400,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            min=2,
+            help="Repeated trials of each protocol. Default: 400; of --type-one-error 100,000.",
+        ),
+    ] = None,
+    type_one_error: Annotated[
+        bool,
+        typer.Option(
+            "--type-one-error", help="Instead: is the type I error of every kind of monitoring as planned?"
+        ),
+    ] = False,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed. Default: that of the manual.")
     ] = None,
@@ -338,7 +351,16 @@ def verify(
     Ends with status 1 when a figure lies outside of its range.
 
     Example:  equipoise verify --trials 400
+
+    Example:  equipoise verify --type-one-error
     """
+    if type_one_error:
+        if page is not None or preset is not None or dial or threads is not None:
+            raise UserError(
+                "--type-one-error has no use for --page, --preset, --dial and --threads: leave them out"
+            )
+        _verify_type_one_error(trials, seed)
+        return
     from equipoise._atomic import new_file
 
     with ExitStack() as stack:
@@ -350,6 +372,7 @@ def verify(
 
         names = ("silcaat", "esprit")
         chosen = seed if seed is not None else verification.SEED
+        trials = trials if trials is not None else verification.TRIALS
         checks = verification.verify(
             names,
             trials,
@@ -365,6 +388,25 @@ def verify(
     typer.echo(f"\n{len(checks) - outside} of {len(checks)} figures lie where they must.")
     if page is not None:
         typer.echo(f"page  {page}")
+    if outside:
+        raise typer.Exit(1)
+
+
+def _verify_type_one_error(trials: int | None, seed: int | None) -> None:
+    with Stages() as stages:
+        words = "Simulating trials without an effect"
+        stages(words)
+        from equipoise import job
+        from equipoise.simulate.power import verification
+
+        checks = verification.verify(
+            trials if trials is not None else verification.TRIALS,
+            seed if seed is not None else verification.SEED,
+            job.stage(stages, words),
+        )
+    typer.echo(verification.table(checks))
+    outside = sum(not check.holds for check in checks)
+    typer.echo(f"\n{len(checks) - outside} of {len(checks)} type I errors are as planned.")
     if outside:
         raise typer.Exit(1)
 

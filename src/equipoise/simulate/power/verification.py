@@ -1,0 +1,206 @@
+"""Is the type I error of each kind of monitoring what it should be? A hundred thousand plain trials say.
+
+Every kind of boundary is held against its nominal level on the same simulated trials, in which both arms
+have the same hazard: looks by events, by the calendar, early and many looks, a trial that ends with too few
+events. Run as `equipoise verify --type-one-error`, or as `python -m equipoise.simulate.power.verification`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.protocol.model import Futility, Looks
+from equipoise.protocol.plain import PlainTrial
+from equipoise.simulate.plain import plain_rows, prepare_plain
+from equipoise.simulate.power.deciding import Committee, Limits, committee
+from equipoise.simulate.power.engines import cores
+from equipoise.simulate.progress import Progress, silent
+from equipoise.simulate.runs import in_order
+
+Floats = NDArray[np.float64]
+
+TRIALS = 100_000
+SEED = 1983
+CHUNK = 5_000
+ERRORS = 3.0
+"""A type I error may be this many Monte Carlo errors from its level."""
+
+FOUR = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When some designs look: their plain trial without boundaries, and the boundaries that are tried."""
+
+    label: str
+    looks: tuple[Any, ...]
+    plans: tuple[tuple[str, dict[str, Any]], ...]
+    changes: tuple[tuple[str, Any], ...] = ()
+    """Fields of the trial that differ from `_trial`."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The type I error of one design. `error`: the Monte Carlo error that its level has."""
+
+    schedule: str
+    plan: str
+    level: float
+    found: float
+    error: float
+
+    @property
+    def holds(self) -> bool:
+        return abs(self.found - self.level) <= ERRORS * self.error
+
+
+_EVERY: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("O'Brien-Fleming type, two-sided", {"spending": "obrien-fleming"}),
+    ("O'Brien-Fleming type, one-sided", {"spending": "obrien-fleming", "sides": 1}),
+    ("Pocock type, two-sided", {"spending": "pocock"}),
+    ("Pocock type, one-sided", {"spending": "pocock", "sides": 1}),
+    ("Hwang-Shih-DeCani, gamma -4", {"spending": "hwang-shih-decani", "parameter": -4.0}),
+    ("Hwang-Shih-DeCani, gamma 1", {"spending": "hwang-shih-decani", "parameter": 1.0}),
+    ("Kim-DeMets, rho 3", {"spending": "kim-demets", "parameter": 3.0}),
+    ("O'Brien-Fleming, classical", {"spending": "obrien-fleming exact"}),
+    ("Pocock, classical", {"spending": "pocock exact"}),
+    ("Wang-Tsiatis, Delta 0.25", {"spending": "wang-tsiatis", "parameter": 0.25}),
+    ("Haybittle-Peto", {"spending": "haybittle-peto"}),
+    (
+        "O'Brien-Fleming type, non-binding futility",
+        {"spending": "obrien-fleming", "sides": 1, "futility": Futility(spending="obrien-fleming")},
+    ),
+    (
+        "O'Brien-Fleming type, binding futility",
+        {
+            "spending": "obrien-fleming", "sides": 1,
+            "futility": Futility(spending="hwang-shih-decani", parameter=-2.0, binding=True),
+        },
+    ),
+)  # fmt: skip
+_SPENT = (_EVERY[0], _EVERY[2], _EVERY[6])
+SCHEDULES = (
+    Schedule("looks at quarters of the events", FOUR, _EVERY),
+    Schedule("one analysis", (1.0,), (("one analysis", {}), ("one analysis, one-sided", {"sides": 1}))),
+    Schedule("ten looks", tuple(k / 10 for k in range(1, 11)), _SPENT),
+    Schedule("a first look at a tenth of the events", (0.1, 0.6, 1.0), (*_SPENT, _EVERY[1])),
+    Schedule("too few events by the end", FOUR, (*_SPENT, _EVERY[7], _EVERY[10]), (("follow_up", "7 years"),)),
+    Schedule(
+        "looks every two years",
+        (*({"after": f"{years} years"} for years in (3, 5, 7)), 1.0),
+        (
+            *_SPENT,
+            ("Pocock type, by calendar", {"spending": "pocock", "spend_by": "calendar"}),
+            ("Pocock type, by the lesser clock", {"spending": "pocock", "spend_by": "minimum"}),
+        ),
+    ),
+    Schedule(
+        "a weighted test, Fleming-Harrington (0, 1)", FOUR, _SPENT,
+        (("analysis", {"test": "fleming-harrington", "rho": 0, "gamma": 1}),),
+    ),
+)  # fmt: skip
+
+
+def _trial(schedule: Schedule) -> PlainTrial:
+    """Two arms of equal hazard."""
+    data: dict[str, Any] = {
+        "equipoise": 1, "plain": "No effect", "reference_arm": "control", "participants": 1695,
+        "arms": {"control": {"hazard": "0.024 / year"}, "active": {"hazard_ratio": 1.0}},
+        "accrual": "3.5 years", "dropout": "0.015 / year", "primary_events": 230, "follow_up": "15 years",
+        "monitoring": {"looks": list(schedule.looks), "spending": "pocock"},
+    } | dict(schedule.changes)  # fmt: skip
+    return PlainTrial.model_validate(data)
+
+
+def verify(trials: int = TRIALS, seed: int = SEED, progress: Progress | None = None) -> list[Check]:
+    """The type I error of every design, over so many trials of each schedule."""
+    tell = progress if progress is not None else silent
+    checks: list[Check] = []
+    for place, schedule in enumerate(SCHEDULES):
+        tell(schedule.label, place, len(SCHEDULES))
+        checks += _checks(schedule, trials, seed)
+    tell("done", len(SCHEDULES), len(SCHEDULES))
+    return checks
+
+
+def _checks(schedule: Schedule, trials: int, seed: int) -> Iterator[Check]:
+    trial = _trial(schedule)
+    setup = prepare_plain(trial)
+    firsts = range(0, trials, CHUNK)
+
+    def chunk(first: int) -> dict[str, Floats]:
+        return plain_rows(setup, seed, first, min(CHUNK, trials - first))
+
+    parts = list(in_order(chunk, firsts, cores()))
+    rows = {name: np.concatenate([part[name] for part in parts]).astype(float) for name in parts[0]}
+    count = len(schedule.looks)
+    looks = {
+        name: np.column_stack([rows[f"look {k + 1}|{name}"] for k in range(count)])
+        for name in ("events", "day", "z", "information")
+    }
+    assert trial.follow_up is not None
+    weighted = trial.analysis.test == "fleming-harrington"
+    for label, options in schedule.plans:
+        plan = Looks.model_validate({"looks": list(schedule.looks), **options})
+        level = 0.05 if plan.sides == 2 else 0.025
+        told = committee(
+            plan, alpha=level, power=0.8, primary_events=trial.primary_events, share=0.5,
+            duration=8.2 * 365.25, place="monitoring", weighted=weighted,
+        )  # fmt: skip
+        found = float(np.mean([_rejected(told, looks, n) for n in range(trials)]))
+        yield Check(schedule.label, label, level, found, math.sqrt(level * (1 - level) / trials))
+
+
+def _rejected(told: Committee, looks: dict[str, Floats], n: int) -> bool:
+    """Whether trial n rejects: on either side in a two-sided test, for efficacy in a one-sided one. Futility
+    limits that do not bind are not kept to, since the level must hold without them."""
+    limits: Limits = told.limits(looks["events"][n], looks["day"][n], looks["information"][n])
+    kept = told.sides == 1 and told.plan.futility is not None and told.plan.binding
+    last = len(limits.taken) - 1
+    for place, k in enumerate(limits.taken):
+        z = looks["z"][n, k]
+        if z >= limits.upper[place]:
+            return True
+        if told.sides == 2 and z <= limits.lower[place]:
+            return True
+        if kept and place < last and z <= limits.lower[place]:
+            return False
+    return False
+
+
+def table(checks: list[Check]) -> str:
+    """The checks as text."""
+    lines = [f"{'':<44}{'level':>7}  {'found':>7}  {'± (level)':>9}  {'errors':>6}"]
+    heading = ""
+    for check in checks:
+        if check.schedule != heading:
+            heading = check.schedule
+            lines.append(heading[0].upper() + heading[1:])
+        off = (check.found - check.level) / check.error
+        mark = "" if check.holds else "   too far"
+        figures = f"{check.level:>7.3f}  {check.found:>7.4f}  {check.error:>9.5f}  {off:>+6.1f}"
+        lines.append(f"  {check.plan:<42}{figures}{mark}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table; 1 when a type I error is too far from its level."""
+    parser = argparse.ArgumentParser(description="Type I error of every kind of monitoring")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args()
+    checks = verify(options.trials, options.seed)
+    print(table(checks))
+    return 0 if all(check.holds for check in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
