@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from equipoise.design import Boundaries, Finding, Monitored
 
 _FLAGS = {
-    "looks": "--looks", "kind": "--spending", "parameter": "--parameter", "alpha": "--alpha",
-    "sides": "--sides", "power": "--power", "futility": "--futility", "futility_parameter": "--futility-parameter",
-    "binding": "--binding", "observed": "--observed", "maximum": "--events", "calendar": "--calendar",
-    "spend_by": "--spend-by", "allocation": "--allocation", "z": "--z", "hr": "--hr",
-}  # fmt: skip
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        "looks", "parameter", "alpha", "sides", "power", "futility", "futility_parameter", "binding",
+        "observed", "calendar", "spend_by", "allocation",
+    )
+} | {"kind": "--spending", "maximum": "--events"}  # fmt: skip
 """Arguments of the functions, and the options that a user gives them by."""
 
 
@@ -300,8 +301,8 @@ def _size(plan: Boundaries, events: float | None, share: float) -> list[str]:
 
     expected = [plan.expected_information(plan.drift * part) for part in (0.0, 0.5, 1.0)]
     lines = [
-        f"Planned effect: mean of the last z {plan.drift:.4f}; maximum information {plan.inflation:.4f} times "
-        "that of a trial without looks",
+        f"Planned effect: mean of the last z {plan.drift:.4f}; maximum information {plan.inflation:.4f} "
+        "times that of a trial without looks",
         "Expected information, as a share of the maximum: "
         f"{expected[0]:.4f} with no effect, {expected[1]:.4f} with half of it, {expected[2]:.4f} as planned",
     ]

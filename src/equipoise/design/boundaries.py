@@ -318,7 +318,7 @@ def notes(efficacy: Floats, futility: tuple[float, ...] | None) -> tuple[str, ..
         elif z > _FAR_OUT:
             said.append(
                 f"look {look}: the limit {z:.2f} (p = {float(ndtr(-z)):.1e}) is right for a normal "
-                "statistic, but no trial's statistic is normal so far out; read it as no stop for efficacy at this look"
+                "statistic, but no trial's is normal so far out; read it as no stop for efficacy here"
             )
     for look, z in enumerate(futility or (), 1):
         if z == -math.inf:
