@@ -11,9 +11,8 @@ Formulae and papers: docs/monitoring.md. Compiled cores that take no objects, fo
 
 from equipoise.design.boundaries import Boundaries, Crossing, boundaries, hazard_ratio, information_per_event
 from equipoise.design.monitoring import Finding, Monitored, recompute
-from equipoise.design.spending import spending
 
 __all__ = [
     "Boundaries", "Crossing", "Finding", "Monitored", "boundaries", "hazard_ratio", "information_per_event",
-    "recompute", "spending",
+    "recompute",
 ]  # fmt: skip
