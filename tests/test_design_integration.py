@@ -1,7 +1,8 @@
-"""The joint law of the looks, against other ways to compute it: the multivariate normal, Simpson's rule, quadrature."""
+"""The joint law of the looks, against the multivariate normal, Simpson's rule on the textbook grid, quadrature."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,13 +30,13 @@ def _correlation(t: np.ndarray) -> np.ndarray:
 def _box(t, low, high, drift):
     """P(low < Z < high) at all looks, by Genz's integration of the multivariate normal."""
     return multivariate_normal.cdf(
-        np.clip(high, -20, 20), mean=drift * np.sqrt(t), cov=_correlation(t), lower_limit=np.clip(low, -20, 20),
-        abseps=2e-7, releps=1e-7, maxpts=2_000_000,
+        np.clip(high, -20, 20), mean=drift * np.sqrt(t), cov=_correlation(t),
+        lower_limit=np.clip(low, -20, 20), abseps=2e-7, releps=1e-7, maxpts=2_000_000,
     )  # fmt: skip
 
 
 def _simpson_grid(mean, low, high, r=60):
-    """The grid of Jennison & Turnbull (2000), section 19.2: dense within 3 of the mean, and Simpson's weights."""
+    """The grid of Jennison & Turnbull (2000), section 19.2, with Simpson's weights."""
     i = np.arange(1, 6 * r)
     x = np.where(
         i < r, -3 - 4 * np.log(r / i),
@@ -159,7 +160,7 @@ def test_limits_that_do_not_exist_cut_nothing():
 
 
 def test_a_trial_that_goes_on_from_a_known_statistic():
-    below, beyond = integration.crossing(
+    _below, beyond = integration.crossing(
         np.array([1.0]), np.array([-math.inf]), np.array([1.96]), 1.5, 1.2, 0.4
     )
     mean = (1.2 * math.sqrt(0.4) + 1.5 * 0.6) / 1
@@ -225,7 +226,7 @@ def test_threads_give_the_same_limits():
 
 
 rising_looks = st.lists(st.floats(0.05, 1), min_size=1, max_size=4, unique=True).map(sorted).filter(
-    lambda looks: all(b - a > 0.02 for a, b in zip(looks, looks[1:], strict=False))
+    lambda looks: all(b - a > 0.02 for a, b in itertools.pairwise(looks))
 )  # fmt: skip
 
 

@@ -414,7 +414,7 @@ def _drift_with_futility(
 
     def gap(drift: float) -> float:
         lower, upper = integration.limits(t, spent, beta, drift, 1, binding, False)
-        if np.any(lower[:-1] >= upper[:-1]):
+        if np.any(lower[:-1] >= upper[:-1]) or (math.isinf(lower[-1]) and math.isinf(upper[-1])):
             return 10.0
         return float(np.clip(lower[-1] - upper[-1], -10.0, 10.0))
 
