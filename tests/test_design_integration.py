@@ -1,4 +1,4 @@
-"""The joint law of the looks, against the multivariate normal, Simpson's rule on the textbook grid, quadrature."""
+"""The joint law of the looks, against the multivariate normal, Simpson's rule in the textbook, quadrature."""
 
 from __future__ import annotations
 
