@@ -153,14 +153,14 @@ REFUSED = [
     (["--looks", "0.5,1", "--allocation", "0:1"], '--allocation: "0:1" is not understood'),
     (["--looks", "0.5,1", "--z", "2"], "--z is about an analysis; say with --observed"),
     (["--looks", "0.5,1", "--final"], "--final is about an analysis"),
-    (["--looks", "0.5,1", "--observed", "98"], "--events: 1 of 2 looks have been taken, so say how many events"),
+    (["--looks", "0.5,1", "--observed", "98"], "--events: 1 of 2 looks have been taken, so say how many"),
     (["--looks", "0.5,1", "--observed", "98,97"], "--observed: 97 comes after 98"),
     (["--looks", "0.5,1", "--observed", "98,200", "--z", "2", "--hr", "0.8"], "say the same thing"),
     (["--looks", "0.5,1", "--observed", "98,200", "--hr", "-1"], "--hr: -1 is not above 0"),
-    (["--looks", "0.5,1", "--observed", "98,200", "--calendar", "0.5,1"], "--calendar: these shares would not"),
+    (["--looks", "0.5,1", "--observed", "98,200", "--calendar", "0.5,1"], "--calendar: these shares"),
     (["--looks", "0.5,1", "--observed", "98,200", "--spend-by", "minimum"], "--calendar: spending by"),
     (["--looks", "0.5,1", "--observed", "98,200", "--z", "99"], "--z: a statistic of 99 is no result"),
-    (["--looks", "0.5,1", "--observed", "98,200", "--hr", "1e-9"], "is no result of a trial; check it"),
+    (["--looks", "0.5,1", "--observed", "98,200", "--hr", "1e-9"], "--hr: a statistic of 146"),
 ]  # fmt: skip
 
 

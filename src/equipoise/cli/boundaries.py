@@ -95,7 +95,7 @@ def boundaries(
     """
     from equipoise import design
 
-    with _flags():
+    with _flags("--z" if hr is None else "--hr"):
         share = _allocation(allocation)
         _consistent(events, observed, final, spend_by, calendar, z, hr)
         plan = design.boundaries(
@@ -142,13 +142,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _flags() -> Iterator[None]:
-    """Say mistakes of arguments with the names of the options."""
+def _flags(statistic: str) -> Iterator[None]:
+    """Say mistakes of arguments with the names of the options; `statistic`: the one that gave z."""
     try:
         yield
     except UserError as error:
         place, colon, rest = str(error).partition(":")
-        raise UserError(f"{_FLAGS.get(place, place)}{colon}{rest}") from None
+        flags = _FLAGS | {"z": statistic}
+        raise UserError(f"{flags.get(place, place)}{colon}{rest}") from None
 
 
 def _numbers(text: str, place: str) -> list[float]:
@@ -251,8 +252,6 @@ def _limits_table(
     futility: Sequence[float] | None,
     spent: Sequence[float],
 ) -> list[str]:
-    from equipoise.design import hazard_ratio
-
     head = ["look", "information"]
     if counts is not None:
         head.append("events")
@@ -271,11 +270,11 @@ def _limits_table(
         p = plan.sides * 0.5 * math.erfc(limit / math.sqrt(2))
         row += [_z(limit), _p(p), _p(spent[k])]
         if counts is not None:
-            row.append(f"{hazard_ratio(limit, counts[k], share):.3f}")
+            row.append(_ratio(limit, counts[k], share))
         if futility is not None:
             row.append(_z(futility[k]))
             if counts is not None:
-                row.append(f"{hazard_ratio(futility[k], counts[k], share):.3f}")
+                row.append(_ratio(futility[k], counts[k], share))
         rows.append(row)
     return _table(head, rows)
 
@@ -380,6 +379,12 @@ def _whole(events: float) -> float:
 
 def _z(z: float) -> str:
     return "none" if math.isinf(z) else f"{z:.4f}"
+
+
+def _ratio(z: float, events: float, share: float) -> str:
+    from equipoise.design import hazard_ratio
+
+    return "none" if math.isinf(z) else f"{hazard_ratio(z, events, share):.3f}"
 
 
 def _p(p: float) -> str:
