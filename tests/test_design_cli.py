@@ -63,7 +63,7 @@ def test_at_the_analysis_the_limits_are_those_of_the_events_observed():
     text = "\n".join(lines)
     found = now.finding(2.1)
     assert "181 of 244 events, 74.2% of the planned information" in text
-    assert "against efficacy limit 2.3607: go on" in text
+    assert "against efficacy limit 2.3607: continue" in text
     assert f"p = {found.p_value:.6f}, one-sided" in text
     assert f"{now.conditional_power(2.1, 'design'):.3f} with the planned effect" in text
     assert f"{now.predictive_power(2.1):.3f} (flat prior)" in text
@@ -128,7 +128,7 @@ def test_json_holds_every_number():
     assert plan["hazard_ratios"]["futility"] == list(same.hazard_ratios(200)[1])
     arguments = ["--looks", "0.5,1", "--events", "200", "--observed", "100", "--z", "1.2", "--json"]
     now = json.loads(_boundaries(*arguments).stdout)
-    assert now["finding"]["decision"] == "go on"
+    assert now["finding"]["decision"] == "continue"
     assert 0 < now["conditional_power"]["trend"] < now["conditional_power"]["design"] < 1
     tiny = json.loads(_boundaries("--looks", "0.01,1", "--alpha", "0.005", "--json").stdout)
     assert tiny["efficacy"][0] is None

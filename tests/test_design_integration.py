@@ -36,7 +36,7 @@ def _box(t, low, high, drift):
 
 
 def _simpson_grid(mean, low, high, r=60):
-    """The grid of Jennison & Turnbull (2000), section 19.2, with Simpson's weights."""
+    """The grid of Jennison & Turnbull (2000), chapter 19, with Simpson's weights."""
     i = np.arange(1, 6 * r)
     x = np.where(
         i < r, -3 - 4 * np.log(r / i),

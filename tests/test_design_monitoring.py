@@ -230,7 +230,7 @@ def test_decisions():
     now = recompute(FUTILE, [98, 181], maximum=244)
     low, high = now.futility[-1], now.efficacy[-1]
     assert now.finding(high).decision == "stop for efficacy"
-    assert now.finding((low + high) / 2).decision == "go on"
+    assert now.finding((low + high) / 2).decision == "continue"
     assert now.finding(low).decision == "stop for futility"
     assert recompute(FUTILE, [98, 181, 244], maximum=244).finding(1.0).decision == "no difference shown"
     both = recompute(TWO_SIDED, [98, 181], maximum=244)

@@ -340,7 +340,8 @@ def _found(now: Monitored, found: Finding) -> list[str]:
         (
             "Median-unbiased, stage-wise",
             f"{_hr(found.estimate)} ({level} interval {_hr(found.high)} to {_hr(found.low)}); "
-            f"p = {_p(found.p_value)}, {sided}",
+            f"p = {_p(found.p_value)}, {sided}"
+            + ("; as if the trial ended here" if found.decision == "continue" else ""),
         ),
         (
             f"Repeated {level} interval",

@@ -90,9 +90,10 @@ class Boundaries:
 
     @property
     def inflation(self) -> float:
-        """Maximum information as a multiple of that of a fixed design with the same errors.
+        """The inflation factor: the maximum information as a multiple of that of a fixed design with the same
+        errors.
 
-        The fixed design has drift z(1 - alpha/sides) + z(power) (Jennison & Turnbull 2000, eq. 2.2).
+        The fixed design has drift z(1 - alpha/sides) + z(power) (Jennison & Turnbull 2000, chapter 2).
         """
         return (self.drift / fixed_drift(self.alpha, self.sides, self.power)) ** 2
 

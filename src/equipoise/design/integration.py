@@ -3,7 +3,7 @@ integration.
 
 At look k the information is I_k and the statistic Z_k; the scores S_k = Z_k sqrt(I_k) have independent
 increments, normal with mean theta (I_k - I_{k-1}) and variance I_k - I_{k-1}: the canonical joint
-distribution (Jennison & Turnbull 2000, section 3.1), to which log-rank, Cox, means and proportions come
+distribution (Jennison & Turnbull 2000, chapter 3), to which log-rank, Cox, means and proportions come
 alike. The density of Z_k among trials that no earlier look has stopped follows from that at look k-1 by one
 integral (Armitage, McPherson & Rowe, J R Stat Soc A 1969;132:235-44). `theta` is the drift per unit of square
 root of information: with information fractions, where the last look is 1, it is the mean of the final
@@ -184,7 +184,7 @@ def crossing(information, lower, upper, theta, start=0.0, start_information=0.0,
     information, lower, upper: float arrays (K,), information rising, limits on the scale of z (may be
     infinite); theta: drift per sqrt(information). From `start` and `start_information` the trial goes on from
     that z and information (conditional probabilities); by default from the beginning. `refine` = 2 halves the
-    panels. Returns two arrays (K,). About 0.2 ms for four looks.
+    panels. Returns two arrays (K,). About 0.14 ms for four looks.
     """
     K = information.shape[0]
     below = np.zeros(K)
@@ -225,8 +225,8 @@ def limits(information, alpha_spent, beta_spent, drift, sides, binding, meet):
 
     Returns (lower, upper), float64 arrays (K,). Where nothing is left to spend at a look the limit is
     infinite. A futility limit that would pass the efficacy limit before the end is returned as it is: the
-    caller sees that the spending cannot be kept to. About 0.2 ms for four looks without futility, 0.3 ms
-    with; accurate to 1e-9. Callable from compiled code and from threads.
+    caller sees that the spending cannot be kept to. About 0.1 ms for four looks; accurate to 1e-9. Callable
+    from compiled code and from threads.
     """
     K = information.shape[0]
     upper = np.full(K, math.inf)

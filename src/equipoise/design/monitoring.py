@@ -39,7 +39,9 @@ from equipoise.protocol.nearest import near_or_all
 Floats = NDArray[np.float64]
 Clock = Literal["information", "calendar", "minimum"]
 CLOCKS = ("information", "calendar", "minimum")
-Decision = Literal["stop for efficacy", "stop for futility", "stop for harm", "no difference shown", "go on"]
+Decision = Literal[
+    "stop for efficacy", "stop for futility", "stop for harm", "no difference shown", "continue"
+]
 _NO_FUTILITY = np.zeros(0)
 _POSTERIOR_NODES, _POSTERIOR_WEIGHTS = np.polynomial.legendre.leggauss(64)
 _POSTERIOR_REACH = 7.5
@@ -147,7 +149,7 @@ class Monitored:
         effect: "trend", the effect as estimated now; "design", that of the plan; "null", none; or a number,
         theta (minus the log hazard ratio). The looks to come are those of the plan beyond the present
         information, with the spending by information. Non-binding futility limits are not counted as stops.
-        With one look to come this is formula (2) of Lan, Simon & Halperin (Commun Stat C 1982;1:207-19).
+        With one look to come this is the formula of Lan, Simon & Halperin (Commun Stat C 1982;1:207-19).
         """
         _check_z(z)
         return self._chance(z, self._drift(z, effect), self._to_come())
@@ -195,7 +197,7 @@ class Monitored:
             return "no difference shown"
         if self.futility is not None and z <= self.futility[-1]:
             return "stop for futility"
-        return "go on"
+        return "continue"
 
     def _limit_at(self, alpha: float) -> float:
         """The efficacy limit of the latest look, had the plan had this alpha; futility left aside."""
