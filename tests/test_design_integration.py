@@ -14,6 +14,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr, ndtri
 from scipy.stats import multivariate_normal
 
+from equipoise._compile import njit
 from equipoise.design import integration
 from equipoise.design.normal import above, above_quantile
 from equipoise.design.spending import code, spending, spent
@@ -223,6 +224,24 @@ def test_threads_give_the_same_limits():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(one, range(24)))
     assert all((a == b).all() for a, b in zip(alone, together, strict=True))
+
+
+@njit
+def _inside(information, alpha, z):
+    """Limits and estimate of one trial, as a simulation computes them: within compiled code."""
+    spent_by = np.empty(information.shape[0])
+    for k in range(information.shape[0]):
+        spent_by[k] = spent(0, 0.0, alpha, information[k])
+    lower, upper = integration.limits(information, spent_by, np.zeros(0), 0.0, 1, False, True)
+    return upper[-1], integration.stagewise(information, lower, upper, z, 0.95)
+
+
+def test_compiled_code_may_call_them():
+    last, found = _inside(QUARTERS, 0.025, 2.2)
+    alpha = spending("obrien-fleming", 0.025, QUARTERS)
+    lower, upper = integration.limits(QUARTERS, alpha, NONE, 0.0, 1, False, True)
+    assert last == upper[-1]
+    assert found == integration.stagewise(QUARTERS, lower, upper, 2.2, 0.95)
 
 
 rising_looks = st.lists(st.floats(0.05, 1), min_size=1, max_size=4, unique=True).map(sorted).filter(
