@@ -103,6 +103,13 @@ def test_spending_by_calendar_and_the_final_flag():
     assert "spends all that is left" in "\n".join(final)
 
 
+def test_a_last_look_that_fell_short_is_pointed_out():
+    arguments = ["--looks", "0.5,1", "--events", "200", "--observed", "100,199"]
+    assert "if this was the last, add --final" in _boundaries(*arguments).output
+    assert "add --final" not in _boundaries(*arguments, "--final").output
+    assert "add --final" not in _boundaries(*arguments[:-1], "100").output
+
+
 def test_a_two_sided_test_has_harm_as_its_other_side():
     text = "\n".join(_lines("--looks", "0.5,1", "--sides", "2"))
     assert "Two-sided test at 0.05" in text

@@ -329,7 +329,10 @@ def _analysis(now: Monitored, share: float) -> list[str]:
     lines += _limits_table(
         now.design, now.information, now.observed, share, now.efficacy, now.futility, now.alpha_spent
     )
-    return lines + [f"Note: {note}." for note in now.notes]
+    said = [f"Note: {note}." for note in now.notes]
+    if not now.final and len(now.observed) >= len(now.design.information):
+        said.append("Note: all the looks of the plan have been taken; if this was the last, add --final.")
+    return lines + said
 
 
 def _found(now: Monitored, found: Finding) -> list[str]:
