@@ -363,6 +363,11 @@ def test_hazard_ratios_at_the_limits():
     assert futility[1] == efficacy[1]
     assert hazard_ratio(1.96, 150, 2 / 3) == pytest.approx(math.exp(-1.96 / math.sqrt(2 / 9 * 150)))
     assert hazard_ratio(math.inf, 150) == 0
+    assert hazard_ratio(-5, 1e-4) == math.inf
+    with pytest.raises(UserError, match="events: 0 is not above 0"):
+        plan.hazard_ratios(0)
+    with pytest.raises(UserError, match="a share of 1 in the experimental arm"):
+        hazard_ratio(2, 100, 1)
 
 
 # --- the ends of the numbers ------------------------------------------------------------------------------

@@ -110,6 +110,12 @@ def test_a_last_look_that_fell_short_is_pointed_out():
     assert "add --final" not in _boundaries(*arguments[:-1], "100").output
 
 
+def test_a_look_at_next_to_nothing_still_prints():
+    text = "\n".join(_lines("--looks", "0.5,1", "--events", "200", "--observed", "0.001", "--z", "-3"))
+    assert "inf" in text
+    assert "Traceback" not in text
+
+
 def test_a_two_sided_test_has_harm_as_its_other_side():
     text = "\n".join(_lines("--looks", "0.5,1", "--sides", "2"))
     assert "Two-sided test at 0.05" in text

@@ -215,6 +215,24 @@ def test_the_last_limits_meet_where_they_are_told_to():
     assert lower[2] < upper[2]
 
 
+def test_a_look_without_a_new_event_and_one_without_any_event_are_no_trouble():
+    """The limits of the other looks are those of the trial without that look."""
+    spent_by = np.array([0.0, 0.004, 0.004, 0.025])
+    _, upper = integration.limits(np.array([0.0, 0.5, 0.5, 1.0]), spent_by, NONE, 0.0, 1, False, True)
+    _, plain = integration.limits(np.array([0.5, 1.0]), spent_by[[1, 3]], NONE, 0.0, 1, False, True)
+    assert upper[[0, 2]].tolist() == [math.inf, math.inf]
+    assert upper[[1, 3]] == pytest.approx(plain, abs=2e-4)
+    found = integration.stagewise(np.array([0.0, 0.5, 0.5, 1.0]), np.full(4, -math.inf), upper, 2.2, 0.95)
+    alone = integration.stagewise(np.array([0.5, 1.0]), np.full(2, -math.inf), plain, 2.2, 0.95)
+    assert found == pytest.approx(alone, abs=5e-4)
+
+
+def test_a_last_look_without_a_new_event_may_still_spend_what_is_left():
+    """The statistic is that of the look before: the two are as good as one look with all of alpha."""
+    _, upper = integration.limits(np.array([0.5, 0.5]), np.array([0.004, 0.025]), NONE, 0.0, 1, False, True)
+    assert upper[1] == pytest.approx(-ndtri(0.025), abs=5e-3)
+
+
 def test_threads_give_the_same_limits():
     def one(n):
         t = np.array([0.2 + 0.01 * n, 0.6, 1.0])

@@ -182,8 +182,8 @@ def test_the_median_of_the_estimate_is_the_effect():
 
 
 def test_the_beta_blocker_heart_attack_trial_stopped_at_its_sixth_look():
-    """Seven looks planned, O'Brien & Fleming at two-sided 0.05: limits 5.46, 3.86, 3.15, 2.73, 2.44, 2.23 for
-    the first six; at the sixth z was 2.82 (DeMets, Hardy, Friedman & Lan, Control Clin Trials 1984;5:362-72)."""
+    """Seven looks planned, O'Brien & Fleming at two-sided 0.05, limits 5.46, 3.86, 3.15, 2.73, 2.44 and 2.23
+    at the first six; at the sixth z was 2.82 (DeMets et al., Control Clin Trials 1984;5:362-72)."""
     plan = boundaries([*(k / 7 for k in range(1, 7)), 1.0], alpha=0.05, sides=2, kind="obrien-fleming exact")
     now = recompute(plan, [1, 2, 3, 4, 5, 6], maximum=7, information_per_unit=1.0)
     assert [round(z, 2) for z in now.efficacy] == [5.46, 3.86, 3.15, 2.73, 2.44, 2.23]

@@ -400,7 +400,10 @@ def _chance(p: float) -> str:
 
 
 def _hr(theta: float) -> str:
-    return f"{math.exp(-theta):.3f}"
+    try:
+        return f"{math.exp(-theta):.3f}"
+    except OverflowError:
+        return "inf"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

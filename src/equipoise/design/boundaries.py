@@ -214,12 +214,16 @@ def boundaries(
 
 def hazard_ratio(z: float, events: float, allocation: float = 0.5) -> float:
     """The hazard ratio that a statistic z amounts to with so many events; 0 or infinite for infinite z."""
-    return math.exp(-z / math.sqrt(information_per_event(allocation) * events))
+    if not 0 < events < math.inf:
+        raise UserError(f"events: {events:g} is not above 0")
+    try:
+        return math.exp(-z / math.sqrt(information_per_event(allocation) * events))
+    except OverflowError:
+        return math.inf
 
 
 def information_per_event(allocation: float = 0.5) -> float:
-    """Fisher information on the log hazard ratio per event: p (1 - p), p the share in the experimental
-    arm."""
+    """Information on the log hazard ratio per event: p (1 - p), p the share in the experimental arm."""
     if not 0 < allocation < 1:
         raise UserError(
             f"allocation: a share of {allocation:g} in the experimental arm is not between 0 and 1"

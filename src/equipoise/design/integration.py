@@ -1,5 +1,4 @@
-"""The joint law of the statistics at the looks of a group-sequential trial, by recursive numerical
-integration.
+"""The joint law of the statistics at the looks of a group-sequential trial, by recursive integration.
 
 At look k the information is I_k and the statistic Z_k; the scores S_k = Z_k sqrt(I_k) have independent
 increments, normal with mean theta (I_k - I_{k-1}) and variance I_k - I_{k-1}: the canonical joint
@@ -37,8 +36,7 @@ REACH = 10.0
 SMALLEST = 1e-22
 """An error probability below this spends nothing: the look has an infinite limit."""
 CLOSEST = 1e-4
-"""Two looks nearer than this, as a share of the later one's information, are further apart than the grid
-allows."""
+"""A look that brings less new information than this, as a share, is taken to bring this much."""
 PANEL = 6.5
 """Width of a panel, in units of the narrowest feature of the integrand."""
 
@@ -174,6 +172,20 @@ def _region(lower, upper, mean):
     return max(lower, mean - REACH), min(upper, mean + REACH)
 
 
+@njit
+def _apart(information, start):
+    """The information at the looks, each at least `CLOSEST` above the one before, and above nothing.
+
+    A simulated trial may have no new event between two looks, or none at all at its first.
+    """
+    out = np.empty(information.shape[0])
+    before = start
+    for k in range(information.shape[0]):
+        out[k] = max(information[k], before * (1.0 + CLOSEST), 1e-100)
+        before = out[k]
+    return out
+
+
 # --- what the rest of the package, and the simulation, call -----------------------------------------------
 
 
@@ -187,6 +199,7 @@ def crossing(information, lower, upper, theta, start=0.0, start_information=0.0,
     panels. Returns two arrays (K,). About 0.14 ms for four looks.
     """
     K = information.shape[0]
+    information = _apart(information, start_information)
     below = np.zeros(K)
     beyond = np.zeros(K)
     z0 = np.array([start])
@@ -225,10 +238,11 @@ def limits(information, alpha_spent, beta_spent, drift, sides, binding, meet):
 
     Returns (lower, upper), float64 arrays (K,). Where nothing is left to spend at a look the limit is
     infinite. A futility limit that would pass the efficacy limit before the end is returned as it is: the
-    caller sees that the spending cannot be kept to. About 0.1 ms for four looks; accurate to 1e-9. Callable
-    from compiled code and from threads.
+    caller sees that the spending cannot be kept to. A look without a new event does no harm (`CLOSEST`). About
+    0.1 ms for four looks; accurate to 1e-9. Callable from compiled code and from threads.
     """
     K = information.shape[0]
+    information = _apart(information, 0.0)
     upper = np.full(K, math.inf)
     lower = np.full(K, -math.inf)
     futility = beta_spent.shape[0] == K
@@ -334,6 +348,7 @@ def stagewise(information, lower, upper, z, level):
     0.12 ms for four looks. Callable from compiled code and from threads.
     """
     K = information.shape[0]
+    information = _apart(information, 0.0)
     unit = 1.0 / math.sqrt(information[K - 1])
     made = z * unit
     zs, hs, first = _paths(information, lower, upper, made)
