@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import equipoise
-from equipoise.cli import ending, power, protocols, records, trials
+from equipoise.cli import boundaries, ending, power, protocols, records, trials
 from equipoise.errors import UserError
 
 INTERRUPTED = 130
@@ -100,6 +100,7 @@ trials.add_to(app)
 power.add_to(app)
 protocols.add_to(app)
 records.add_to(app)
+boundaries.add_to(app)
 
 
 def _whole(stream: TextIO) -> TextIO:

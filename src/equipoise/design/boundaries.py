@@ -1,8 +1,8 @@
 """Boundaries of a group-sequential trial: the limits that its test statistic is held against at each look.
 
 The statistic is on the scale of z, positive where the treatment does better; information is a share of the
-planned maximum. Methods and papers are gathered in docs/monitoring.md; how the probabilities are computed is told
-in `equipoise.design.integration`.
+planned maximum. Methods and papers are gathered in docs/monitoring.md; how the probabilities are computed is
+told in `equipoise.design.integration`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 
 from equipoise.design import integration
 from equipoise.design.spending import NAMES as SPENDING
-from equipoise.design.spending import checked_parameter, spending
+from equipoise.design.spending import PARAMETERS, checked_parameter, spending
 from equipoise.errors import UserError
 from equipoise.protocol.nearest import near_or_all
 
@@ -90,9 +90,10 @@ class Boundaries:
 
     @property
     def inflation(self) -> float:
-        """Maximum information as a multiple of that of a fixed design with the same errors.
+        """The inflation factor: the maximum information as a multiple of that of a fixed design with the same
+        errors.
 
-        The fixed design has drift z(1 - alpha/sides) + z(power) (Jennison & Turnbull 2000, eq. 2.2).
+        The fixed design has drift z(1 - alpha/sides) + z(power) (Jennison & Turnbull 2000, chapter 2).
         """
         return (self.drift / fixed_drift(self.alpha, self.sides, self.power)) ** 2
 
@@ -163,13 +164,13 @@ def boundaries(
     (obrien-fleming, pocock, hwang-shih-decani with gamma, kim-demets with rho as `parameter`), or a classical
     boundary: "obrien-fleming exact" (O'Brien & Fleming 1979), "pocock exact" (Pocock 1977), wang-tsiatis with
     Delta as `parameter` (Wang & Tsiatis 1987: limits proportional to t^(Delta - 1/2)), haybittle-peto (3, or
-    `parameter`, at every look but the last, where what is left of alpha decides). A two-sided test is symmetric,
-    with alpha over both sides.
+    `parameter`, at every look but the last, where what is left of alpha decides). A two-sided test is
+    symmetric, with alpha over both sides.
 
-    futility: the name of the spending function for type II error, one-sided tests only. Non-binding limits leave
-    the efficacy limits as if they were not there, so that they may be overruled; binding ones lower them. The
-    drift is solved for so that the power is as planned and the two limits meet at the last look (Pampallona,
-    Tsiatis & Kim, Drug Inf J 2001;35:1113-21).
+    futility: the name of the spending function for type II error, one-sided tests only. Non-binding limits
+    leave the efficacy limits as if they were not there, so that they may be overruled; binding ones lower
+    them. The drift is solved for so that the power is as planned and the two limits meet at the last look
+    (Pampallona, Tsiatis & Kim, Drug Inf J 2001;35:1113-21).
 
     Raises UserError for an impossible schedule, error probabilities out of range, an unknown name.
     """
@@ -213,13 +214,20 @@ def boundaries(
 
 def hazard_ratio(z: float, events: float, allocation: float = 0.5) -> float:
     """The hazard ratio that a statistic z amounts to with so many events; 0 or infinite for infinite z."""
-    return math.exp(-z / math.sqrt(information_per_event(allocation) * events))
+    if not 0 < events < math.inf:
+        raise UserError(f"events: {events:g} is not above 0")
+    try:
+        return math.exp(-z / math.sqrt(information_per_event(allocation) * events))
+    except OverflowError:
+        return math.inf
 
 
 def information_per_event(allocation: float = 0.5) -> float:
-    """Fisher information on the log hazard ratio per event: p (1 - p), p the share in the experimental arm."""
+    """Information on the log hazard ratio per event: p (1 - p), p the share in the experimental arm."""
     if not 0 < allocation < 1:
-        raise UserError(f"allocation: a share of {allocation:g} in the experimental arm is not between 0 and 1")
+        raise UserError(
+            f"allocation: a share of {allocation:g} in the experimental arm is not between 0 and 1"
+        )
     return allocation * (1 - allocation)
 
 
@@ -228,36 +236,47 @@ def fixed_drift(alpha: float, sides: int, power: float) -> float:
     return float(-ndtri(alpha / sides) + ndtri(power))
 
 
-def efficacy_spent(kind: str, parameter: float | None, looks: Sequence[float], alpha: float, sides: int) -> Floats:
+def efficacy_spent(
+    kind: str, parameter: float | None, looks: Sequence[float], alpha: float, sides: int
+) -> Floats:
     """Cumulative type I error spent at the planned looks, over both sides; shape (K,)."""
     t = np.array(looks)
     if kind in SPENDING:
-        return spending(kind, alpha, t, parameter=parameter if kind in _PARAMETRIC else None, sides=sides)
-    upper = classical_limits(kind, parameter, t, alpha, sides)
-    spent = _cumulative(t, upper, sides)
+        return spending(kind, alpha, t, parameter=parameter, sides=sides)
+    spent = cumulative_alpha(t, classical_limits(kind, parameter, t, t, alpha, sides), sides)
     if kind == "haybittle-peto" and len(t) > 1 and spent[-2] >= alpha:
         raise UserError(
-            f"parameter: limits of {upper[0]:g} before the last look spend {spent[-2]:.4g} of alpha {alpha:g}, "
-            "which leaves nothing for the last; choose a higher limit or fewer looks"
+            f"parameter: limits of {parameter:g} before the last look spend {spent[-2]:.4g} of alpha "
+            f"{alpha:g}, which leaves nothing for the last; choose a higher limit or fewer looks"
         )
     spent[-1] = alpha
     return spent
 
 
-def classical_limits(kind: str, parameter: float | None, t: Floats, alpha: float, sides: int) -> Floats:
-    """Limits of a classical boundary at the looks t; that of haybittle-peto at the last look is left infinite."""
+def classical_limits(
+    kind: str, parameter: float | None, planned: Floats, t: Floats, alpha: float, sides: int
+) -> Floats:
+    """Limits at the looks t of a classical boundary whose constant was found for the looks planned.
+
+    C t^(Delta - 1/2), with C such that alpha is spent over the looks planned; haybittle-peto: its one limit
+    at each, whatever alpha is (the caller lets the last look take what is left).
+    """
     if kind == "haybittle-peto":
-        upper = np.full(len(t), HAYBITTLE_PETO if parameter is None else parameter)
-        upper[-1] = math.inf
-        return upper
-    return classical_constant(kind, parameter, t, alpha, sides) * t ** (_delta(kind, parameter) - 0.5)
-
-
-def classical_constant(kind: str, parameter: float | None, t: Floats, alpha: float, sides: int) -> float:
-    """The constant C of limits C t^(Delta - 1/2) that spend alpha in all."""
-    shape = t ** (_delta(kind, parameter) - 0.5)
+        return np.full(len(t), HAYBITTLE_PETO if parameter is None else parameter)
+    power = (EXACT_SHAPES[kind] if kind in EXACT_SHAPES else float(parameter or 0.0)) - 0.5
+    shape = planned**power
     single = -float(ndtri(alpha / sides))
-    return _root(lambda c: alpha - _cumulative(t, c * shape, sides)[-1], 0.5 * single, 2 * single)
+    constant = _root(
+        lambda c: 1 - float(cumulative_alpha(planned, c * shape, sides)[-1]) / alpha, 0.5 * single, 2 * single
+    )
+    return np.asarray(constant * t**power)
+
+
+def cumulative_alpha(t: Floats, upper: Floats, sides: int) -> Floats:
+    """Cumulative type I error of efficacy limits, over both sides where there are two, without futility."""
+    lower = -upper if sides == 2 else np.full(len(t), -math.inf)
+    _, above = integration.crossing(t, lower, upper, 0.0)
+    return np.asarray(sides * np.cumsum(above))
 
 
 def checked_looks(information: Sequence[float]) -> tuple[float, ...]:
@@ -272,7 +291,8 @@ def checked_looks(information: Sequence[float]) -> tuple[float, ...]:
 
 
 def rising(values: Sequence[float], place: str) -> tuple[float, ...]:
-    """Positive numbers that rise by enough to be told apart; `place` names them in the UserError otherwise."""
+    """Positive numbers that rise by enough to be told apart; `place` names them in the UserError
+    otherwise."""
     looks = tuple(float(value) for value in values)
     if not looks:
         raise UserError(f"{place}: there are none; name at least one")
@@ -302,23 +322,22 @@ def notes(efficacy: Floats, futility: tuple[float, ...] | None) -> tuple[str, ..
             )
         elif z > _FAR_OUT:
             said.append(
-                f"look {look}: the limit {z:.2f} (p = {float(ndtr(-z)):.1e}) is right for a normal statistic, but "
-                "no trial's statistic is normal so far out; read it as no stop for efficacy at this look"
+                f"look {look}: the limit {z:.2f} (p = {float(ndtr(-z)):.1e}) is right for a normal "
+                "statistic, but no trial's is normal so far out; read it as no stop for efficacy here"
             )
     for look, z in enumerate(futility or (), 1):
         if z == -math.inf:
-            said.append(f"look {look}: nothing can be spent on futility here; no trial stops for it at this look")
+            said.append(
+                f"look {look}: nothing can be spent on futility here; no trial stops for it at this look"
+            )
     return tuple(said)
-
-
-_PARAMETRIC = ("hwang-shih-decani", "kim-demets")
 
 
 def _checked(kind: str, parameter: float | None) -> float | None:
     """The parameter of a boundary, None where it has none."""
     if kind in SPENDING:
         value = checked_parameter(kind, parameter, "parameter")
-        return value if kind in _PARAMETRIC else None
+        return value if kind in PARAMETERS else None
     if kind in EXACT_SHAPES:
         if parameter is not None:
             raise UserError(f'parameter: "{kind}" takes none; leave it out, or choose wang-tsiatis')
@@ -329,7 +348,9 @@ def _checked(kind: str, parameter: float | None) -> float | None:
                 "parameter: wang-tsiatis needs its parameter Delta, from 0 (O'Brien-Fleming) to 0.5 (Pocock)"
             )
         if not -0.5 <= parameter <= 0.5:
-            raise UserError(f"parameter: Delta of wang-tsiatis is {parameter:g}; it must lie from -0.5 to 0.5")
+            raise UserError(
+                f"parameter: Delta of wang-tsiatis is {parameter:g}; it must lie from -0.5 to 0.5"
+            )
         return float(parameter)
     value = HAYBITTLE_PETO if parameter is None else float(parameter)
     if not 1 <= value <= 8:
@@ -346,39 +367,36 @@ def _check_errors(alpha: float, sides: int, power: float) -> None:
             "two-sided one between 0 and 1 (usually 0.05)"
         )
     if not alpha / sides < power < 1 - 1e-9:
-        raise UserError(f"power: {power:g} is out of range; it must lie between alpha and 1 (usually 0.8 or 0.9)")
+        raise UserError(
+            f"power: {power:g} is out of range; it must lie between alpha and 1 (usually 0.8 or 0.9)"
+        )
 
 
-def _check_futility(kind: str, sides: int, futility: str | None, parameter: float | None, binding: bool) -> None:
+def _check_futility(
+    kind: str, sides: int, futility: str | None, parameter: float | None, binding: bool
+) -> None:
     if futility is None:
         if parameter is not None:
             raise UserError("futility_parameter: there is no futility spending that it could belong to")
         if binding:
-            raise UserError("binding: there are no futility limits that could bind; name their spending function")
+            raise UserError(
+                "binding: there are no futility limits that could bind; name their spending function"
+            )
         return
     if futility not in SPENDING:
         known = near_or_all(futility, SPENDING)
         raise UserError(f'futility: there is no spending function "{futility}"{known}')
     if sides == 2:
         raise UserError(
-            "futility: two-sided tests with futility limits are not done; use a one-sided test at half the alpha"
+            "futility: two-sided tests with futility limits are not done; use a one-sided test at "
+            "half the alpha"
         )
     if binding and kind in CLASSICAL:
         raise UserError(
-            f'binding: "{kind}" limits do not depend on futility; choose a spending function, or non-binding limits'
+            f'binding: "{kind}" limits do not depend on futility; choose a spending function, or '
+            "non-binding limits"
         )
     checked_parameter(futility, parameter, "futility_parameter")
-
-
-def _delta(kind: str, parameter: float | None) -> float:
-    return EXACT_SHAPES[kind] if kind in EXACT_SHAPES else float(parameter or 0.0)
-
-
-def _cumulative(t: Floats, upper: Floats, sides: int) -> Floats:
-    """Cumulative type I error of efficacy limits without futility."""
-    lower = -upper if sides == 2 else np.full(len(t), -math.inf)
-    _, above = integration.crossing(t, lower, upper, 0.0)
-    return np.asarray(sides * np.cumsum(above))
 
 
 def _drift(t: Floats, lower: Floats, upper: Floats, alpha: float, sides: int, power: float) -> float:
@@ -392,7 +410,8 @@ def _drift(t: Floats, lower: Floats, upper: Floats, alpha: float, sides: int, po
 def _drift_with_futility(
     t: Floats, spent: Floats, beta: Floats, alpha: float, power: float, binding: bool
 ) -> float:
-    """The drift at which the futility limit, with all of beta spent, meets the efficacy limit at the last look.
+    """The drift at which the futility limit, with all of beta spent, meets the efficacy limit at the last
+    look.
 
     A larger drift raises the futility limits; no smaller one than that of the fixed design can do, since no
     design has more power than that one at the same information (Neyman and Pearson).
@@ -400,7 +419,7 @@ def _drift_with_futility(
 
     def gap(drift: float) -> float:
         lower, upper = integration.limits(t, spent, beta, drift, 1, binding, False)
-        if np.any(lower[:-1] >= upper[:-1]):
+        if np.any(lower[:-1] >= upper[:-1]) or (math.isinf(lower[-1]) and math.isinf(upper[-1])):
             return 10.0
         return float(np.clip(lower[-1] - upper[-1], -10.0, 10.0))
 
@@ -408,8 +427,8 @@ def _drift_with_futility(
     drift = _root(gap, least * (1 - 1e-9), 1.2 * least)
     if abs(gap(drift)) > 1e-6:
         raise UserError(
-            "futility: with this spending the futility limit reaches the efficacy limit before the last look; "
-            "choose a spending function that spends later, or fewer looks"
+            "futility: with this spending the futility limit reaches the efficacy limit before the last "
+            "look; choose a spending function that spends later, or fewer looks"
         )
     return drift
 

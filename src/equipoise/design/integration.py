@@ -1,22 +1,25 @@
-"""The joint law of the statistics at the looks of a group-sequential trial, by recursive numerical integration.
+"""The joint law of the statistics at the looks of a group-sequential trial, by recursive integration.
 
-At look k the information is I_k and the statistic Z_k; the scores S_k = Z_k sqrt(I_k) have independent increments,
-normal with mean theta (I_k - I_{k-1}) and variance I_k - I_{k-1}: the canonical joint distribution (Jennison &
-Turnbull 2000, section 3.1), to which log-rank, Cox, means and proportions come alike. The density of Z_k among
-trials that no earlier look has stopped follows from that at look k-1 by one integral (Armitage, McPherson & Rowe,
-J R Stat Soc A 1969;132:235-44). `theta` is the drift per unit of square root of information: with information
-fractions, where the last look is 1, it is the mean of the final statistic.
+At look k the information is I_k and the statistic Z_k; the scores S_k = Z_k sqrt(I_k) have independent
+increments, normal with mean theta (I_k - I_{k-1}) and variance I_k - I_{k-1}: the canonical joint
+distribution (Jennison & Turnbull 2000, chapter 3), to which log-rank, Cox, means and proportions come
+alike. The density of Z_k among trials that no earlier look has stopped follows from that at look k-1 by one
+integral (Armitage, McPherson & Rowe, J R Stat Soc A 1969;132:235-44). `theta` is the drift per unit of square
+root of information: with information fractions, where the last look is 1, it is the mean of the final
+statistic.
 
-How it is integrated. Between two looks the integrand is a normal density times a function as smooth as one, so
-Gauss-Legendre panels of 16 points converge far faster than the composite Simpson rule of Jennison & Turnbull's
-chapter 19: at the panel width used here errors are below 1e-12, and the tests hold that against finer panels,
-against Simpson's rule on their grid, and against the multivariate normal distribution. Panels narrow where looks
-are close to each other. A region without a limit is cut `REACH` = 10 standard deviations from its mean. Tail
-probabilities keep their relative accuracy, so that a spending of 1e-18 at an early look gives its limit (8.7)
-and not an infinite one; below `SMALLEST` = 1e-22 a look has no limit: infinity, which stops no trial.
+How it is integrated. Between two looks the integrand is a normal density times a function as smooth as one,
+so Gauss-Legendre panels of 16 points converge far faster than the composite Simpson rule of Jennison &
+Turnbull's chapter 19: at the panel width used here errors are below 1e-12, and the tests hold that against
+finer panels, against Simpson's rule on their grid, and against the multivariate normal distribution. Panels
+narrow where looks are close to each other. A region without a limit is cut `REACH` = 10 standard deviations
+from its mean. Tail probabilities keep their relative accuracy, so that a spending of 1e-18 at an early look
+gives its limit (8.7) and not an infinite one; below `SMALLEST` = 1e-22 a look has no limit: infinity, which
+stops no trial.
 
-Change of drift costs nothing: the density under another theta is the one at hand times a likelihood ratio that
-depends on Z_k alone. Everything here is compiled, keeps nothing between calls and may run in any number of threads.
+Change of drift costs nothing: the density under another theta is the one at hand times a likelihood ratio
+that depends on Z_k alone. Everything here is compiled, keeps nothing between calls and may run in any number
+of threads.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ REACH = 10.0
 SMALLEST = 1e-22
 """An error probability below this spends nothing: the look has an infinite limit."""
 CLOSEST = 1e-4
-"""Two looks nearer than this, as a share of the later one's information, are further apart than the grid allows."""
+"""A look that brings less new information than this, as a share, is taken to bring this much."""
 PANEL = 6.5
 """Width of a panel, in units of the narrowest feature of the integrand."""
 
@@ -51,7 +54,7 @@ def _grid(low, high, width):
     """Points and weights of Gauss-Legendre panels no wider than `width` over (low, high)."""
     if not high > low:
         return np.zeros(0), np.zeros(0)
-    panels = int(math.ceil((high - low) / width))
+    panels = math.ceil((high - low) / width)
     half = 0.5 * (high - low) / panels
     z = np.empty(panels * _ORDER)
     w = np.empty(panels * _ORDER)
@@ -65,7 +68,8 @@ def _grid(low, high, width):
 
 @njit
 def _width(before, here, after, refine):
-    """Panel width at a look: the density has features of the step before, the next kernel those of the step after."""
+    """Panel width at a look: the density has features of the step before, the next kernel those of the step
+    after."""
     step_in = (here - before) / here
     step_out = (after - here) / here
     floor = CLOSEST * CLOSEST
@@ -122,8 +126,8 @@ def _beyond(z0, h0, before, here, theta, limit):
 def _upper_limit(z0, h0, before, here, theta, target):
     """The limit with P(still going at the look before, Z above it) = target.
 
-    Infinite where the target is below `SMALLEST`, minus infinity where fewer trials than that are left. Newton
-    on the logarithm of the tail, which is nearly concave, from a point that lies above the solution.
+    Infinite where the target is below `SMALLEST`, minus infinity where fewer trials than that are left.
+    Newton on the logarithm of the tail, which is nearly concave, from a point that lies above the solution.
     """
     if target < SMALLEST:
         return math.inf
@@ -157,7 +161,8 @@ def _upper_limit(z0, h0, before, here, theta, target):
 
 @njit
 def _lower_limit(z0, h0, before, here, theta, target):
-    """The limit with P(still going at the look before, Z below it) = target; infinite where fewer are left."""
+    """The limit with P(still going at the look before, Z below it) = target; infinite where fewer are
+    left."""
     return -_upper_limit(-z0, h0, before, here, -theta, target)
 
 
@@ -167,6 +172,20 @@ def _region(lower, upper, mean):
     return max(lower, mean - REACH), min(upper, mean + REACH)
 
 
+@njit
+def _apart(information, start):
+    """The information at the looks, each at least `CLOSEST` above the one before, and above nothing.
+
+    A simulated trial may have no new event between two looks, or none at all at its first.
+    """
+    out = np.empty(information.shape[0])
+    before = start
+    for k in range(information.shape[0]):
+        out[k] = max(information[k], before * (1.0 + CLOSEST), 1e-100)
+        before = out[k]
+    return out
+
+
 # --- what the rest of the package, and the simulation, call -----------------------------------------------
 
 
@@ -174,12 +193,13 @@ def _region(lower, upper, mean):
 def crossing(information, lower, upper, theta, start=0.0, start_information=0.0, refine=1.0):
     """Probabilities of passing the lower and the upper limit first at each look.
 
-    information, lower, upper: float arrays (K,), information rising, limits on the scale of z (may be infinite);
-    theta: drift per sqrt(information). From `start` and `start_information` the trial goes on from that z
-    and information (conditional probabilities); by default from the beginning. `refine` = 2 halves the panels.
-    Returns two arrays (K,). About 0.2 ms for four looks.
+    information, lower, upper: float arrays (K,), information rising, limits on the scale of z (may be
+    infinite); theta: drift per sqrt(information). From `start` and `start_information` the trial goes on from
+    that z and information (conditional probabilities); by default from the beginning. `refine` = 2 halves the
+    panels. Returns two arrays (K,). About 0.14 ms for four looks.
     """
     K = information.shape[0]
+    information = _apart(information, start_information)
     below = np.zeros(K)
     beyond = np.zeros(K)
     z0 = np.array([start])
@@ -209,19 +229,20 @@ def crossing(information, lower, upper, theta, start=0.0, start_information=0.0,
 def limits(information, alpha_spent, beta_spent, drift, sides, binding, meet):
     """Limits on the scale of z for given information and error probabilities spent, look by look.
 
-    information: float64 array (K,), rising, as a share of the planned maximum (any positive unit will do where
-    there is no futility); alpha_spent: float64 array (K,), cumulative type I error spent, over both sides where
-    `sides` is 2; beta_spent: float64 array (K,), cumulative type II error spent under `drift` (the mean of Z at
-    information 1), or of length 0 for no futility limits; sides: 1 or 2 (symmetric; no futility then); binding:
-    whether the efficacy limits count on the futility limits being kept to; meet: whether the last look is the
-    final one, so that its futility limit is its efficacy limit.
+    information: float64 array (K,), rising, as a share of the planned maximum (any positive unit will do
+    where there is no futility); alpha_spent: float64 array (K,), cumulative type I error spent, over both
+    sides where `sides` is 2; beta_spent: float64 array (K,), cumulative type II error spent under `drift`
+    (the mean of Z at information 1), or of length 0 for no futility limits; sides: 1 or 2 (symmetric; no
+    futility then); binding: whether the efficacy limits count on the futility limits being kept to; meet:
+    whether the last look is the final one, so that its futility limit is its efficacy limit.
 
-    Returns (lower, upper), float64 arrays (K,). Where nothing is left to spend at a look the limit is infinite.
-    A futility limit that would pass the efficacy limit before the end is returned as it is: the caller sees that
-    the spending cannot be kept to. About 0.2 ms for four looks without futility, 0.3 ms with; accurate to 1e-9.
-    Callable from compiled code and from threads.
+    Returns (lower, upper), float64 arrays (K,). Where nothing is left to spend at a look the limit is
+    infinite. A futility limit that would pass the efficacy limit before the end is returned as it is: the
+    caller sees that the spending cannot be kept to. A look without a new event does no harm (`CLOSEST`). About
+    0.1 ms for four looks; accurate to 1e-9. Callable from compiled code and from threads.
     """
     K = information.shape[0]
+    information = _apart(information, 0.0)
     upper = np.full(K, math.inf)
     lower = np.full(K, -math.inf)
     futility = beta_spent.shape[0] == K
@@ -290,7 +311,8 @@ def _paths(information, lower, upper, theta):
 
 @njit
 def _at_least(information, upper, z, theta, made, zs, hs, first):
-    """P_theta of a result at least as high as z at the last look, from paths that were made under another drift.
+    """P_theta of a result at least as high as z at the last look, from paths that were made under another
+    drift.
 
     In the stage-wise ordering, higher is: over the upper limit at an earlier look, or z or more at this one.
     """
@@ -313,18 +335,20 @@ def _at_least(information, upper, z, theta, made, zs, hs, first):
 
 @njit
 def stagewise(information, lower, upper, z, level):
-    """p-value, median-unbiased estimate and interval by the stage-wise ordering, for a trial that ended with z.
+    """p-value, median-unbiased estimate and interval by the stage-wise ordering, for a trial that ended with
+    z.
 
-    information: float64 array (K,), of the looks taken, in any unit; lower, upper: float64 arrays (K,), the limits
-    that stopped trials at the looks before (the last entries are not used); z: the last statistic; level: that of
-    the interval, 0.95 say.
+    information: float64 array (K,), of the looks taken, in any unit; lower, upper: float64 arrays (K,), the
+    limits that stopped trials at the looks before (the last entries are not used); z: the last statistic;
+    level: that of the interval, 0.95 say.
 
     Returns (p, estimate, low, high): p one-sided, against no effect; the others are of theta, the effect for
-    which Z at information I has mean theta sqrt(I). The estimate is exceeded with probability one half (Tsiatis,
-    Rosner & Mehta, Biometrics 1984;40:797-803; Fairbanks & Madsen, Biometrika 1982;69:69-74). About 0.4 ms
-    for four looks. Callable from compiled code and from threads.
+    which Z at information I has mean theta sqrt(I). The estimate is exceeded with probability one half
+    (Tsiatis, Rosner & Mehta, Biometrics 1984;40:797-803; Fairbanks & Madsen, Biometrika 1982;69:69-74). About
+    0.12 ms for four looks. Callable from compiled code and from threads.
     """
     K = information.shape[0]
+    information = _apart(information, 0.0)
     unit = 1.0 / math.sqrt(information[K - 1])
     made = z * unit
     zs, hs, first = _paths(information, lower, upper, made)

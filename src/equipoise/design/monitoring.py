@@ -1,13 +1,14 @@
-"""Monitoring: what a group-sequential plan says at the analysis, for the information that was really observed.
+"""Monitoring: what a group-sequential plan says at the analysis, for the information that was really
+observed.
 
 Looks never fall exactly where they were planned. The error that may have been spent by now is read off the
-spending function at the time reached (information, calendar, or the lesser of the two), and the limits follow for
-the looks as they were (Lan & DeMets, Biometrika 1983;70:659-63). The last look spends all that is left, whether it
-came early (under-running) or late (over-running). Once there is a statistic, the module gives the decision, and the
-p-value, estimate and intervals that allow for the looks taken.
+spending function at the time reached (information, calendar, or the lesser of the two), and the limits follow
+for the looks as they were (Lan & DeMets, Biometrika 1983;70:659-63). The last look spends all that is left,
+whether it came early (under-running) or late (over-running). Once there is a statistic, the module gives the
+decision, and the p-value, estimate and intervals that allow for the looks taken.
 
-The effect is called theta: the log hazard ratio with its sign changed, or any parameter whose estimate has variance
-1 / information. It is positive where the treatment does better.
+The effect is called theta: the log hazard ratio with its sign changed, or any parameter whose estimate has
+variance 1 / information. It is positive where the treatment does better.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtr
+from scipy.special import expit, logit
 
 from equipoise.design import integration
 from equipoise.design.boundaries import (
-    CLASSICAL,
-    SPENDING,
     Boundaries,
-    classical_constant,
     classical_limits,
+    cumulative_alpha,
     information_per_event,
     notes,
     rising,
 )
-from equipoise.design.spending import spending
+from equipoise.design.spending import NAMES, spending
 from equipoise.errors import UserError
 from equipoise.protocol.nearest import near_or_all
 
 Floats = NDArray[np.float64]
 Clock = Literal["information", "calendar", "minimum"]
 CLOCKS = ("information", "calendar", "minimum")
-Decision = Literal["stop for efficacy", "stop for futility", "stop for harm", "no difference shown", "go on"]
+Decision = Literal[
+    "stop for efficacy", "stop for futility", "stop for harm", "no difference shown", "continue"
+]
 _NO_FUTILITY = np.zeros(0)
 _POSTERIOR_NODES, _POSTERIOR_WEIGHTS = np.polynomial.legendre.leggauss(64)
 _POSTERIOR_REACH = 7.5
@@ -67,7 +68,8 @@ class Finding:
     repeated_high: float
     """Repeated interval of theta: it holds whatever the reason for stopping, or for going on."""
     repeated_p: float | None
-    """The smallest alpha at which the plan would have stopped here; None for classical boundaries."""
+    """The smallest alpha at which the plan would have stopped here; None for haybittle-peto, whose limit
+    before the last look is the same at every alpha."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,20 @@ class Monitored:
         """Information on theta at the latest look."""
         return self.observed[-1] * self.information_per_unit
 
+    @property
+    def planned_effect(self) -> float:
+        """theta under the alternative of the plan, at the planned maximum."""
+        return self.design.drift / math.sqrt(self.maximum * self.information_per_unit)
+
     def finding(self, z: float, *, level: float | None = None) -> Finding:
         """The decision at the latest look, and p-value, estimate and intervals that allow for the looks.
 
-        level: of the intervals; by default that which matches alpha (0.95 for a one-sided 0.025). The stage-wise
-        ordering (Armitage 1957; Siegmund 1978; Fairbanks & Madsen 1982; Tsiatis, Rosner & Mehta 1984) counts a
-        stop at an earlier look as stronger evidence; it needs the limits of the looks taken and no others.
-        Futility limits enter it where they are binding. Repeated intervals (Jennison & Turnbull, J R Stat Soc B
-        1989;51:305-61) are the estimate plus and minus the limit, in standard errors.
+        level: of the intervals; by default that which matches alpha (0.95 for a one-sided 0.025). The
+        stage-wise ordering (Armitage 1957; Siegmund 1978; Fairbanks & Madsen 1982; Tsiatis, Rosner & Mehta
+        1984) counts a stop at an earlier look as stronger evidence; it needs the limits of the looks taken
+        and no others. Futility limits enter it where they are binding. Repeated intervals (Jennison &
+        Turnbull, J R Stat Soc B 1989;51:305-61) are the estimate plus and minus the limit, in standard
+        errors.
         """
         _check_z(z)
         if level is None:
@@ -113,10 +121,12 @@ class Monitored:
             raise UserError(f"level: {level:g} is not between 0 and 1")
         t = np.array(self.information)
         lower = np.array(self._stopping_below())
-        p, estimate, low, high = integration.stagewise(t, lower, np.array(self.efficacy), float(z), float(level))
+        p, estimate, low, high = integration.stagewise(
+            t, lower, np.array(self.efficacy), float(z), float(level)
+        )
         unit = math.sqrt(self.maximum * self.information_per_unit)
         root = math.sqrt(self.fisher_information)
-        limit = self._repeated_limit(level)
+        limit = self._limit_at((1 - level) / 2 * self.design.sides)
         return Finding(
             z=float(z),
             decision=self._decision(z),
@@ -131,13 +141,15 @@ class Monitored:
             repeated_p=self._repeated_p(z),
         )
 
-    def conditional_power(self, z: float, effect: Literal["trend", "design", "null"] | float = "trend") -> float:
+    def conditional_power(
+        self, z: float, effect: Literal["trend", "design", "null"] | float = "trend"
+    ) -> float:
         """Probability of passing the efficacy limit at a look still to come, given z at this one.
 
-        effect: "trend", the effect as estimated now; "design", that of the plan; "null", none; or a number, theta
-        (minus the log hazard ratio). The looks to come are those of the plan beyond the present information,
-        with the spending by information. Non-binding futility limits are not counted as stops. With one look to
-        come this is formula (2) of Lan, Simon & Halperin (Commun Stat C 1982;1:207-19).
+        effect: "trend", the effect as estimated now; "design", that of the plan; "null", none; or a number,
+        theta (minus the log hazard ratio). The looks to come are those of the plan beyond the present
+        information, with the spending by information. Non-binding futility limits are not counted as stops.
+        With one look to come this is the formula of Lan, Simon & Halperin (Commun Stat C 1982;1:207-19).
         """
         _check_z(z)
         return self._chance(z, self._drift(z, effect), self._to_come())
@@ -147,8 +159,8 @@ class Monitored:
     ) -> float:
         """Conditional power averaged over what is believed of theta, given z at the latest look.
 
-        The prior is normal with this mean and variance (of theta; minus the log hazard ratio), by default flat
-        (Spiegelhalter, Freedman & Blackburn, Control Clin Trials 1986;7:8-17).
+        The prior is normal with this mean and variance (of theta; minus the log hazard ratio), by default
+        flat (Spiegelhalter, Freedman & Blackburn, Control Clin Trials 1986;7:8-17).
         """
         _check_z(z)
         if not prior_variance > 0:
@@ -185,27 +197,18 @@ class Monitored:
             return "no difference shown"
         if self.futility is not None and z <= self.futility[-1]:
             return "stop for futility"
-        return "go on"
-
-    def _repeated_limit(self, level: float) -> float:
-        """The limit of the latest look at the alpha that belongs to this level, futility left aside."""
-        if self.design.kind in CLASSICAL:
-            if abs(level - (1 - 2 * self.design.alpha / self.design.sides)) > 1e-12:
-                return math.nan
-            return self.efficacy[-1]
-        return self._limit_at((1 - level) / 2 * self.design.sides)
+        return "continue"
 
     def _limit_at(self, alpha: float) -> float:
         """The efficacy limit of the latest look, had the plan had this alpha; futility left aside."""
-        design = self.design
-        spent = spending(
-            design.kind, alpha, self.spending_time, parameter=design.parameter, sides=design.sides
-        )
         t = np.array(self.information)
-        return float(integration.limits(t, spent, _NO_FUTILITY, 0.0, design.sides, False, self.final)[1][-1])
+        spent = _spent(self.design, t, np.array(self.spending_time), self.final, alpha)
+        return float(
+            integration.limits(t, spent, _NO_FUTILITY, 0.0, self.design.sides, False, self.final)[1][-1]
+        )
 
     def _repeated_p(self, z: float) -> float | None:
-        if self.design.kind in CLASSICAL:
+        if self.design.kind == "haybittle-peto":
             return None
         z = abs(z) if self.design.sides == 2 else z
         most = 0.4999 * self.design.sides
@@ -241,13 +244,16 @@ class Monitored:
             raise UserError("this was the last look: nothing is left on which power could be conditional")
         now = self.information[-1]
         ahead = [share for share in self.design.information if share > now * (1 + 1e-3)]
-        whole = recompute(
+        if not ahead:
+            raise UserError(
+                f"the plan has no look beyond {now:.1%} of the information, so there is no power to speak of"
+            )
+        whole = _at(
             self.design,
-            [*self.observed, *(share * self.maximum for share in ahead)],
-            maximum=self.maximum,
-            information_per_unit=self.information_per_unit,
-            _times=(*self.spending_time, *(max(share, self.spending_time[-1]) for share in ahead)),
-            final=True,
+            (*self.observed, *(share * self.maximum for share in ahead)),
+            (*self.spending_time, *(max(share, self.spending_time[-1]) for share in ahead[:-1]), 1.0),
+            self.maximum,
+            self.information_per_unit,
         )
         taken = len(self.observed)
         return (
@@ -258,8 +264,6 @@ class Monitored:
 
     def _chance(self, z: float, drift: float, to_come: tuple[Floats, Floats, Floats]) -> float:
         t, lower, upper = to_come
-        if not len(t):
-            return 0.0
         return float(integration.crossing(t, lower, upper, drift, float(z), self.information[-1])[1].sum())
 
 
@@ -272,36 +276,47 @@ def recompute(
     final: bool = False,
     spend_by: Clock = "information",
     calendar: Sequence[float] | None = None,
-    _times: Sequence[float] | None = None,
 ) -> Monitored:
     """The limits of a plan for the looks taken so far.
 
-    observed: events (or Fisher information) at each look so far, rising; maximum: what the plan counts on at the
-    last, in the same unit; information_per_unit: Fisher information per unit observed, by default that of one
-    event with equal allocation, 1/4 (`information_per_event`), and 1 where `observed` is Fisher information
-    itself. final: the latest look is the last one, whatever was observed. spend_by: the clock by which error is
-    spent; calendar: for "calendar" and "minimum" the share of the planned duration at each look.
+    observed: events (or Fisher information) at each look so far, rising; maximum: what the plan counts on at
+    the last, in the same unit; information_per_unit: Fisher information per unit observed, by default that of
+    one event with equal allocation, 1/4 (`information_per_event`), and 1 where `observed` is Fisher
+    information itself. final: the latest look is the last one, whatever was observed. spend_by: the clock by
+    which error is spent; calendar: for "calendar" and "minimum" the share of the planned duration at each
+    look.
 
-    A look at the full time is the last. A classical boundary keeps the constant of the plan at the information
-    observed; its last look takes what is left of alpha, so that type I error is exact. Raises UserError for looks
-    that are impossible.
+    A look at the full time is the last. A classical boundary keeps the constant of the plan at the
+    information observed; its last look takes what is left of alpha, so that type I error is exact. Raises
+    UserError for looks that are impossible.
     """
     events = rising(observed, "observed")
     if not (math.isfinite(maximum) and maximum > 0):
         raise UserError(f"maximum: {maximum:g} is not above 0")
     t = np.array(events) / maximum
-    times = np.array(_times) if _times is not None else _spending_times(t, spend_by, calendar)
+    times = _spending_times(t, spend_by, calendar)
     if final:
         times[-1] = 1.0
     over = np.flatnonzero(times[:-1] >= 1.0)
     if len(over):
         at = int(over[0])
         raise UserError(
-            f"observed: look {at + 1} ({events[at]:g} of {maximum:g}) was at the full time of the plan and spent "
-            "everything, so it was the last; leave out the looks after it"
+            f"observed: look {at + 1} ({events[at]:g} of {maximum:g}) was at the full time of the plan and "
+            "spent everything, so it was the last; leave out the looks after it"
         )
-    ended = bool(times[-1] >= 1.0)
-    spent = _spent(design, t, times, ended)
+    unit = information_per_event() if information_per_unit is None else information_per_unit
+    if not (math.isfinite(unit) and unit > 0):
+        raise UserError(f"information_per_unit: {unit:g} is not above 0")
+    return _at(design, events, tuple(times.tolist()), maximum, unit)
+
+
+def _at(
+    design: Boundaries, observed: tuple[float, ...], times: tuple[float, ...], maximum: float, unit: float
+) -> Monitored:
+    """The plan at looks with this information observed and the spending functions read at these times."""
+    t = np.array(observed) / maximum
+    ended = times[-1] >= 1.0
+    spent = _spent(design, t, np.array(times), ended, design.alpha)
     futility = beta = None
     if design.futility_kind is None:
         _, upper = integration.limits(t, spent, _NO_FUTILITY, 0.0, design.sides, False, ended)
@@ -311,11 +326,11 @@ def recompute(
         futility, beta = tuple(np.minimum(lower, upper).tolist()), tuple(used.tolist())
     return Monitored(
         design=design,
-        observed=events,
+        observed=observed,
         maximum=float(maximum),
-        information_per_unit=information_per_event() if information_per_unit is None else information_per_unit,
+        information_per_unit=unit,
         information=tuple(t.tolist()),
-        spending_time=tuple(times.tolist()),
+        spending_time=times,
         final=ended,
         efficacy=tuple(upper.tolist()),
         futility=futility,
@@ -331,50 +346,43 @@ def _spending_times(t: Floats, spend_by: str, calendar: Sequence[float] | None) 
     information = np.minimum(t, 1.0)
     if spend_by == "information":
         if calendar is not None:
-            raise UserError('calendar: spending goes by information; say spend_by "calendar" or "minimum"')
+            raise UserError(
+                'calendar: these shares would not be used; let spending go by "calendar" or "minimum"'
+            )
         return information
     if calendar is None:
-        raise UserError(f'calendar: spending by "{spend_by}" needs the share of the planned duration at each look')
+        raise UserError(
+            f'calendar: spending by "{spend_by}" needs the share of the planned duration at each look'
+        )
     shares = np.array(rising(calendar, "calendar"))
     if len(shares) != len(t):
         raise UserError(f"calendar: there are {len(shares)} shares for {len(t)} looks; one each is needed")
     shares = np.minimum(shares, 1.0)
-    return shares if spend_by == "calendar" else np.minimum(shares, information)
+    return np.asarray(shares if spend_by == "calendar" else np.minimum(shares, information))
 
 
-def _spent(design: Boundaries, t: Floats, times: Floats, ended: bool) -> Floats:
-    """Cumulative type I error at the looks taken, over both sides where there are two."""
-    if design.kind in SPENDING:
-        return spending(design.kind, design.alpha, times, parameter=design.parameter, sides=design.sides)
+def _spent(design: Boundaries, t: Floats, times: Floats, ended: bool, alpha: float) -> Floats:
+    """Cumulative type I error at the looks taken, out of alpha; over both sides where there are two."""
+    if design.kind in NAMES:
+        return spending(design.kind, alpha, times, parameter=design.parameter, sides=design.sides)
     planned = np.array(design.information)
-    if design.kind == "haybittle-peto":
-        upper = classical_limits(design.kind, design.parameter, np.append(t, t[-1] + 1), 0.0, 1)[:-1]
-    else:
-        upper = _kept_shape(design, planned, t)
-    lower = -upper if design.sides == 2 else np.full(len(t), -math.inf)
-    spent = design.sides * np.cumsum(integration.crossing(t, lower, upper, 0.0)[1])
-    spent = np.minimum(spent, design.alpha)
+    upper = classical_limits(design.kind, design.parameter, planned, t, alpha, design.sides)
+    spent = np.minimum(cumulative_alpha(t, upper, design.sides), alpha)
     if ended:
-        spent[-1] = design.alpha
+        spent[-1] = alpha
     return np.asarray(spent)
 
 
-def _kept_shape(design: Boundaries, planned: Floats, t: Floats) -> Floats:
-    """The limits of a classical plan at other looks: its constant, at the information observed."""
-    constant = classical_constant(design.kind, design.parameter, planned, design.alpha, design.sides)
-    one = classical_limits(design.kind, design.parameter, planned, design.alpha, design.sides)
-    power = 0.0 if len(planned) == 1 else math.log(one[0] / constant) / math.log(planned[0])
-    return np.asarray(constant * t**power)
-
-
-def _remarks(
-    t: Floats, ended: bool, futility: tuple[float, ...] | None, upper: Floats
-) -> list[str]:
+def _remarks(t: Floats, ended: bool, futility: tuple[float, ...] | None, upper: Floats) -> list[str]:
     said = []
     if ended and t[-1] > 1 + 1e-9:
-        said.append(f"the trial over-ran: {t[-1]:.1%} of the planned information; the last limit allows for it")
+        said.append(
+            f"the trial over-ran: {t[-1]:.1%} of the planned information; the last limit allows for it"
+        )
     elif ended and t[-1] < 1 - 1e-9:
-        said.append(f"the last look came at {t[-1]:.1%} of the planned information and spends all that is left")
+        said.append(
+            f"the last look came at {t[-1]:.1%} of the planned information and spends all that is left"
+        )
     for look, limit in enumerate((futility or ())[: -1 if ended else None], 1):
         if limit == upper[look - 1]:
             said.append(f"look {look}: the futility limit reaches the efficacy limit, so the trial ends here")

@@ -26,8 +26,8 @@ def above(x):
 def above_quantile(p):
     """The x with P(Z > x) = p, for 0 < p < 1; infinite at 0 and 1.
 
-    The rational approximation 26.2.23 of Abramowitz & Stegun (1964), then Newton steps on the logarithm of the
-    tail, which is concave, so that each step brings about twice the digits.
+    The rational approximation 26.2.23 of Abramowitz & Stegun (1964), then Newton steps on the logarithm of
+    the tail, which is concave, so that each step brings about twice the digits.
     """
     if p <= 0.0:
         return math.inf

@@ -6,9 +6,9 @@
     hwang-shih-decani    alpha (1 - exp(-gamma t)) / (1 - exp(-gamma))    gamma     Hwang, Shih & DeCani 1990
     kim-demets           alpha t^rho                                      rho > 0   Kim & DeMets 1987
 
-Lan & DeMets, Biometrika 1983;70:659-63; Hwang, Shih & DeCani, Stat Med 1990;9:1439-45; Kim & DeMets, Biometrika
-1987;74:149-54. A two-sided test at alpha spends f at alpha/2 on either side. The same functions spend type II
-error for futility.
+Lan & DeMets, Biometrika 1983;70:659-63; Hwang, Shih & DeCani, Stat Med 1990;9:1439-45; Kim & DeMets,
+Biometrika 1987;74:149-54. A two-sided test at alpha spends f at alpha/2 on either side. The same functions
+spend type II error for futility.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _LARGEST_GAMMA = 40.0
 
 @njit
 def spent(function, parameter, total, time):
-    """Error spent by information time `time` out of `total`, one-sided; compiled, for use inside compiled code.
+    """Error spent by information time `time` out of `total`, one-sided; compiled, for use inside compiled
+    code.
 
     function: OBRIEN_FLEMING, POCOCK, HWANG_SHIH_DECANI or KIM_DEMETS; parameter: gamma or rho, otherwise not
     used. 0 at time 0 and before, `total` from time 1 on.
@@ -54,8 +55,8 @@ def spent(function, parameter, total, time):
 def code(name: str, parameter: float | None, what: str = "spending") -> tuple[int, float]:
     """The number of a spending function and its parameter, for `spent`.
 
-    Raises UserError for an unknown name (with the nearest) and for a parameter that is missing, out of range or
-    superfluous; `what` names the place.
+    Raises UserError for an unknown name (with the nearest) and for a parameter that is missing, out of range
+    or superfluous; `what` names the place.
     """
     if name not in NAMES:
         raise UserError(f'{what}: there is no spending function "{name}"{near_or_all(name, NAMES)}')
@@ -90,8 +91,9 @@ def spending(
 ) -> NDArray[np.float64]:
     """Error spent by each of the information times, by the function of that name.
 
-    total: what may be spent in all, over both sides where `sides` is 2; times: shares of the planned information,
-    shape (K,); a time over 1 spends everything. Returns shape (K,). Raises UserError as `code` does.
+    total: what may be spent in all, over both sides where `sides` is 2; times: shares of the planned
+    information, shape (K,); a time over 1 spends everything. Returns shape (K,). Raises UserError as `code`
+    does.
     """
     function, value = code(name, parameter)
     each = np.atleast_1d(np.asarray(times, float))
