@@ -218,13 +218,17 @@ def _density(x):
 
 
 @njit
-def _leaves_two(F, column, columns, bounds, count, corners):
+def _leaves_two(F, column, columns, bounds, count, corners, mirrored):
+    """Two coordinates left. `mirrored`: the limits are symmetric about 0, so half the plane is enough."""
     bound = bounds[column]
     low, high = _span(F, column, columns, bound, count)
     if low >= high:
         return 1.0
     total = _below(low) + _below(-high)
     low, high = max(low, -_REACH), min(high, _REACH)
+    if mirrored:
+        low = 0.0
+    weight = 2.0 if mirrored else 1.0
     used = _corners_of_two(F, column, columns, bound, count, low, high, corners[column])
     begin = low
     for k in range(used + 1):
@@ -237,19 +241,23 @@ def _leaves_two(F, column, columns, bounds, count, corners):
                 x = centre + half * _NODES[node]
                 _fix(F, column, x, bound, count, bounds[column + 1])
                 tail = _leaves_one(F, column + 1, bounds[column + 1], count)
-                total += half * _SHARES[node] * _density(x) * tail
+                total += weight * half * _SHARES[node] * _density(x) * tail
         begin = end
     return total
 
 
 @njit
-def _leaves_three(F, column, columns, bounds, count, corners):
+def _leaves_three(F, column, columns, bounds, count, corners, mirrored):
+    """Three coordinates left."""
     bound = bounds[column]
     low, high = _span(F, column, columns, bound, count)
     if low >= high:
         return 1.0
     total = _below(low) + _below(-high)
     low, high = max(low, -_REACH), min(high, _REACH)
+    if mirrored:
+        low = 0.0
+    weight = 2.0 if mirrored else 1.0
     used = _corners_of_three(F, column, columns, bound, count, low, high, corners[column])
     begin = low
     for k in range(used + 1):
@@ -261,14 +269,14 @@ def _leaves_three(F, column, columns, bounds, count, corners):
             for node in range(_NODES.shape[0]):
                 x = centre + half * _NODES[node]
                 _fix(F, column, x, bound, count, bounds[column + 1])
-                tail = _leaves_two(F, column + 1, columns, bounds, count, corners)
-                total += half * _SHARES[node] * _density(x) * tail
+                tail = _leaves_two(F, column + 1, columns, bounds, count, corners, False)
+                total += weight * half * _SHARES[node] * _density(x) * tail
         begin = end
     return total
 
 
 @njit
-def _leaves_four(F, columns, bounds, count, corners):
+def _leaves_four(F, columns, bounds, count, corners, mirrored):
     """The outermost of four coordinates: its limits alone are corners; beyond that the integrand is smooth
     enough for short intervals."""
     bound = bounds[0]
@@ -277,6 +285,9 @@ def _leaves_four(F, columns, bounds, count, corners):
         return 1.0
     total = _below(low) + _below(-high)
     low, high = max(low, -_REACH), min(high, _REACH)
+    if mirrored:
+        low = 0.0
+    weight = 2.0 if mirrored else 1.0
     pieces = max(1, math.ceil((high - low) / 0.5))
     half = 0.5 * (high - low) / pieces
     for piece in range(pieces):
@@ -284,8 +295,8 @@ def _leaves_four(F, columns, bounds, count, corners):
         for node in range(_NODES.shape[0]):
             x = centre + half * _NODES[node]
             _fix(F, 0, x, bound, count, bounds[1])
-            tail = _leaves_three(F, 1, columns, bounds, count, corners)
-            total += half * _SHARES[node] * _density(x) * tail
+            tail = _leaves_three(F, 1, columns, bounds, count, corners, False)
+            total += weight * half * _SHARES[node] * _density(x) * tail
     return total
 
 
@@ -294,16 +305,17 @@ def _leaves_box(correlation, count, low, high, scratch):
     """Probability that a normal vector with this correlation (overwritten) is not all within (low, high)."""
     F = scratch.factor
     rank = _factorise(correlation, count, F)
+    mirrored = low == -high
     for a in range(count):
         scratch.bound[0, 0, a] = low
         scratch.bound[0, 1, a] = high
     if rank == 1:
         return _leaves_one(F, 0, scratch.bound[0], count)
     if rank == 2:
-        return _leaves_two(F, 0, 2, scratch.bound, count, scratch.corner)
+        return _leaves_two(F, 0, 2, scratch.bound, count, scratch.corner, mirrored)
     if rank == 3:
-        return _leaves_three(F, 0, 3, scratch.bound, count, scratch.corner)
-    return _leaves_four(F, rank, scratch.bound, count, scratch.corner)
+        return _leaves_three(F, 0, 3, scratch.bound, count, scratch.corner, mirrored)
+    return _leaves_four(F, rank, scratch.bound, count, scratch.corner, mirrored)
 
 
 @njit
