@@ -382,7 +382,7 @@ def test_maintained_chemotherapy_in_leukaemia_comes_out_as_r_prints_it():
     P = 0.07."""
     maintained = [9, 13, 13, 18, 23, 28, 31, 34, 45, 48, 161]
     other = [5, 5, 8, 8, 12, 16, 23, 27, 30, 33, 43, 45]
-    event = [1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0] + [1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
+    event = [1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
     time, arm = maintained + other, [0] * 11 + [1] * 12
     fit = analyse.cox(time, event, arm)
     assert round(float(fit.coefficients[0]), 4) == 0.9155
