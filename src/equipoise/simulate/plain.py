@@ -284,11 +284,11 @@ def _cumulative_hazard(times: Floats, starts: Floats, hazards: Floats, cumulativ
     return out
 
 
-def _smallest_word(threshold: Floats) -> Ints:
+def _smallest_word(threshold: Floats) -> NDArray[np.uint32]:
     """The smallest first word of 32 bits whose exponential may stay below a threshold; a little too small
-    rather than too large, since the loop decides exactly. Where the threshold is 0 there is none."""
+    rather than too large, since the loop decides exactly."""
     words = np.floor(np.exp(-threshold) * WORD) - 4.0
-    return np.where(threshold > 0, np.maximum(words, 0.0), float(WORD)).astype(np.int64)
+    return np.clip(words, 0.0, WORD - 1.0).astype(np.uint32)
 
 
 def _horizons(

@@ -76,9 +76,9 @@ class Plan(NamedTuple):
     """Mean time from an event to its report (days), one element; 0: none."""
     horizons: Floats
     """Days of the trial up to which events are searched for, one after another; the last is inf."""
-    event_word: Ints
+    event_word: Words
     """Smallest first word of an event before each horizon, shape (horizons, cells)."""
-    dropout_word: Ints
+    dropout_word: Words
     """Smallest word of a dropout before each horizon, shape (horizons, arms)."""
     primary_events: int
     """Events that end the trial; 0: none."""
@@ -105,18 +105,24 @@ class Work(NamedTuple):
     leave: Words
     gap: Words
     gone: Bytes
-    listed: Ints
 
+    listed: Words
     event_after: Floats
     dropout_after: Floats
+    rate: Floats
+    mean: Floats
     event_time: Floats
     event_day: Floats
     known_day: Floats
-    event_person: Ints
+    event_person: Words
     dropout_time: Floats
-    dropout_person: Ints
-    event_order: Ints
-    dropout_order: Ints
+    dropout_person: Words
+    order: Words
+    """Events in order of time."""
+    before: Words
+    """For each dropout the first event, in order of time, that it does not live to see."""
+    lost: Ints
+    """Dropouts between one event and the next, packed as in `_rows`."""
     spare: Floats
     place: Ints
 
@@ -134,6 +140,7 @@ class Work(NamedTuple):
 def workspace(plan: Plan) -> Work:
     """Room for trials of this plan: about 300 bytes per participant."""
     n = plan.participants + 1
+    several = len(plan.stratum_share) > 1
     strata = len(plan.stratum_share) if plan.stratified else 1
     weights = np.array([[plan.rho, plan.gamma]])
     k = len(weights)
@@ -141,19 +148,16 @@ def workspace(plan: Plan) -> Work:
     def floats() -> Floats:
         return np.empty(n, np.float64)
 
-    def ints() -> Ints:
-        return np.empty(n, np.int64)
-
     def words() -> Words:
         return np.empty(n, np.uint32)
 
+    cell = np.empty(n, np.uint8)
+    side = np.empty(n, np.uint8) if several and not plan.stratified else cell
     return Work(
-        floats(), np.empty(n, np.uint8), np.empty(n, np.uint8), words(), words(), words(), words(),
-        np.zeros(n, np.uint8), ints(),
-        floats(), floats(), floats(), floats(), floats(), ints(), floats(), ints(), ints(), ints(), floats(),
-        np.empty(2 * n + 8, np.int64),
-        np.empty(strata, np.int64), two_arm_scratch(n, strata), weights,
-        np.empty(k), np.empty((k, k)), np.empty(k),
+        floats(), cell, side, words(), words(), words(), words(), np.zeros(n, np.uint8),
+        words(), floats(), floats(), floats(), floats(), floats(), floats(), floats(), words(), floats(), words(),
+        words(), words(), np.zeros((n, strata), np.int64), floats(), np.empty(2 * n + 8, np.int64),
+        np.empty(strata, np.int64), two_arm_scratch(n, strata), weights, np.empty(k), np.empty((k, k)), np.empty(k),
     )  # fmt: skip
 
 
@@ -181,15 +185,42 @@ def _exponentials(word, count, out):
 
 
 @njit
+def _running_sums(x, count):
+    """Running sums of the first `count` numbers, in place; returns their total.
+
+    In four stretches side by side, so that one addition need not wait for the one before.
+    """
+    quarter = np.uint64(count) >> np.uint64(2)
+    two, three = quarter + quarter, quarter + quarter + quarter
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(quarter):
+        a += x[i]
+        b += x[quarter + i]
+        c += x[two + i]
+        d += x[three + i]
+        x[i], x[quarter + i], x[two + i], x[three + i] = a, b, c, d
+    for i in range(quarter):
+        x[quarter + i] += a
+    b += a
+    for i in range(quarter):
+        x[two + i] += b
+    c += b
+    for i in range(quarter):
+        x[three + i] += c
+    d += c
+    for i in range(three + quarter, np.uint64(count)):
+        d += x[i]
+        x[i] = d
+    return d
+
+
+@njit
 def _arrive(plan, work):
     """Arrivals in order: the normalised sums of gaps, spread by the intensity of the accrual."""
     n = plan.participants
     arrival = work.arrival
     _exponentials(work.gap, n + 1, arrival)
-    total = 0.0
-    for i in range(n + 1):
-        total += arrival[i]
-        arrival[i] = total
+    total = _running_sums(arrival, n + 1)
     pieces = plan.accrual_mass.shape[0] - 1
     scale = plan.accrual_mass[pieces] / total
     j = 0
@@ -219,7 +250,7 @@ def _allocate(plan, seed, trial, work):
     n, strata = plan.participants, plan.stratum_share.shape[0]
     cell = work.cell
     if strata == 1 and plan.method == PERMUTED_BLOCKS:
-        _allocate_blocks(plan, seed, trial, cell)
+        _allocate_blocks(plan, seed, trial, work)
         return
     k0, k1 = split_seed(seed)
     c3 = np.uint64(trial) & _LOW
@@ -268,24 +299,34 @@ def _arrangement(plan, seed, trial, stratum, number):
 
 
 @njit
-def _allocate_blocks(plan, seed, trial, cell):
-    """Without strata, small blocks: the same as `_allocate`, block by block."""
+def _allocate_blocks(plan, seed, trial, work):
+    """Without strata, small blocks: the same as `_allocate`, all blocks at once."""
     n, size = plan.participants, plan.block
+    cell, word = work.cell, work.gap
+    blocks = (n + size - 1) // size
     k0, k1 = split_seed(seed)
     c3 = np.uint64(trial) & _LOW
+    for number in range(np.uint64((blocks + 3) // 4)):
+        # `gap` has done its part; it has room for a word for each block of two, rounded up to fours
+        at = number << np.uint64(2)
+        w0, w1, w2, w3 = block(np.uint64(PLAIN_BLOCK), np.uint64(0), number, c3, k0, k1)
+        word[at], word[at + np.uint64(1)], word[at + np.uint64(2)], word[at + np.uint64(3)] = w0, w1, w2, w3
     many = np.uint64(plan.arrangements.shape[0])
-    i = 0
-    number = np.uint64(0)
-    while i < n:
-        words = block(np.uint64(PLAIN_BLOCK), np.uint64(0), number, c3, k0, k1)
-        number += np.uint64(1)
-        for word in words:
-            bits = plan.arrangements[(word * many) >> _32]
-            for j in range(min(size, n - i)):
-                cell[i + j] = (bits >> np.uint32(j)) & np.uint32(1)
-            i += size
-            if i >= n:
-                break
+    at = np.uint64(0)
+    whole = np.uint64(n // size)
+    for number in range(whole):
+        bits = plan.arrangements[(np.uint64(word[number]) * many) >> _32]
+        if size == 4:
+            for j in range(np.uint64(4)):
+                cell[at + j] = (bits >> j) & np.uint32(1)
+        else:
+            for j in range(np.uint64(size)):
+                cell[at + j] = (bits >> j) & np.uint32(1)
+        at += np.uint64(size)
+    if at < np.uint64(n):
+        bits = plan.arrangements[(np.uint64(word[whole]) * many) >> _32]
+        for j in range(np.uint64(n) - at):
+            cell[at + j] = (bits >> j) & np.uint32(1)
 
 
 @njit
@@ -296,9 +337,7 @@ def draw_people(plan, seed, trial, work):
     _arrive(plan, work)
     _allocate(plan, seed, trial, work)
     strata = plan.stratum_share.shape[0]
-    if plan.stratified or strata == 1:
-        work.side[:n] = work.cell[:n]
-    else:
+    if strata > 1 and not plan.stratified:
         for i in range(n):
             work.side[i] = work.cell[i] // strata
 
@@ -316,14 +355,6 @@ def time_of(plan, cell, threshold):
 
 
 @njit
-def _up(plan, time):
-    """A time since randomisation as it is recorded: the whole day that it falls on, the first being day 1."""
-    if plan.whole_days and time < 1e15:
-        return max(np.ceil(time), 1.0)
-    return time
-
-
-@njit
 def report_delay(plan, seed, trial, person):
     """Days from an event to its report."""
     if plan.delay[0] == 0.0:
@@ -333,59 +364,91 @@ def report_delay(plan, seed, trial, person):
 
 
 @njit
-def _leavers(plan, seed, trial, level, work):
+def _may_leave(plan, level, work):
+    """Positions of those whose event or dropout may come by horizon `level`, into `listed`; how many."""
+    n, strata = plan.participants, plan.stratum_share.shape[0]
+    listed, cell, high, leave, gone = work.listed, work.cell, work.high, work.leave, work.gone
+    if strata == 1:
+        event0, event1 = plan.event_word[level, 0], plan.event_word[level, 1]
+        dropout0, dropout1 = plan.dropout_word[level, 0], plan.dropout_word[level, 1]
+        for i in range(np.uint64(n)):
+            event = event1 if cell[i] != 0 else event0
+            dropout = dropout1 if cell[i] != 0 else dropout0
+            gone[i] = (high[i] >= event) | (leave[i] >= dropout)
+    else:
+        for i in range(np.uint64(n)):
+            c = np.uint32(cell[i])
+            arm = np.uint32(c >= np.uint32(strata))
+            gone[i] = (high[i] >= plan.event_word[level, c]) | (leave[i] >= plan.dropout_word[level, arm])
+    found = np.uint64(0)
+    for i in range(np.uint64(n)):
+        listed[found] = i
+        found += np.uint64(gone[i])
+        gone[i] = 0
+    return np.int64(found)
+
+
+@njit
+def _leaving_times(plan, found, work):
+    """Times from randomisation to event and to dropout of those listed, as they are recorded."""
+    listed, cell, rate, mean = work.listed, work.cell, work.rate, work.mean
+    event_after, dropout_after = work.event_after, work.dropout_after
+    strata = np.uint32(plan.stratum_share.shape[0])
+    for k in range(np.uint64(found)):
+        i = listed[k]
+        c = np.uint32(cell[i])
+        event_after[k] = unit(np.uint64(work.high[i]), np.uint64(work.low[i]))
+        dropout_after[k] = (np.float64(np.int64(work.leave[i])) + 0.5) * 2.3283064365386963e-10
+        rate[k] = plan.hazards[c, np.uint32(0)]
+        mean[k] = plan.dropout[np.uint32(c >= strata)]
+    for k in range(np.uint64(found)):
+        event_after[k] = -log(event_after[k])
+        dropout_after[k] = -log(dropout_after[k]) * mean[k]
+    if plan.starts.shape[0] == 1:
+        for k in range(np.uint64(found)):
+            event_after[k] /= rate[k]
+    else:
+        for k in range(found):
+            event_after[k] = time_of(plan, np.int64(cell[listed[k]]), event_after[k])
+
+
+@njit
+def leavers(plan, seed, trial, level, work):
     """Who has an event, or drops out before one, by horizon `level`: numbers of events and of dropouts.
 
     Events after the horizon are left out; what comes before it is complete.
     """
-    n, strata = plan.participants, plan.stratum_share.shape[0]
-    listed, cell = work.listed, work.cell
-    event_word = plan.event_word[level]
-    dropout_word = np.empty(2 * strata, np.int64)
-    for c in range(2 * strata):
-        dropout_word[c] = plan.dropout_word[level, c // strata]
-    found = 0
-    for i in range(n):
-        listed[found] = i
-        c = cell[i]
-        found += (work.high[i] >= event_word[c]) | (work.leave[i] >= dropout_word[c])
-    event_after, dropout_after = work.event_after, work.dropout_after
-    for k in range(found):
-        i = listed[k]
-        event_after[k] = unit(np.uint64(work.high[i]), np.uint64(work.low[i]))
-        dropout_after[k] = (np.float64(np.int64(work.leave[i])) + 0.5) * 2.3283064365386963e-10
-    for k in range(np.uint64(found)):
-        event_after[k] = -log(event_after[k])
-        dropout_after[k] = -log(dropout_after[k])
-    events = 0
-    dropouts = 0
+    found = _may_leave(plan, level, work)
+    _leaving_times(plan, found, work)
     horizon = plan.horizons[level]
-    single = plan.starts.shape[0] == 1
-    for k in range(found):
-        i = listed[k]
-        c = np.int64(cell[i])
-        if single:
-            time = event_after[k] / plan.hazards[c, 0]
-        else:
-            time = time_of(plan, c, event_after[k])
-        leaves = dropout_after[k] * plan.dropout[c // strata]
-        if time <= leaves:
-            time = _up(plan, time)
-            day = work.arrival[i] + time
-            work.event_time[events] = time
-            work.event_day[events] = day
-            work.event_person[events] = i
-            events += day <= horizon and day < math.inf
-        else:
-            work.dropout_time[dropouts] = _up(plan, leaves)
-            work.dropout_person[dropouts] = i
-            dropouts += 1
+    event_after, dropout_after, arrival = work.event_after, work.dropout_after, work.arrival
+    event_time, event_day, event_person = work.event_time, work.event_day, work.event_person
+    dropout_time, dropout_person = work.dropout_time, work.dropout_person
+    events = np.uint64(0)
+    dropouts = np.uint64(0)
+    # both lists are written every time, and move on where it was right to: no branches
+    for k in range(np.uint64(found)):
+        i = work.listed[k]
+        time, leaves = event_after[k], dropout_after[k]
+        first = time <= leaves
+        if plan.whole_days:
+            time = max(np.ceil(time), 1.0)
+            leaves = max(np.ceil(leaves), 1.0)
+        day = arrival[i] + time
+        event_time[events] = time
+        event_day[events] = day
+        event_person[events] = i
+        dropout_time[dropouts] = leaves
+        dropout_person[dropouts] = i
+        events += np.uint64(first & (day <= horizon) & (day < math.inf))
+        dropouts += np.uint64(not first)
     if plan.delay[0] > 0.0:
         for k in range(events):
-            work.known_day[k] = work.event_day[k] + report_delay(plan, seed, trial, work.event_person[k])
+            work.known_day[k] = event_day[k] + report_delay(plan, seed, trial, event_person[k])
     else:
-        work.known_day[:events] = work.event_day[:events]
-    return events, dropouts
+        for k in range(events):
+            work.known_day[k] = event_day[k]
+    return np.int64(events), np.int64(dropouts)
 
 
 # --- order ----------------------------------------------------------------------------------------------------
@@ -460,31 +523,34 @@ def _heap_sort(order, key, first, size):
 
 @njit
 def sort_times(key, count, order, place):
-    """Positions 0 .. count - 1 into `order`, rising by key (finite).
+    """Positions 0 .. count - 1 into `order`, rising by key (finite). Returns (low, scale) of the drawers.
 
     As many drawers as values, then insertion within each; a drawer that holds many is sorted by a heap, so
-    that the time stays within n log n whatever the distribution. `place`: whole numbers, 2 count + 2 of them.
+    that the time stays within n log n whatever the distribution. Value x lies in drawer int((x - low) scale),
+    and place[d] becomes the end of drawer d. `place`: whole numbers, 2 count + 2 of them.
     """
     if count == 0:
-        return
+        return 0.0, 0.0
+    n = np.uint64(count)
     low, high = key[0], key[0]
-    for k in range(1, count):
+    for k in range(n):
         low = min(low, key[k])
         high = max(high, key[k])
     scale = (count - 0.001) / (high - low) if high > low else 0.0
-    place[: count + 2] = 0
     drawer = place[count + 2 :]
-    for k in range(count):
-        d = np.int64((key[k] - low) * scale)
+    for d in range(n + np.uint64(2)):
+        place[d] = 0
+    for k in range(n):
+        d = np.uint64(np.int64((key[k] - low) * scale))
         drawer[k] = d
-        place[d + 1] += 1
+        place[d + np.uint64(1)] += 1
     most = 0
-    for d in range(1, count + 1):
+    for d in range(np.uint64(1), n + np.uint64(1)):
         most = max(most, place[d])
-        place[d] += place[d - 1]
-    for k in range(count):
-        d = drawer[k]
-        order[place[d]] = k
+        place[d] += place[d - np.uint64(1)]
+    for k in range(n):
+        d = np.uint64(drawer[k])
+        order[np.uint64(place[d])] = k
         place[d] += 1
     if most > 32 and high > low:
         first = 0
@@ -501,27 +567,35 @@ def sort_times(key, count, order, place):
             order[j + 1] = order[j]
             j -= 1
         order[j + 1] = moved
+    return low, scale
 
 
 @njit
-def _sort_leavers(last, events, dropouts, work):
-    """Keep the events and dropouts up to the day `last` and put them in order of time; returns how many."""
-    kept = 0
-    for k in range(events):
-        work.event_time[kept] = work.event_time[k]
-        work.event_day[kept] = work.event_day[k]
-        work.known_day[kept] = work.known_day[k]
-        work.event_person[kept] = work.event_person[k]
-        kept += work.event_day[k] <= last
-    left = 0
-    for k in range(dropouts):
-        day = work.arrival[work.dropout_person[k]] + work.dropout_time[k]
-        work.dropout_time[left] = work.dropout_time[k]
-        work.dropout_person[left] = work.dropout_person[k]
-        left += day <= last
-    sort_times(work.event_time, kept, work.event_order, work.place)
-    sort_times(work.dropout_time, left, work.dropout_order, work.place)
-    return kept, left
+def put_in_order(last, events, dropouts, work):
+    """Keep the events and dropouts up to the day `last`; put the events in order of time, and find the place
+    of each dropout among them. Returns how many there are of each."""
+    time, day, known, person = work.event_time, work.event_day, work.known_day, work.event_person
+    kept = np.uint64(0)
+    for k in range(np.uint64(events)):
+        keep = day[k] <= last
+        time[kept], day[kept], known[kept], person[kept] = time[k], day[k], known[k], person[k]
+        kept += np.uint64(keep)
+    leaves, who = work.dropout_time, work.dropout_person
+    left = np.uint64(0)
+    for k in range(np.uint64(dropouts)):
+        keep = work.arrival[who[k]] + leaves[k] <= last
+        leaves[left], who[left] = leaves[k], who[k]
+        left += np.uint64(keep)
+    low, scale = sort_times(time, np.int64(kept), work.order, work.place)
+    # place[d] is where the events of drawer d end: those of the drawer before it come before any of its own
+    for k in range(left):
+        d = min(max((leaves[k] - low) * scale, 0.0), np.float64(kept))
+        drawer = np.int64(d)
+        at = np.uint64(work.place[drawer - 1]) if drawer > 0 else np.uint64(0)
+        while at < kept and time[work.order[at]] <= leaves[k]:
+            at += np.uint64(1)
+        work.before[k] = at
+    return np.int64(kept), np.int64(left)
 
 
 # --- one look -------------------------------------------------------------------------------------------------
@@ -547,75 +621,138 @@ def _count(plan, cut, work, strata, at_risk):
 
 
 @njit
-def _follow_up(plan, cut, enrolled, at_risk, events, dropouts, strata, work):
+def _follow_up(cut, enrolled, at_risk, events, dropouts, strata, work):
     """Participants of each stratum, and the longest time that anybody in it was observed, by arm."""
     last, size = work.table.last, work.table.size
     for s in range(strata):
         size[s] = at_risk[s] + at_risk[strata + s]
         last[s, 0] = -1.0
         last[s, 1] = -1.0
-    for k in range(events):
-        work.gone[work.event_person[k]] = 1
-    for k in range(dropouts):
-        work.gone[work.dropout_person[k]] = 1
     for i in range(enrolled):
         s = np.int64(work.side[i])
         if work.gone[i] == 0:
             last[s % strata, s // strata] = max(last[s % strata, s // strata], cut - work.arrival[i])
     for k in range(events):
-        i = work.event_person[k]
-        s = np.int64(work.side[i])
-        if i < enrolled:
-            time = min(cut - work.arrival[i], work.event_time[k])
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], time)
+        s = np.int64(work.side[work.event_person[k]])
+        if work.gone[work.event_person[k]]:
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.event_time[k])
     for k in range(dropouts):
-        i = work.dropout_person[k]
-        s = np.int64(work.side[i])
-        if i < enrolled:
-            time = min(cut - work.arrival[i], work.dropout_time[k])
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], time)
+        s = np.int64(work.side[work.dropout_person[k]])
+        if work.gone[work.dropout_person[k]]:
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.dropout_time[k])
 
 
 @njit
-def _known(cut, last_look, events, dropouts, strata, work):
-    """Mark who has left by a cut-off for good; the events known by then into `listed`, in order of time.
-
-    An event that is not known yet (the last look knows all) leaves its participant under observation. The
-    rows that each stratum takes at most are reserved in `rows` and `table.first`. Returns the events and
-    those in arm 1.
-    """
-    side, gone, first, rows = work.side, work.gone, work.table.first, work.rows
-    counted = 0
-    events1 = 0
-    rows[:] = 0
-    for k in range(events):
-        e = work.event_order[k]
-        seen = work.event_day[e] <= cut and (last_look or work.known_day[e] <= cut)
-        work.listed[counted] = e
-        i = work.event_person[e]
-        gone[i] = seen
-        s = np.int64(side[i])
-        counted += seen
-        events1 += seen and s >= strata
-        if strata > 1:
-            rows[s % strata] += seen
-    for k in range(dropouts):
+def _leave_for_good(cut, last_look, events, dropouts, work):
+    """Mark in `gone` who has had an event, or dropped out, by a cut-off. An event that is not known yet (the
+    last look knows all) leaves its participant under observation."""
+    gone = work.gone
+    for k in range(np.uint64(events)):
+        known = work.event_day[k] if last_look else max(work.event_day[k], work.known_day[k])
+        gone[work.event_person[k]] = known <= cut
+    for k in range(np.uint64(dropouts)):
         i = work.dropout_person[k]
         gone[i] = work.arrival[i] + work.dropout_time[k] <= cut
-    first[0] = 0
-    for s in range(strata):
-        first[s + 1] = first[s] + rows[s]
-        rows[s] = first[s]
-    return counted, events1
 
 
 @njit
-def _close_up(strata, work):
-    """Take out the rows that were reserved for ties, so that strata follow each other; returns the rows."""
-    first, rows, table = work.table.first, work.rows, work.table.table
-    if strata == 1:
-        first[1] = rows[0]
-        return rows[0]
+def _rows(cut, enrolled, at_risk, events, dropouts, work):
+    """Rows of the risk table without strata; returns (rows, events in arm 0, events in arm 1).
+
+    The numbers of both arms are packed into one: that of arm 1 in the upper half.
+    """
+    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.event_time, work.event_person
+    n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
+    when, lost, order = work.table.table[4], work.lost[:, 0], work.order
+    one, half, low_half = np.int64(1), np.int64(32), np.int64(0xFFFFFFFF)
+    for k in range(np.uint64(dropouts)):
+        i = work.dropout_person[k]
+        lost[work.before[k]] += np.int64(gone[i]) << (np.int64(side[i]) << np.int64(5))
+    present = np.int64(enrolled)
+    here = at_risk[0] + (at_risk[1] << half)
+    rows = np.uint64(0)
+    all_died = np.int64(0)
+    k = np.uint64(0)
+    many = np.uint64(events)
+    while k < many:
+        e = order[k]
+        now = time[e]
+        here -= lost[k]
+        lost[k] = 0
+        died = np.int64(gone[person[e]]) << (np.int64(side[person[e]]) << np.int64(5))
+        k += np.uint64(1)
+        while k < many and time[order[k]] == now:
+            e = order[k]
+            died += np.int64(gone[person[e]]) << (np.int64(side[person[e]]) << np.int64(5))
+            k += np.uint64(1)
+        while present > 0 and cut - arrival[np.uint64(present - one)] < now:
+            present -= one
+            i = np.uint64(present)
+            here -= np.int64(1 - gone[i]) << (np.int64(side[i]) << np.int64(5))
+        n0[rows] = here & low_half
+        n1[rows] = here >> half
+        d0[rows] = died & low_half
+        d1[rows] = died >> half
+        when[rows] = now
+        rows += np.uint64(died != 0)
+        here -= died
+        all_died += died
+    lost[many] = 0
+    work.table.first[0] = 0
+    work.table.first[1] = rows
+    return np.int64(rows), all_died & low_half, all_died >> half
+
+
+@njit
+def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
+    """As `_rows`, with strata: each is given room for all its events, and the rows are closed up at the end."""
+    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.event_time, work.event_person
+    lost, order, table, first, rows = work.lost, work.order, work.table.table, work.table.first, work.rows
+    first[: strata + 1] = 0
+    for k in range(events):
+        first[np.int64(side[person[k]]) % strata + 1] += gone[person[k]]
+    for s in range(strata):
+        first[s + 1] += first[s]
+        rows[s] = first[s]
+    half, low_half = np.int64(32), np.int64(0xFFFFFFFF)
+    here = np.empty(strata, np.int64)
+    died = np.zeros(strata, np.int64)
+    for s in range(strata):
+        here[s] = at_risk[s] + (at_risk[strata + s] << half)
+    for k in range(dropouts):
+        s = np.int64(side[work.dropout_person[k]])
+        lost[work.before[k], s % strata] += np.int64(gone[work.dropout_person[k]]) << (half * (s // strata))
+    present = enrolled
+    all_died = np.int64(0)
+    k = 0
+    while k < events:
+        now = time[order[k]]
+        for s in range(strata):
+            here[s] -= lost[k, s]
+            lost[k, s] = 0
+        begin = k
+        while k < events and time[order[k]] == now:
+            i = person[order[k]]
+            died[np.int64(side[i]) % strata] += np.int64(gone[i]) << (half * (np.int64(side[i]) // strata))
+            k += 1
+        while present > 0 and cut - arrival[present - 1] < now:
+            present -= 1
+            s = np.int64(side[present])
+            here[s % strata] -= np.int64(1 - gone[present]) << (half * (s // strata))
+        for tied in range(begin, k):
+            s = np.int64(side[person[order[tied]]]) % strata
+            if died[s] != 0:  # else not known yet, or in the row of another event of this time and stratum
+                row = rows[s]
+                table[0, row] = here[s] & low_half
+                table[1, row] = here[s] >> half
+                table[2, row] = died[s] & low_half
+                table[3, row] = died[s] >> half
+                table[4, row] = now
+                rows[s] += 1
+                here[s] -= died[s]
+                all_died += died[s]
+                died[s] = 0
+    lost[events] = 0
     end = 0
     for s in range(strata):
         begin = first[s]
@@ -625,7 +762,7 @@ def _close_up(strata, work):
                 table[line, end] = table[line, g]
             end += 1
     first[strata] = end
-    return end
+    return end, all_died & low_half, all_died >> half
 
 
 @njit
@@ -634,52 +771,21 @@ def risk_table(plan, cut, last_look, events, dropouts, work):
 
     Returns (rows, enrolled, events in arm 0, events in arm 1).
     """
-    arrival, side, gone, rows = work.arrival, work.side, work.gone, work.rows
     strata = plan.stratum_share.shape[0] if plan.stratified else 1
-    n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
-    when = work.table.table[4]
     at_risk = np.zeros(2 * strata, np.int64)
     enrolled = _count(plan, cut, work, strata, at_risk)
+    _leave_for_good(cut, last_look, events, dropouts, work)
     if plan.test == RESTRICTED_MEAN:
-        _follow_up(plan, cut, enrolled, at_risk, events, dropouts, strata, work)
-    counted, events1 = _known(cut, last_look, events, dropouts, strata, work)
-    died = np.zeros(2 * strata, np.int64)
-    present = enrolled
-    left = 0
-    k = 0
-    while k < counted:
-        now = work.event_time[work.listed[k]]
-        while left < dropouts and work.dropout_time[work.dropout_order[left]] < now:
-            i = work.dropout_person[work.dropout_order[left]]
-            at_risk[side[i]] -= gone[i]
-            left += 1
-        while present > 0 and cut - arrival[present - 1] < now:
-            present -= 1
-            at_risk[side[present]] -= 1 - gone[present]
-        begin = k
-        while k < counted and work.event_time[work.listed[k]] == now:
-            died[side[work.event_person[work.listed[k]]]] += 1
-            k += 1
-        for tied in range(begin, k):
-            s = np.int64(side[work.event_person[work.listed[tied]]]) % strata
-            if died[s] + died[strata + s] == 0:
-                continue  # another event of this time and stratum made the row
-            row = rows[s]
-            n0[row] = at_risk[s]
-            n1[row] = at_risk[strata + s]
-            d0[row] = died[s]
-            d1[row] = died[strata + s]
-            when[row] = now
-            at_risk[s] -= died[s]
-            at_risk[strata + s] -= died[strata + s]
-            died[s] = 0
-            died[strata + s] = 0
-            rows[s] += 1
-    for k in range(events):
-        gone[work.event_person[k]] = 0
-    for k in range(dropouts):
-        gone[work.dropout_person[k]] = 0
-    return _close_up(strata, work), enrolled, counted - events1, events1
+        _follow_up(cut, enrolled, at_risk, events, dropouts, strata, work)
+    if strata == 1:
+        rows, events0, events1 = _rows(cut, enrolled, at_risk, events, dropouts, work)
+    else:
+        rows, events0, events1 = _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work)
+    for k in range(np.uint64(events)):
+        work.gone[work.event_person[k]] = 0
+    for k in range(np.uint64(dropouts)):
+        work.gone[work.dropout_person[k]] = 0
+    return rows, enrolled, events0, events1
 
 
 @njit
@@ -760,13 +866,13 @@ def simulate(plan, rules, seed, first, count, work, out, enrolled):
         trial = first + row
         draw_people(plan, seed, trial, work)
         for level in range(plan.horizons.shape[0]):
-            events, dropouts = _leavers(plan, seed, trial, level, work)
+            events, dropouts = leavers(plan, seed, trial, level, work)
             everybody = plan.horizons[level] == math.inf
             if look_days(
                 plan, rules, events, dropouts, plan.horizons[level], everybody, work, event_days, days
             ):
                 break
-        events, dropouts = _sort_leavers(days[looks - 1], events, dropouts, work)
+        events, dropouts = put_in_order(days[looks - 1], events, dropouts, work)
         for k in range(looks):
             if not math.isnan(days[k]):
                 analyse_look(plan, days[k], k == looks - 1, events, dropouts, work, out[row, k])
