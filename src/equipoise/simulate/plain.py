@@ -103,7 +103,7 @@ def prepare_plain(trial: PlainTrial) -> PlainSetup:
         hazards=hazards,
         cumulative=cumulative,
         dropout=np.array([1.0 / rate if rate > 0 else math.inf for rate in leave]),
-        delay=np.array([mean_delay]),
+        delay=mean_delay,
         horizons=horizons,
         event_word=_smallest_word(_cumulative_hazard(horizons, starts, hazards, cumulative)),
         dropout_word=_smallest_word(np.where(leave > 0, (horizons[:, None] + 2.0) * np.maximum(leave, 1e-300), 0.0)),

@@ -11,6 +11,7 @@ The tests and the estimate are those of `equipoise.analyse.survival`, on its tab
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -48,6 +49,10 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
+part = functools.partial(njit, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""For what only compiled code calls: without doors from Python, which take long to compile."""
+
+
 class Plan(NamedTuple):
     """A plain trial as the loop needs it. Arm 0 is the reference arm; a cell is arm x strata + stratum."""
 
@@ -72,8 +77,8 @@ class Plan(NamedTuple):
     """Cumulative hazard at `starts`, shape (cells, pieces)."""
     dropout: Floats
     """Mean time to dropout by arm (days); inf: none."""
-    delay: Floats
-    """Mean time from an event to its report (days), one element; 0: none."""
+    delay: float
+    """Mean time from an event to its report (days); 0: none."""
     horizons: Floats
     """Days of the trial up to which events are searched for, one after another; the last is inf."""
     event_word: Words
@@ -93,78 +98,53 @@ class Plan(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Room for one trial after another. The first group has one element per participant (and one more), the
-    second one per participant who may leave before the end."""
+    """Room for one trial after another, an array element per participant (and one more)."""
 
     arrival: Floats
     cell: Bytes
     side: Bytes
     """Cell of the analysis: arm x strata of the analysis + stratum."""
-    high: Words
-    low: Words
-    leave: Words
-    gap: Words
     gone: Bytes
-
-    listed: Words
-    event_after: Floats
-    dropout_after: Floats
-    rate: Floats
-    mean: Floats
-    event_time: Floats
-    event_day: Floats
-    known_day: Floats
-    event_person: Words
-    dropout_time: Floats
-    dropout_person: Words
-    order: Words
-    """Events in order of time."""
-    before: Words
-    """For each dropout the first event, in order of time, that it does not live to see."""
+    words: Words
+    """Random words of each participant: lines HIGH, LOW, GAP, LEAVE."""
+    times: Floats
+    """Of those who may leave before the end: lines EVENT_AFTER to DROPOUT_TIME."""
+    lists: Words
+    """Positions: lines LISTED to BEFORE."""
     lost: Ints
-    """Dropouts between one event and the next, packed as in `_rows`."""
-    spare: Floats
+    """Dropouts between one event and the next, by stratum of the analysis, packed as in `_rows`."""
     place: Ints
-
     rows: Ints
     """Rows of the risk table by stratum of the analysis."""
     table: Scratch
     """The risk table, and the working memory of its statistics."""
-    weights: Floats
-    """Exponents (rho, gamma) of the weighted log-ranks, shape (weights, 2)."""
-    score: Floats
-    covariance: Floats
-    at_time: Floats
+
+
+HIGH, LOW, GAP, LEAVE = range(4)
+EVENT_AFTER, DROPOUT_AFTER, RATE, MEAN, EVENT_TIME, EVENT_DAY, KNOWN_DAY, DROPOUT_TIME = range(8)
+LISTED, EVENT_PERSON, DROPOUT_PERSON, ORDER, BEFORE = range(5)
+"""Lines of `Work`. ORDER: events in order of time; BEFORE: for each dropout the first event, in that order,
+that it does not live to see."""
 
 
 def workspace(plan: Plan) -> Work:
-    """Room for trials of this plan: about 300 bytes per participant."""
+    """Room for trials of this plan: about 250 bytes per participant."""
     n = plan.participants + 1
     several = len(plan.stratum_share) > 1
     strata = len(plan.stratum_share) if plan.stratified else 1
-    weights = np.array([[plan.rho, plan.gamma]])
-    k = len(weights)
-
-    def floats() -> Floats:
-        return np.empty(n, np.float64)
-
-    def words() -> Words:
-        return np.empty(n, np.uint32)
-
     cell = np.empty(n, np.uint8)
     side = np.empty(n, np.uint8) if several and not plan.stratified else cell
     return Work(
-        floats(), cell, side, words(), words(), words(), words(), np.zeros(n, np.uint8),
-        words(), floats(), floats(), floats(), floats(), floats(), floats(), floats(), words(), floats(), words(),
-        words(), words(), np.zeros((n, strata), np.int64), floats(), np.empty(2 * n + 8, np.int64),
-        np.empty(strata, np.int64), two_arm_scratch(n, strata), weights, np.empty(k), np.empty((k, k)), np.empty(k),
+        np.empty(n), cell, side, np.zeros(n, np.uint8), np.empty((4, n), np.uint32), np.empty((8, n)),
+        np.empty((5, n), np.uint32), np.zeros((n, strata), np.int64), np.empty(2 * n + 8, np.int64),
+        np.empty(strata, np.int64), two_arm_scratch(n, strata),
     )  # fmt: skip
 
 
 # --- who comes, and what becomes of them --------------------------------------------------------------------
 
 
-@njit
+@part
 def _draw(seed, trial, count, high, low, gap, leave):
     """The words of persons 0 .. count - 1; no branches, so that the compiler works on several at once."""
     k0, k1 = split_seed(seed)
@@ -177,14 +157,14 @@ def _draw(seed, trial, count, high, low, gap, leave):
         leave[i] = x3
 
 
-@njit
+@part
 def _exponentials(word, count, out):
     """Unit exponentials of the first `count` words; a resolution of 2^-32 in probability."""
     for i in range(np.uint64(count)):
         out[i] = -log((np.float64(np.int64(word[i])) + 0.5) * 2.3283064365386963e-10)
 
 
-@njit
+@part
 def _running_sums(x, count):
     """Running sums of the first `count` numbers, in place; returns their total.
 
@@ -214,12 +194,12 @@ def _running_sums(x, count):
     return d
 
 
-@njit
+@part
 def _arrive(plan, work):
     """Arrivals in order: the normalised sums of gaps, spread by the intensity of the accrual."""
     n = plan.participants
     arrival = work.arrival
-    _exponentials(work.gap, n + 1, arrival)
+    _exponentials(work.words[GAP], n + 1, arrival)
     total = _running_sums(arrival, n + 1)
     pieces = plan.accrual_mass.shape[0] - 1
     scale = plan.accrual_mass[pieces] / total
@@ -244,7 +224,7 @@ def _arrive(plan, work):
             arrival[i] = np.floor(arrival[i])
 
 
-@njit
+@part
 def _allocate(plan, seed, trial, work):
     """Stratum and arm of everybody, in order of arrival: `cell`."""
     n, strata = plan.participants, plan.stratum_share.shape[0]
@@ -286,7 +266,7 @@ def _allocate(plan, seed, trial, work):
         cell[i] = arm * strata + s
 
 
-@njit
+@part
 def _arrangement(plan, seed, trial, stratum, number):
     """The arrangement of the number-th block of a stratum."""
     k0, k1 = split_seed(seed)
@@ -298,11 +278,11 @@ def _arrangement(plan, seed, trial, stratum, number):
     return plan.arrangements[(word * np.uint64(plan.arrangements.shape[0])) >> _32]
 
 
-@njit
+@part
 def _allocate_blocks(plan, seed, trial, work):
     """Without strata, small blocks: the same as `_allocate`, all blocks at once."""
     n, size = plan.participants, plan.block
-    cell, word = work.cell, work.gap
+    cell, word = work.cell, work.words[GAP]
     blocks = (n + size - 1) // size
     k0, k1 = split_seed(seed)
     c3 = np.uint64(trial) & _LOW
@@ -329,11 +309,11 @@ def _allocate_blocks(plan, seed, trial, work):
             cell[at + j] = (bits >> j) & np.uint32(1)
 
 
-@njit
+@part
 def draw_people(plan, seed, trial, work):
     """Arrival, cell and words of everybody into `work`."""
     n = plan.participants
-    _draw(seed, trial, n + 1, work.high, work.low, work.gap, work.leave)
+    _draw(seed, trial, n + 1, work.words[HIGH], work.words[LOW], work.words[GAP], work.words[LEAVE])
     _arrive(plan, work)
     _allocate(plan, seed, trial, work)
     strata = plan.stratum_share.shape[0]
@@ -342,7 +322,7 @@ def draw_people(plan, seed, trial, work):
             work.side[i] = work.cell[i] // strata
 
 
-@njit
+@part
 def time_of(plan, cell, threshold):
     """The time at which the cumulative hazard of a cell reaches a threshold (days); inf if it never does."""
     j = plan.starts.shape[0] - 1
@@ -354,20 +334,20 @@ def time_of(plan, cell, threshold):
     return plan.starts[j] + (threshold - plan.cumulative[cell, j]) / plan.hazards[cell, j]
 
 
-@njit
+@part
 def report_delay(plan, seed, trial, person):
     """Days from an event to its report."""
-    if plan.delay[0] == 0.0:
+    if plan.delay == 0.0:
         return 0.0
-    delay = -log(uniforms(seed, PLAIN_REPORT, 0, person, trial)[0]) * plan.delay[0]
+    delay = -log(uniforms(seed, PLAIN_REPORT, 0, person, trial)[0]) * plan.delay
     return np.floor(delay + 0.5) if plan.whole_days else delay
 
 
-@njit
+@part
 def _may_leave(plan, level, work):
     """Positions of those whose event or dropout may come by horizon `level`, into `listed`; how many."""
     n, strata = plan.participants, plan.stratum_share.shape[0]
-    listed, cell, high, leave, gone = work.listed, work.cell, work.high, work.leave, work.gone
+    listed, cell, high, leave, gone = work.lists[LISTED], work.cell, work.words[HIGH], work.words[LEAVE], work.gone
     if strata == 1:
         event0, event1 = plan.event_word[level, 0], plan.event_word[level, 1]
         dropout0, dropout1 = plan.dropout_word[level, 0], plan.dropout_word[level, 1]
@@ -388,17 +368,17 @@ def _may_leave(plan, level, work):
     return np.int64(found)
 
 
-@njit
+@part
 def _leaving_times(plan, found, work):
     """Times from randomisation to event and to dropout of those listed, as they are recorded."""
-    listed, cell, rate, mean = work.listed, work.cell, work.rate, work.mean
-    event_after, dropout_after = work.event_after, work.dropout_after
+    listed, cell, rate, mean = work.lists[LISTED], work.cell, work.times[RATE], work.times[MEAN]
+    event_after, dropout_after = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER]
     strata = np.uint32(plan.stratum_share.shape[0])
     for k in range(np.uint64(found)):
         i = listed[k]
         c = np.uint32(cell[i])
-        event_after[k] = unit(np.uint64(work.high[i]), np.uint64(work.low[i]))
-        dropout_after[k] = (np.float64(np.int64(work.leave[i])) + 0.5) * 2.3283064365386963e-10
+        event_after[k] = unit(np.uint64(work.words[HIGH][i]), np.uint64(work.words[LOW][i]))
+        dropout_after[k] = (np.float64(np.int64(work.words[LEAVE][i])) + 0.5) * 2.3283064365386963e-10
         rate[k] = plan.hazards[c, np.uint32(0)]
         mean[k] = plan.dropout[np.uint32(c >= strata)]
     for k in range(np.uint64(found)):
@@ -412,7 +392,7 @@ def _leaving_times(plan, found, work):
             event_after[k] = time_of(plan, np.int64(cell[listed[k]]), event_after[k])
 
 
-@njit
+@part
 def leavers(plan, seed, trial, level, work):
     """Who has an event, or drops out before one, by horizon `level`: numbers of events and of dropouts.
 
@@ -421,14 +401,14 @@ def leavers(plan, seed, trial, level, work):
     found = _may_leave(plan, level, work)
     _leaving_times(plan, found, work)
     horizon = plan.horizons[level]
-    event_after, dropout_after, arrival = work.event_after, work.dropout_after, work.arrival
-    event_time, event_day, event_person = work.event_time, work.event_day, work.event_person
-    dropout_time, dropout_person = work.dropout_time, work.dropout_person
+    event_after, dropout_after, arrival = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER], work.arrival
+    event_time, event_day, event_person = work.times[EVENT_TIME], work.times[EVENT_DAY], work.lists[EVENT_PERSON]
+    dropout_time, dropout_person = work.times[DROPOUT_TIME], work.lists[DROPOUT_PERSON]
     events = np.uint64(0)
     dropouts = np.uint64(0)
     # both lists are written every time, and move on where it was right to: no branches
     for k in range(np.uint64(found)):
-        i = work.listed[k]
+        i = work.lists[LISTED][k]
         time, leaves = event_after[k], dropout_after[k]
         first = time <= leaves
         if plan.whole_days:
@@ -442,19 +422,19 @@ def leavers(plan, seed, trial, level, work):
         dropout_person[dropouts] = i
         events += np.uint64(first & (day <= horizon) & (day < math.inf))
         dropouts += np.uint64(not first)
-    if plan.delay[0] > 0.0:
+    if plan.delay > 0.0:
         for k in range(events):
-            work.known_day[k] = event_day[k] + report_delay(plan, seed, trial, event_person[k])
+            work.times[KNOWN_DAY][k] = event_day[k] + report_delay(plan, seed, trial, event_person[k])
     else:
         for k in range(events):
-            work.known_day[k] = event_day[k]
+            work.times[KNOWN_DAY][k] = event_day[k]
     return np.int64(events), np.int64(dropouts)
 
 
 # --- order ----------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def nth_smallest(values, count, nth, spare):
     """The nth smallest (from 1) of the first `count` values (finite); `spare`: as much room.
 
@@ -495,7 +475,7 @@ def nth_smallest(values, count, nth, spare):
     return spare[nth - 1]
 
 
-@njit
+@part
 def _sift(order, key, first, root, size):
     """Restore the heap below `root` of order[first : first + size]."""
     moved = order[first + root]
@@ -512,7 +492,7 @@ def _sift(order, key, first, root, size):
     order[first + root] = moved
 
 
-@njit
+@part
 def _heap_sort(order, key, first, size):
     for root in range(size // 2 - 1, -1, -1):
         _sift(order, key, first, root, size)
@@ -521,7 +501,7 @@ def _heap_sort(order, key, first, size):
         _sift(order, key, first, 0, last)
 
 
-@njit
+@part
 def sort_times(key, count, order, place):
     """Positions 0 .. count - 1 into `order`, rising by key (finite). Returns (low, scale) of the drawers.
 
@@ -570,38 +550,38 @@ def sort_times(key, count, order, place):
     return low, scale
 
 
-@njit
+@part
 def put_in_order(last, events, dropouts, work):
     """Keep the events and dropouts up to the day `last`; put the events in order of time, and find the place
     of each dropout among them. Returns how many there are of each."""
-    time, day, known, person = work.event_time, work.event_day, work.known_day, work.event_person
+    time, day, known, person = work.times[EVENT_TIME], work.times[EVENT_DAY], work.times[KNOWN_DAY], work.lists[EVENT_PERSON]
     kept = np.uint64(0)
     for k in range(np.uint64(events)):
         keep = day[k] <= last
         time[kept], day[kept], known[kept], person[kept] = time[k], day[k], known[k], person[k]
         kept += np.uint64(keep)
-    leaves, who = work.dropout_time, work.dropout_person
+    leaves, who = work.times[DROPOUT_TIME], work.lists[DROPOUT_PERSON]
     left = np.uint64(0)
     for k in range(np.uint64(dropouts)):
         keep = work.arrival[who[k]] + leaves[k] <= last
         leaves[left], who[left] = leaves[k], who[k]
         left += np.uint64(keep)
-    low, scale = sort_times(time, np.int64(kept), work.order, work.place)
+    low, scale = sort_times(time, np.int64(kept), work.lists[ORDER], work.place)
     # place[d] is where the events of drawer d end: those of the drawer before it come before any of its own
     for k in range(left):
         d = min(max((leaves[k] - low) * scale, 0.0), np.float64(kept))
         drawer = np.int64(d)
         at = np.uint64(work.place[drawer - 1]) if drawer > 0 else np.uint64(0)
-        while at < kept and time[work.order[at]] <= leaves[k]:
+        while at < kept and time[work.lists[ORDER][at]] <= leaves[k]:
             at += np.uint64(1)
-        work.before[k] = at
+        work.lists[BEFORE][k] = at
     return np.int64(kept), np.int64(left)
 
 
 # --- one look -------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def _count(plan, cut, work, strata, at_risk):
     """Participants randomised by a cut-off, and `at_risk`: how many in each cell of the analysis."""
     side = work.side
@@ -620,7 +600,7 @@ def _count(plan, cut, work, strata, at_risk):
     return enrolled
 
 
-@njit
+@part
 def _follow_up(cut, enrolled, at_risk, events, dropouts, strata, work):
     """Participants of each stratum, and the longest time that anybody in it was observed, by arm."""
     last, size = work.table.last, work.table.size
@@ -633,41 +613,41 @@ def _follow_up(cut, enrolled, at_risk, events, dropouts, strata, work):
         if work.gone[i] == 0:
             last[s % strata, s // strata] = max(last[s % strata, s // strata], cut - work.arrival[i])
     for k in range(events):
-        s = np.int64(work.side[work.event_person[k]])
-        if work.gone[work.event_person[k]]:
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.event_time[k])
+        s = np.int64(work.side[work.lists[EVENT_PERSON][k]])
+        if work.gone[work.lists[EVENT_PERSON][k]]:
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.times[EVENT_TIME][k])
     for k in range(dropouts):
-        s = np.int64(work.side[work.dropout_person[k]])
-        if work.gone[work.dropout_person[k]]:
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.dropout_time[k])
+        s = np.int64(work.side[work.lists[DROPOUT_PERSON][k]])
+        if work.gone[work.lists[DROPOUT_PERSON][k]]:
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.times[DROPOUT_TIME][k])
 
 
-@njit
+@part
 def _leave_for_good(cut, last_look, events, dropouts, work):
     """Mark in `gone` who has had an event, or dropped out, by a cut-off. An event that is not known yet (the
     last look knows all) leaves its participant under observation."""
     gone = work.gone
     for k in range(np.uint64(events)):
-        known = work.event_day[k] if last_look else max(work.event_day[k], work.known_day[k])
-        gone[work.event_person[k]] = known <= cut
+        known = work.times[EVENT_DAY][k] if last_look else max(work.times[EVENT_DAY][k], work.times[KNOWN_DAY][k])
+        gone[work.lists[EVENT_PERSON][k]] = known <= cut
     for k in range(np.uint64(dropouts)):
-        i = work.dropout_person[k]
-        gone[i] = work.arrival[i] + work.dropout_time[k] <= cut
+        i = work.lists[DROPOUT_PERSON][k]
+        gone[i] = work.arrival[i] + work.times[DROPOUT_TIME][k] <= cut
 
 
-@njit
+@part
 def _rows(cut, enrolled, at_risk, events, dropouts, work):
     """Rows of the risk table without strata; returns (rows, events in arm 0, events in arm 1).
 
     The numbers of both arms are packed into one: that of arm 1 in the upper half.
     """
-    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.event_time, work.event_person
+    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.times[EVENT_TIME], work.lists[EVENT_PERSON]
     n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
-    when, lost, order = work.table.table[4], work.lost[:, 0], work.order
+    when, lost, order = work.table.table[4], work.lost[:, 0], work.lists[ORDER]
     one, half, low_half = np.int64(1), np.int64(32), np.int64(0xFFFFFFFF)
     for k in range(np.uint64(dropouts)):
-        i = work.dropout_person[k]
-        lost[work.before[k]] += np.int64(gone[i]) << (np.int64(side[i]) << np.int64(5))
+        i = work.lists[DROPOUT_PERSON][k]
+        lost[work.lists[BEFORE][k]] += np.int64(gone[i]) << (np.int64(side[i]) << np.int64(5))
     present = np.int64(enrolled)
     here = at_risk[0] + (at_risk[1] << half)
     rows = np.uint64(0)
@@ -703,11 +683,11 @@ def _rows(cut, enrolled, at_risk, events, dropouts, work):
     return np.int64(rows), all_died & low_half, all_died >> half
 
 
-@njit
+@part
 def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
     """As `_rows`, with strata: each is given room for all its events, and the rows are closed up at the end."""
-    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.event_time, work.event_person
-    lost, order, table, first, rows = work.lost, work.order, work.table.table, work.table.first, work.rows
+    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.times[EVENT_TIME], work.lists[EVENT_PERSON]
+    lost, order, table, first, rows = work.lost, work.lists[ORDER], work.table.table, work.table.first, work.rows
     first[: strata + 1] = 0
     for k in range(events):
         first[np.int64(side[person[k]]) % strata + 1] += gone[person[k]]
@@ -720,8 +700,8 @@ def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
     for s in range(strata):
         here[s] = at_risk[s] + (at_risk[strata + s] << half)
     for k in range(dropouts):
-        s = np.int64(side[work.dropout_person[k]])
-        lost[work.before[k], s % strata] += np.int64(gone[work.dropout_person[k]]) << (half * (s // strata))
+        s = np.int64(side[work.lists[DROPOUT_PERSON][k]])
+        lost[work.lists[BEFORE][k], s % strata] += np.int64(gone[work.lists[DROPOUT_PERSON][k]]) << (half * (s // strata))
     present = enrolled
     all_died = np.int64(0)
     k = 0
@@ -765,7 +745,7 @@ def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
     return end, all_died & low_half, all_died >> half
 
 
-@njit
+@part
 def risk_table(plan, cut, last_look, events, dropouts, work):
     """The risk table of the analysis, in `work.table`, as it stands at a cut-off.
 
@@ -782,13 +762,22 @@ def risk_table(plan, cut, last_look, events, dropouts, work):
     else:
         rows, events0, events1 = _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work)
     for k in range(np.uint64(events)):
-        work.gone[work.event_person[k]] = 0
+        work.gone[work.lists[EVENT_PERSON][k]] = 0
     for k in range(np.uint64(dropouts)):
-        work.gone[work.dropout_person[k]] = 0
+        work.gone[work.lists[DROPOUT_PERSON][k]] = 0
     return rows, enrolled, events0, events1
 
 
-@njit
+@part
+def _weighted(rho, gamma, strata, table):
+    """Score and variance of one Fleming-Harrington log-rank."""
+    weights, score, covariance = np.empty((1, 2)), np.empty(1), np.empty((1, 1))
+    weights[0, 0], weights[0, 1] = rho, gamma
+    weighted_logrank_of_table(strata, table, weights, score, covariance, np.empty(1))
+    return score[0], covariance[0, 0]
+
+
+@part
 def analyse_look(plan, cut, last_look, events, dropouts, work, out):
     """One look: the test and the estimate into the columns `out`."""
     table = work.table
@@ -812,8 +801,7 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, out):
         score = -out[RMST] / variance
         variance = out[INFORMATION]
     elif plan.rho != 0.0 or plan.gamma != 0.0:
-        weighted_logrank_of_table(strata, table, work.weights, work.score, work.covariance, work.at_time)
-        score, variance = work.score[0], work.covariance[0, 0]
+        score, variance = _weighted(plan.rho, plan.gamma, strata, table)
     out[INFORMATION] = variance
     if variance > 0.0:
         out[Z] = -score / math.sqrt(variance)
@@ -823,24 +811,24 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, out):
 # --- one trial ------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def _last_exit(plan, events, dropouts, work):
     """The day on which the last participant leaves; everybody is in one of the two lists."""
     last = 0.0
     for k in range(events):
-        last = max(last, work.event_day[k])
+        last = max(last, work.times[EVENT_DAY][k])
     for k in range(dropouts):
-        last = max(last, work.arrival[work.dropout_person[k]] + work.dropout_time[k])
+        last = max(last, work.arrival[work.lists[DROPOUT_PERSON][k]] + work.times[DROPOUT_TIME][k])
     return last
 
 
-@njit
+@part
 def look_days(plan, rules, events, dropouts, complete, everybody, work, event_days, out):
     """The days of the looks into `out`; False when events after the day `complete` decide them."""
     first, last = work.arrival[0], work.arrival[plan.participants - 1]
     end = first + plan.longest
     if plan.primary_events > 0:
-        end = min(end, nth_smallest(work.known_day, events, plan.primary_events, work.spare))
+        end = min(end, nth_smallest(work.times[KNOWN_DAY], events, plan.primary_events, work.times[RATE]))
     if end == math.inf and everybody:
         end = _last_exit(plan, events, dropouts, work)
     if end > complete:
@@ -850,7 +838,7 @@ def look_days(plan, rules, events, dropouts, complete, everybody, work, event_da
         if wanted == plan.primary_events:
             event_days[k] = end  # or earlier than it can be waited for
         elif wanted > 0:
-            event_days[k] = nth_smallest(work.known_day, events, wanted, work.spare)
+            event_days[k] = nth_smallest(work.times[KNOWN_DAY], events, wanted, work.times[RATE])
     cut_offs(rules, event_days, first, last, end, out)
     return True
 
