@@ -4,8 +4,9 @@
     analyse.write(results, "folder")        # results.parquet, results.csv, results.json
     print(analyse.summary(results))         # in words, for a terminal
 
-The estimators (`cox`, `logrank`, `kaplan_meier`, `aalen_johansen`, `restricted_mean`, `rate_interval`,
-`rate_ratio`, `mixed_model`) take plain columns and can be used on their own. Rows of the table:
+The estimators (`cox`, `logrank`, `maxcombo`, `kaplan_meier`, `aalen_johansen`, `restricted_mean`,
+`rmst_difference`, `rate_interval`, `rate_ratio`, `mixed_model`) take plain columns and can be used on their
+own; `two_arm_days` and `two_arm_times` are for compiled loops over many trials. Rows of the table:
 docs/results.md; formulae: docs/methods.md.
 """
 
@@ -19,16 +20,25 @@ from equipoise.analyse.survival import (
     Cox,
     Curve,
     LogRank,
+    MaxCombo,
     RestrictedMean,
+    RestrictedMeans,
     cox,
     kaplan_meier,
     logrank,
+    maxcombo,
     proportional_hazards,
     restricted_mean,
+    rmst_difference,
+    two_arm_days,
+    two_arm_scratch,
+    two_arm_times,
 )
 
 __all__ = [
-    "Cox", "CumulativeIncidence", "Curve", "LogRank", "MixedModel", "Rate", "RateRatio", "RestrictedMean",
-    "Results", "aalen_johansen", "cox", "kaplan_meier", "logrank", "mixed_model", "proportional_hazards",
-    "rate_interval", "rate_ratio", "read", "restricted_mean", "run", "summary", "write",
+    "Cox", "CumulativeIncidence", "Curve", "LogRank", "MaxCombo", "MixedModel", "Rate", "RateRatio",
+    "RestrictedMean", "RestrictedMeans", "Results", "aalen_johansen", "cox", "kaplan_meier", "logrank",
+    "maxcombo", "mixed_model", "proportional_hazards", "rate_interval", "rate_ratio", "read",
+    "restricted_mean", "rmst_difference", "run", "summary", "two_arm_days", "two_arm_scratch",
+    "two_arm_times", "write",
 ]  # fmt: skip

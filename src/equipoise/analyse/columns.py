@@ -54,6 +54,16 @@ def events_of(event: ArrayLike) -> NDArray[np.uint8]:
     return np.ascontiguousarray(raw, dtype=np.uint8)
 
 
+def exit_times(time: ArrayLike, event: ArrayLike) -> tuple[Codes | Floats, NDArray[np.uint8]]:
+    """(exit, event) where nobody enters late; exit is int32 where all times are whole days, else float64.
+    Raises UserError for times that are missing or negative."""
+    days = whole_days(time)
+    if days is None or np.shape(event) != days.shape:
+        stop, happened, _ = checked(time, event, None)
+        return stop, happened
+    return days, events_of(event)
+
+
 def checked(
     time: ArrayLike, event: ArrayLike, entry: ArrayLike | None
 ) -> tuple[Floats, NDArray[np.uint8], Floats]:
@@ -154,15 +164,19 @@ def _integer_codes(array: NDArray[Any]) -> tuple[Codes, tuple[Any, ...]] | None:
     return out, tuple((levels + low).tolist())
 
 
-def _float_codes(array: NDArray[Any]) -> tuple[Codes, tuple[Any, ...]] | None:
-    found, out = np.empty(_FEW), np.empty(len(array), np.int32)
-    count = _few_levels(np.ascontiguousarray(array, dtype=np.float64), found, out)
+def few_values(column: Floats, most: int) -> tuple[Codes, tuple[float, ...]]:
+    """(codes in sorted order of the values, the values) of a column of numbers; no values where there are
+    more than `most` different ones."""
+    found, out = np.empty(most), np.empty(len(column), np.int32)
+    count = _few_levels(np.ascontiguousarray(column, dtype=np.float64), found, out)
     if count < 0:
-        return None
+        return out, ()
     order = np.argsort(found[:count])
-    rank = np.empty(count, np.int32)
-    rank[order] = np.arange(count, dtype=np.int32)
-    return rank[out], tuple(found[order].tolist())
+    if count and (order[1:] < order[:-1]).any():
+        rank = np.empty(count, np.int32)
+        rank[order] = np.arange(count, dtype=np.int32)
+        out = rank[out]
+    return out, tuple(found[order].tolist())
 
 
 def codes(values: ArrayLike | None, n: int, what: str) -> tuple[Codes, tuple[Any, ...]]:
@@ -178,14 +192,15 @@ def codes(values: ArrayLike | None, n: int, what: str) -> tuple[Codes, tuple[Any
         raise UserError(f"{what} must not be missing")
     if array.dtype == object and any(v is None for v in array):
         raise UserError(f"{what} must not be missing")
-    quick = None
+    quick: tuple[Codes, tuple[Any, ...]] | None = None
     if n and array.dtype == np.bool_:
         coded = _integer_codes(array.view(np.uint8))
         quick = (coded[0], tuple(bool(label) for label in coded[1])) if coded else None
     elif n and array.dtype.kind in "iu":
         quick = _integer_codes(array)
     elif n and array.dtype.kind == "f":
-        quick = _float_codes(array)
+        few = few_values(array, _FEW)
+        quick = few if few[1] else None
     if quick is not None:
         return quick
     labels, inverse = np.unique(array, return_inverse=True)

@@ -28,8 +28,9 @@ class Scratch(NamedTuple):
 
     With capacity for `events` events and `strata` strata:
 
-    cells    uint32 or uint64 [>= 2 (events + 1)]  pairs of counts, arm 1 in the upper half; a histogram of days
-                                                   takes 2 strata days of them
+    cells    uint32 or uint64 [>= 2 (events + 1)]  pairs of counts, arm 1 in the upper half; a histogram of
+                                                   days takes 2 strata days of them; 32 bits below 65,536
+                                                   participants
     days     int                 days that the histogram has, from day 0; 0 for none
     table    float64[5, events]  at risk in arms 0 and 1 just before an event time, events in arms 0 and 1 at
                                  it, the time; one row (second index) for each distinct event time of a
@@ -108,7 +109,7 @@ def _fill_days(days, event, arm, stratum, n_strata, width, cells):
         side = _U(arm[i])
         if cell < strata and side <= _U(1):
             if day < across:
-                at = cell * across + day + (events if event[i] else _U(0))
+                at = cell * across + day + events * _U(event[i] != 0)
                 cells[at] += _U(1) << (side * half)
             elif days[i] >= 0:
                 return False
@@ -127,23 +128,24 @@ def _read_cells(begin, width, events, cells, table, found):
     d0 = table[2]
     d1 = table[3]
     when = table[4]
-    room = n0.shape[0]
+    room = _U(n0.shape[0])
+    row = _U(found)
     present = _U(0)
     for k in range(width):
         present += _U(censored[k]) + _U(died[k])
     for k in range(width):
         deaths = _U(died[k])
         if deaths != _U(0):
-            if found == room:
+            if row >= room:
                 return -1
-            n0[found] = np.float64(np.int64(present & mask))
-            n1[found] = np.float64(np.int64(present >> half))
-            d0[found] = np.float64(np.int64(deaths & mask))
-            d1[found] = np.float64(np.int64(deaths >> half))
-            when[found] = k
-            found += 1
+            n0[row] = np.float64(np.int64(present & mask))
+            n1[row] = np.float64(np.int64(present >> half))
+            d0[row] = np.float64(np.int64(deaths & mask))
+            d1[row] = np.float64(np.int64(deaths >> half))
+            when[row] = k
+            row += _U(1)
         present -= deaths + _U(censored[k])
-    return found
+    return np.int64(row)
 
 
 @njit

@@ -1,4 +1,4 @@
-"""Two arms compared from the risk table: log-rank, weighted log-ranks with their covariance, Cox, restricted means.
+"""Two arms compared from the risk table: log-ranks and their covariance, Cox, restricted means.
 
 The functions for use inside compiled loops take the working memory of `two_arm_scratch` and allocate nothing:
 read the data once with `risk_table_of_days` or `risk_table_of_times`, then ask for as many statistics of the
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from equipoise._compile import njit
-from equipoise.analyse.columns import Codes, checked, chi_square_p, codes, whole_days
+from equipoise.analyse.columns import Codes, Floats, chi_square_p, codes, exit_times
 from equipoise.analyse.risk_table import (
     DENSE,
     SMALL,
@@ -32,8 +32,9 @@ memory is too small."""
 __all__ = [
     "ALL_IN_ONE_ARM", "CONVERGED", "DID_NOT_CONVERGE", "NOTHING_TO_COMPARE", "TOO_SMALL", "cox_binary",
     "cox_loglik_of_table", "cox_of_table", "follow_up", "logrank_binary", "logrank_of_table",
-    "proportional_hazards", "restricted_means_of_table", "risk_table_of_days", "risk_table_of_times",
-    "two_arm_days", "two_arm_scratch", "two_arm_times", "weighted_logrank_of_table",
+    "proportional_hazards", "restricted_means_of_table", "risk_table", "risk_table_of_days",
+    "risk_table_of_times", "score_of_table", "two_arm_days", "two_arm_scratch", "two_arm_times",
+    "weighted_logrank_of_table",
 ]  # fmt: skip
 
 
@@ -42,7 +43,7 @@ __all__ = [
 
 @njit
 def logrank_of_table(rows, scratch):
-    """(observed minus expected events in arm 1, hypergeometric variance), summed over strata (Mantel 1966)."""
+    """(observed minus expected events in arm 1, hypergeometric variance) over all strata (Mantel 1966)."""
     n0, n1, d0, d1 = scratch.table[0], scratch.table[1], scratch.table[2], scratch.table[3]
     difference = 0.0
     variance = 0.0
@@ -59,7 +60,7 @@ def logrank_of_table(rows, scratch):
 
 
 @njit
-def _weight(survival, rho, gamma):
+def weight_at(survival, rho, gamma):
     """S^rho (1 - S)^gamma, without powers where the exponent is 0 or 1."""
     weight = 1.0
     if rho == 1.0:
@@ -95,7 +96,7 @@ def weighted_logrank_of_table(n_strata, scratch, weights, score, covariance, at_
             excess = d1[g] - d * share
             spread = d * share * (n0[g] / n) * (n - d) / (n - 1.0) if n > 1.0 else 0.0
             for a in range(k):
-                w = _weight(survival, weights[a, 0], weights[a, 1])
+                w = weight_at(survival, weights[a, 0], weights[a, 1])
                 at_time[a] = w
                 score[a] += w * excess
                 for b in range(a + 1):
@@ -188,7 +189,7 @@ def _maximise(rows, table, efron, start):
 
 @njit
 def cox_of_table(rows, scratch, efron, start):
-    """Exact Cox estimate of the arm: (log hazard ratio of arm 1 to arm 0, standard error, status, iterations).
+    """Exact Cox estimate: (log hazard ratio of arm 1 to arm 0, standard error, status, iterations).
 
     efron: Efron's ties (1977), else Breslow's (1974). start: where to begin, such as the log-rank's observed
     minus expected over its variance; the answer does not depend on it. Where the likelihood has no maximum
@@ -198,6 +199,16 @@ def cox_of_table(rows, scratch, efron, start):
     if status != CONVERGED:
         return math.nan, math.nan, status, iterations
     return beta, 1.0 / math.sqrt(information), status, iterations
+
+
+@njit
+def score_of_table(beta, rows, scratch, efron):
+    """(score, information) of the log partial likelihood at a log hazard ratio."""
+    expected, information, _ = _cox_terms(beta, rows, scratch.table, efron)
+    observed = 0.0
+    for g in range(rows):
+        observed += scratch.table[3, g]
+    return observed - expected, information
 
 
 @njit
@@ -332,18 +343,16 @@ def logrank_binary(time_days, event, arm, stratum, n_strata):
 
 
 def risk_table(
-    time: ArrayLike, event: NDArray[np.uint8], arm: Codes, stratum: Codes, n_strata: int
+    time: Codes | Floats, event: NDArray[np.uint8], arm: Codes, stratum: Codes, n_strata: int
 ) -> tuple[int, Scratch]:
-    """(rows, working memory with the table) of checked columns, by days where all times are whole."""
+    """(rows, working memory with the table) of columns as `exit_times` and `codes` give them, not empty."""
     side = arm.astype(np.uint8)
     events = int(np.count_nonzero(event))
-    days = whole_days(time)
-    if days is None:
+    if time.dtype != np.int32:
         scratch = two_arm_scratch(len(side), n_strata, None, events)
-        real = np.ascontiguousarray(time, dtype=np.float64)
-        return risk_table_of_times(real, event, side, stratum, n_strata, scratch), scratch
-    scratch = two_arm_scratch(len(side), n_strata, int(days.max()), events)
-    return risk_table_of_days(days, event, side, stratum, n_strata, scratch), scratch
+        return risk_table_of_times(time, event, side, stratum, n_strata, scratch), scratch
+    scratch = two_arm_scratch(len(side), n_strata, int(time.max()), events)
+    return risk_table_of_days(time, event, side, stratum, n_strata, scratch), scratch
 
 
 # --- restricted means -------------------------------------------------------------------------------------
@@ -477,12 +486,12 @@ def proportional_hazards(
     Score test in the model with arm alone, Efron ties (Grambsch & Therneau, Biometrika 1994, as an exact
     score test). days: whole days >= 0 (day 0 counts as half a day); arm: 0 or 1. NaN where undefined.
     """
-    stop, happened, _ = checked(days, event, None)
+    stop, happened = exit_times(days, event)
     levels, labels = codes(stratum, len(stop), "strata")
     side = np.ascontiguousarray(arm, dtype=np.int32)
     if not len(stop):
         return math.nan, math.nan
-    rows, scratch = risk_table(np.trunc(stop), happened, side, levels, len(labels))
+    rows, scratch = risk_table(stop.astype(np.int32), happened, side, levels, len(labels))
     beta, _, status, _ = cox_of_table(rows, scratch, True, 0.0)
     if status:
         return math.nan, math.nan
