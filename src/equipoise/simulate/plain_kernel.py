@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise._compile import njit
+from equipoise.analyse.combined_tests import FEWER, MaxComboScratch, maxcombo_of_table, maxcombo_scratch
 from equipoise.analyse.risk_table import Scratch, two_arm_scratch
 from equipoise.analyse.two_arm import (
     cox_of_table,
@@ -27,7 +28,7 @@ from equipoise.analyse.two_arm import (
     weighted_logrank_of_table,
 )
 from equipoise.simulate.looks import cut_offs
-from equipoise.virtual.maths import log, normal_share
+from equipoise.virtual.maths import log, normal_quantile, normal_share
 from equipoise.virtual.philox import _unit as unit
 from equipoise.virtual.philox import block, split_seed, uniforms
 from equipoise.virtual.streams import PLAIN_BLOCK, PLAIN_PERSON, PLAIN_REPORT
@@ -95,6 +96,21 @@ class Plan(NamedTuple):
     gamma: float
     horizon: float
     """Of the restricted mean (days)."""
+
+
+class Combo(NamedTuple):
+    """What MaxCombo needs besides: the weights (rho, gamma) and working memory."""
+
+    weights: Floats
+    own: MaxComboScratch
+
+
+def combo_of(plan: Plan) -> Combo | None:
+    """The weights of MaxCombo; None for other tests, which then are compiled without it."""
+    if plan.test != MAX_COMBO:
+        return None
+    weights = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    return Combo(weights, maxcombo_scratch(len(weights)))
 
 
 class Work(NamedTuple):
@@ -370,7 +386,7 @@ def _may_leave(plan, level, work):
 
 @part
 def _leaving_times(plan, found, work):
-    """Times from randomisation to event and to dropout of those listed, as they are recorded."""
+    """Times from randomisation to event and to dropout of those listed."""
     listed, cell, rate, mean = work.lists[LISTED], work.cell, work.times[RATE], work.times[MEAN]
     event_after, dropout_after = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER]
     strata = np.uint32(plan.stratum_share.shape[0])
@@ -393,6 +409,14 @@ def _leaving_times(plan, found, work):
 
 
 @part
+def _recorded(plan, time, leaves):
+    """Times since randomisation as they are recorded: the whole day that they fall on, the first being day 1."""
+    if plan.whole_days:
+        return max(np.ceil(time), 1.0), max(np.ceil(leaves), 1.0)
+    return time, leaves
+
+
+@part
 def leavers(plan, seed, trial, level, work):
     """Who has an event, or drops out before one, by horizon `level`: numbers of events and of dropouts.
 
@@ -411,9 +435,7 @@ def leavers(plan, seed, trial, level, work):
         i = work.lists[LISTED][k]
         time, leaves = event_after[k], dropout_after[k]
         first = time <= leaves
-        if plan.whole_days:
-            time = max(np.ceil(time), 1.0)
-            leaves = max(np.ceil(leaves), 1.0)
+        time, leaves = _recorded(plan, time, leaves)
         day = arrival[i] + time
         event_time[events] = time
         event_day[events] = day
@@ -778,8 +800,8 @@ def _weighted(rho, gamma, strata, table):
 
 
 @part
-def analyse_look(plan, cut, last_look, events, dropouts, work, out):
-    """One look: the test and the estimate into the columns `out`."""
+def analyse_look(plan, cut, last_look, events, dropouts, work, combo, out):
+    """One look: the test and the estimate into the columns `out`. combo: see `combo_of`."""
     table = work.table
     strata = plan.stratum_share.shape[0] if plan.stratified else 1
     rows, enrolled, events0, events1 = risk_table(plan, cut, last_look, events, dropouts, work)
@@ -806,6 +828,9 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, out):
     if variance > 0.0:
         out[Z] = -score / math.sqrt(variance)
         out[P] = normal_share(-out[Z])
+    if combo is not None:
+        out[P] = maxcombo_of_table(strata, table, combo.weights, FEWER, combo.own)[1]
+        out[Z] = -normal_quantile(min(max(out[P], 1e-300), 0.9999999999999999))
 
 
 # --- one trial ------------------------------------------------------------------------------------------------
@@ -844,7 +869,7 @@ def look_days(plan, rules, events, dropouts, complete, everybody, work, event_da
 
 
 @njit
-def simulate(plan, rules, seed, first, count, work, out, enrolled):
+def simulate(plan, rules, seed, first, count, work, combo, out, enrolled):
     """Trials first .. first + count - 1; out: float64[count, looks, COLUMNS], enrolled: int64[count]."""
     looks = rules.events.shape[0]
     days = np.empty(looks)
@@ -863,5 +888,30 @@ def simulate(plan, rules, seed, first, count, work, out, enrolled):
         events, dropouts = put_in_order(days[looks - 1], events, dropouts, work)
         for k in range(looks):
             if not math.isnan(days[k]):
-                analyse_look(plan, days[k], k == looks - 1, events, dropouts, work, out[row, k])
+                analyse_look(plan, days[k], k == looks - 1, events, dropouts, work, combo, out[row, k])
         enrolled[row] = np.int64(out[row, looks - 1, ENROLLED])
+
+
+# --- one trial, person by person --------------------------------------------------------------------------------
+
+
+@njit
+def everybody(plan, seed, trial, work, event, dropout, delay, country):
+    """Every person of one trial, with the draws of `simulate`: arrival and cell in `work`; days from
+    randomisation to event and to dropout (inf: never) and from an event to its report; the word that decides
+    the country."""
+    n = plan.participants
+    k0, k1 = split_seed(seed)
+    draw_people(plan, seed, trial, work)
+    for i in range(n):
+        work.lists[LISTED, i] = i
+    _leaving_times(plan, n, work)
+    first = np.empty(n, np.bool_)
+    for i in range(n):
+        first[i] = work.times[EVENT_AFTER, i] <= work.times[DROPOUT_AFTER, i]
+        event[i], dropout[i] = _recorded(plan, work.times[EVENT_AFTER, i], work.times[DROPOUT_AFTER, i])
+        delay[i] = report_delay(plan, seed, trial, i)
+        country[i] = block(
+            np.uint64(PLAIN_PERSON), np.uint64(1), np.uint64(i), np.uint64(trial) & _LOW, k0, k1
+        )[0]
+    return first
