@@ -456,7 +456,7 @@ def leavers(plan, seed, trial, level, work):
 # --- order ----------------------------------------------------------------------------------------------------
 
 
-@part
+@njit
 def nth_smallest(values, count, nth, spare):
     """The nth smallest (from 1) of the first `count` values (finite); `spare`: as much room.
 
@@ -523,7 +523,7 @@ def _heap_sort(order, key, first, size):
         _sift(order, key, first, 0, last)
 
 
-@part
+@njit
 def sort_times(key, count, order, place):
     """Positions 0 .. count - 1 into `order`, rising by key (finite). Returns (low, scale) of the drawers.
 
