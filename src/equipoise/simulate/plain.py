@@ -14,6 +14,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from equipoise.errors import UserError
@@ -103,7 +104,7 @@ def prepare_plain(trial: PlainTrial) -> PlainSetup:
         hazards=hazards,
         cumulative=cumulative,
         dropout=np.array([1.0 / rate if rate > 0 else math.inf for rate in leave]),
-        delay=np.array([mean_delay]),
+        delay=mean_delay,
         horizons=horizons,
         event_word=_smallest_word(_cumulative_hazard(horizons, starts, hazards, cumulative)),
         dropout_word=_smallest_word(np.where(leave > 0, (horizons[:, None] + 2.0) * np.maximum(leave, 1e-300), 0.0)),
@@ -130,14 +131,11 @@ def plain_rows(setup: PlainSetup, seed: int, first: int, count: int) -> dict[str
     does not take place, because the trial ended before it, is NaN. Raises `UserError` for numbers outside
     0 .. 2^32 - 1 (trials) or 2^64 - 1 (seed). Needs memory for one trial, besides the rows.
     """
-    if not 0 <= seed < 2**64:
-        raise UserError(f"seed: a whole number from 0 to 18446744073709551615, not {seed}")
-    if first < 0 or count < 0 or first + count > WORD:
-        raise UserError(f"trials are numbered from 0 to {WORD - 1}, not {first} to {first + count - 1}")
+    _check_numbers(seed, first, count)
     out = np.empty((count, setup.looks, kernel.COLUMNS))
     enrolled = np.empty(count, np.int64)
-    work = kernel.workspace(setup.plan)
-    kernel.simulate(setup.plan, setup.rules, np.uint64(seed), first, count, work, out, enrolled)
+    work, combo = kernel.workspace(setup.plan), kernel.combo_of(setup.plan)
+    kernel.simulate(setup.plan, setup.rules, np.uint64(seed), first, count, work, combo, out, enrolled)
     rows: dict[str, NDArray[Any]] = {"trial": np.arange(first, first + count, dtype=np.int64)}
     for k in range(setup.looks):
         for place, name in enumerate(setup.columns):
@@ -145,6 +143,53 @@ def plain_rows(setup: PlainSetup, seed: int, first: int, count: int) -> dict[str
     rows["end|day"] = np.ascontiguousarray(out[:, -1, kernel.DAY])
     rows["participants"] = enrolled
     return rows
+
+
+def plain_participants(setup: PlainSetup, seed: int, trial: int) -> pl.DataFrame:
+    """One trial replayed in full: everybody who was randomised up to its end, one row each.
+
+    Columns: `participant` (from 1, in order of randomisation), `country`, `stratum`, `arm`, `randomised` (day of
+    the trial), `event` and `dropout` (days since randomisation; null: never, whatever else happens first),
+    `reported` (days from the event to its report), and what is observed at the end of the trial: `observed`
+    (days since randomisation) and `status` ("event", "dropout", or "under observation"). The same draws as the
+    row of `plain_rows`. Raises `UserError` as that does.
+    """
+    _check_numbers(seed, trial, 1)
+    plan, n = setup.plan, setup.plan.participants
+    work = kernel.workspace(plan)
+    event, dropout, delay, word = np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.uint32)
+    first = kernel.everybody(plan, np.uint64(seed), trial, work, event, dropout, delay, word)
+    end = float(plain_rows(setup, seed, trial, 1)["end|day"][0])
+    arrival, cell = work.arrival[:n], work.cell[:n].astype(np.int64)
+    follow_up = end - arrival
+    happened = first & (arrival + event <= end)
+    left = ~first & (arrival + dropout <= end)
+    piece = np.clip(np.searchsorted(plan.accrual_start, arrival, side="right") - 1, 0, len(setup.country_share) - 1)
+    country = (((word + 0.5) / WORD)[:, None] >= setup.country_share[piece, :-1]).sum(axis=1)
+    strata = len(setup.strata)
+    frame = pl.DataFrame(
+        {
+            "participant": np.arange(1, n + 1),
+            "country": np.array(setup.countries)[country],
+            "stratum": np.array(setup.strata)[cell % strata],
+            "arm": np.array(setup.arms)[cell // strata],
+            "randomised": arrival.copy(),
+            "event": event,
+            "dropout": dropout,
+            "reported": delay,
+            "observed": np.where(happened, event, np.where(left, dropout, follow_up)),
+            "status": np.where(happened, "event", np.where(left, "dropout", "under observation")),
+        }
+    )
+    never = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in ("event", "dropout")]
+    return frame.with_columns(never).filter(pl.col("randomised") <= end)
+
+
+def _check_numbers(seed: int, first: int, count: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise UserError(f"seed: a whole number from 0 to 18446744073709551615, not {seed}")
+    if first < 0 or count < 0 or first + count > WORD:
+        raise UserError(f"trials are numbered from 0 to {WORD - 1}, not {first} to {first + count - 1}")
 
 
 # --- from the file to arrays ----------------------------------------------------------------------------------
@@ -169,8 +214,6 @@ def _refuse(trial: PlainTrial, looks: int) -> None:
             f"analysis.test: {test} has no independent increments, so it goes with a single analysis; "
             "leave out `monitoring.looks` or use log-rank or fleming-harrington"
         )
-    if trial.analysis.stratified and test in ("maxcombo", "rmst"):
-        raise UserError(f"analysis.stratified: {test} is not stratified; use log-rank or fleming-harrington")
     horizon = trial.analysis.horizon
     if horizon is not None and trial.follow_up is not None and exact_days(horizon) > exact_days(trial.follow_up):
         raise UserError(f"analysis.horizon: nobody is followed for {horizon}; the trial lasts {trial.follow_up}")
@@ -188,8 +231,11 @@ def _accrual(trial: PlainTrial) -> tuple[Floats, Floats, tuple[str, ...], Floats
     """Edges of the pieces of the accrual (days), the intensity in each, the countries, and their cumulative
     shares in each piece. Pieces without accrual are kept between others: nobody comes in them."""
     if isinstance(trial.accrual, Quantity):
-        return np.array([0.0, exact_days(trial.accrual)]), np.array([1.0]), ("all",), np.ones((1, 1))
-    spans = {country: _spans(country, pieces) for country, pieces in trial.accrual.items()}
+        length = _span(trial, trial.accrual)
+        if length <= 0:
+            raise UserError(f"accrual: {trial.accrual} is too short for anybody to come")
+        return np.array([0.0, length]), np.array([1.0]), ("all",), np.ones((1, 1))
+    spans = {country: _spans(trial, country, pieces) for country, pieces in trial.accrual.items()}
     edges = sorted({0.0, *(edge for pieces in spans.values() for start, end, _ in pieces for edge in (start, end))})
     middles = [(a + b) / 2 for a, b in pairwise(edges)]
     rates = np.array(
@@ -202,14 +248,16 @@ def _accrual(trial: PlainTrial) -> tuple[Floats, Floats, tuple[str, ...], Floats
     shares = np.cumsum(rates, axis=1) / np.where(density > 0, density, 1.0)[:, None]
     # pieces at the ends in which nobody comes
     busy = np.flatnonzero(density > 0)
+    if not len(busy):
+        raise UserError("accrual: nobody is accrued; its pieces are shorter than a day")
     keep = slice(busy[0], busy[-1] + 1)
     return np.array(edges[busy[0] : busy[-1] + 2]), density[keep], tuple(spans), shares[keep]
 
 
-def _spans(country: str, pieces: list[AccrualPiece]) -> list[tuple[float, float, float]]:
+def _spans(trial: PlainTrial, country: str, pieces: list[AccrualPiece]) -> list[tuple[float, float, float]]:
     """(from, to, rate per day) of each piece of a country."""
     found = [
-        (exact_days(piece.from_) if piece.from_ is not None else 0.0, exact_days(piece.to), per_day(piece.rate))
+        (_span(trial, piece.from_) if piece.from_ is not None else 0.0, _span(trial, piece.to), per_day(piece.rate))
         for piece in pieces
     ]
     for (_, end, _), (start, _, _) in pairwise(sorted(found)):
@@ -284,11 +332,11 @@ def _cumulative_hazard(times: Floats, starts: Floats, hazards: Floats, cumulativ
     return out
 
 
-def _smallest_word(threshold: Floats) -> Ints:
+def _smallest_word(threshold: Floats) -> NDArray[np.uint32]:
     """The smallest first word of 32 bits whose exponential may stay below a threshold; a little too small
-    rather than too large, since the loop decides exactly. Where the threshold is 0 there is none."""
+    rather than too large, since the loop decides exactly."""
     words = np.floor(np.exp(-threshold) * WORD) - 4.0
-    return np.where(threshold > 0, np.maximum(words, 0.0), float(WORD)).astype(np.int64)
+    return np.clip(words, 0.0, WORD - 1.0).astype(np.uint32)
 
 
 def _horizons(

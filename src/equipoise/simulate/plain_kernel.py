@@ -11,6 +11,7 @@ The tests and the estimate are those of `equipoise.analyse.survival`, on its tab
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise._compile import njit
+from equipoise.analyse.combined_tests import FEWER, MaxComboScratch, maxcombo_of_table, maxcombo_scratch
 from equipoise.analyse.risk_table import Scratch, two_arm_scratch
 from equipoise.analyse.two_arm import (
     cox_of_table,
@@ -26,7 +28,7 @@ from equipoise.analyse.two_arm import (
     weighted_logrank_of_table,
 )
 from equipoise.simulate.looks import cut_offs
-from equipoise.virtual.maths import log, normal_share
+from equipoise.virtual.maths import log, normal_quantile, normal_share
 from equipoise.virtual.philox import _unit as unit
 from equipoise.virtual.philox import block, split_seed, uniforms
 from equipoise.virtual.streams import PLAIN_BLOCK, PLAIN_PERSON, PLAIN_REPORT
@@ -46,6 +48,10 @@ COLUMNS = 12
 
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
+
+
+part = functools.partial(njit, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""For what only compiled code calls: without doors from Python, which take long to compile."""
 
 
 class Plan(NamedTuple):
@@ -72,13 +78,13 @@ class Plan(NamedTuple):
     """Cumulative hazard at `starts`, shape (cells, pieces)."""
     dropout: Floats
     """Mean time to dropout by arm (days); inf: none."""
-    delay: Floats
-    """Mean time from an event to its report (days), one element; 0: none."""
+    delay: float
+    """Mean time from an event to its report (days); 0: none."""
     horizons: Floats
     """Days of the trial up to which events are searched for, one after another; the last is inf."""
-    event_word: Ints
+    event_word: Words
     """Smallest first word of an event before each horizon, shape (horizons, cells)."""
-    dropout_word: Ints
+    dropout_word: Words
     """Smallest word of a dropout before each horizon, shape (horizons, arms)."""
     primary_events: int
     """Events that end the trial; 0: none."""
@@ -92,75 +98,69 @@ class Plan(NamedTuple):
     """Of the restricted mean (days)."""
 
 
+class Combo(NamedTuple):
+    """What MaxCombo needs besides: the weights (rho, gamma) and working memory."""
+
+    weights: Floats
+    own: MaxComboScratch
+
+
+def combo_of(plan: Plan) -> Combo | None:
+    """The weights of MaxCombo; None for other tests, which then are compiled without it."""
+    if plan.test != MAX_COMBO:
+        return None
+    weights = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    return Combo(weights, maxcombo_scratch(len(weights)))
+
+
 class Work(NamedTuple):
-    """Room for one trial after another. The first group has one element per participant (and one more), the
-    second one per participant who may leave before the end."""
+    """Room for one trial after another, an array element per participant (and one more)."""
 
     arrival: Floats
     cell: Bytes
     side: Bytes
     """Cell of the analysis: arm x strata of the analysis + stratum."""
-    high: Words
-    low: Words
-    leave: Words
-    gap: Words
     gone: Bytes
-    listed: Ints
-
-    event_after: Floats
-    dropout_after: Floats
-    event_time: Floats
-    event_day: Floats
-    known_day: Floats
-    event_person: Ints
-    dropout_time: Floats
-    dropout_person: Ints
-    event_order: Ints
-    dropout_order: Ints
-    spare: Floats
+    words: Words
+    """Random words of each participant: lines HIGH, LOW, GAP, LEAVE."""
+    times: Floats
+    """Of those who may leave before the end: lines EVENT_AFTER to DROPOUT_TIME."""
+    lists: Words
+    """Positions: lines LISTED to BEFORE."""
+    lost: Ints
+    """Dropouts between one event and the next, by stratum of the analysis, packed as in `_rows`."""
     place: Ints
-
     rows: Ints
     """Rows of the risk table by stratum of the analysis."""
     table: Scratch
     """The risk table, and the working memory of its statistics."""
-    weights: Floats
-    """Exponents (rho, gamma) of the weighted log-ranks, shape (weights, 2)."""
-    score: Floats
-    covariance: Floats
-    at_time: Floats
+
+
+HIGH, LOW, GAP, LEAVE = range(4)
+EVENT_AFTER, DROPOUT_AFTER, RATE, MEAN, EVENT_TIME, EVENT_DAY, KNOWN_DAY, DROPOUT_TIME = range(8)
+LISTED, EVENT_PERSON, DROPOUT_PERSON, ORDER, BEFORE = range(5)
+"""Lines of `Work`. ORDER: events in order of time; BEFORE: for each dropout the first event, in that order,
+that it does not live to see."""
 
 
 def workspace(plan: Plan) -> Work:
-    """Room for trials of this plan: about 300 bytes per participant."""
+    """Room for trials of this plan: about 250 bytes per participant."""
     n = plan.participants + 1
+    several = len(plan.stratum_share) > 1
     strata = len(plan.stratum_share) if plan.stratified else 1
-    weights = np.array([[plan.rho, plan.gamma]])
-    k = len(weights)
-
-    def floats() -> Floats:
-        return np.empty(n, np.float64)
-
-    def ints() -> Ints:
-        return np.empty(n, np.int64)
-
-    def words() -> Words:
-        return np.empty(n, np.uint32)
-
+    cell = np.empty(n, np.uint8)
+    side = np.empty(n, np.uint8) if several and not plan.stratified else cell
     return Work(
-        floats(), np.empty(n, np.uint8), np.empty(n, np.uint8), words(), words(), words(), words(),
-        np.zeros(n, np.uint8), ints(),
-        floats(), floats(), floats(), floats(), floats(), ints(), floats(), ints(), ints(), ints(), floats(),
-        np.empty(2 * n + 8, np.int64),
-        np.empty(strata, np.int64), two_arm_scratch(n, strata), weights,
-        np.empty(k), np.empty((k, k)), np.empty(k),
+        np.empty(n), cell, side, np.zeros(n, np.uint8), np.empty((4, n), np.uint32), np.empty((8, n)),
+        np.empty((5, n), np.uint32), np.zeros((n, strata), np.int64), np.empty(2 * n + 8, np.int64),
+        np.empty(strata, np.int64), two_arm_scratch(n, strata),
     )  # fmt: skip
 
 
 # --- who comes, and what becomes of them --------------------------------------------------------------------
 
 
-@njit
+@part
 def _draw(seed, trial, count, high, low, gap, leave):
     """The words of persons 0 .. count - 1; no branches, so that the compiler works on several at once."""
     k0, k1 = split_seed(seed)
@@ -173,23 +173,50 @@ def _draw(seed, trial, count, high, low, gap, leave):
         leave[i] = x3
 
 
-@njit
+@part
 def _exponentials(word, count, out):
     """Unit exponentials of the first `count` words; a resolution of 2^-32 in probability."""
     for i in range(np.uint64(count)):
         out[i] = -log((np.float64(np.int64(word[i])) + 0.5) * 2.3283064365386963e-10)
 
 
-@njit
+@part
+def _running_sums(x, count):
+    """Running sums of the first `count` numbers, in place; returns their total.
+
+    In four stretches side by side, so that one addition need not wait for the one before.
+    """
+    quarter = np.uint64(count) >> np.uint64(2)
+    two, three = quarter + quarter, quarter + quarter + quarter
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(quarter):
+        a += x[i]
+        b += x[quarter + i]
+        c += x[two + i]
+        d += x[three + i]
+        x[i], x[quarter + i], x[two + i], x[three + i] = a, b, c, d
+    for i in range(quarter):
+        x[quarter + i] += a
+    b += a
+    for i in range(quarter):
+        x[two + i] += b
+    c += b
+    for i in range(quarter):
+        x[three + i] += c
+    d += c
+    for i in range(three + quarter, np.uint64(count)):
+        d += x[i]
+        x[i] = d
+    return d
+
+
+@part
 def _arrive(plan, work):
     """Arrivals in order: the normalised sums of gaps, spread by the intensity of the accrual."""
     n = plan.participants
     arrival = work.arrival
-    _exponentials(work.gap, n + 1, arrival)
-    total = 0.0
-    for i in range(n + 1):
-        total += arrival[i]
-        arrival[i] = total
+    _exponentials(work.words[GAP], n + 1, arrival)
+    total = _running_sums(arrival, n + 1)
     pieces = plan.accrual_mass.shape[0] - 1
     scale = plan.accrual_mass[pieces] / total
     j = 0
@@ -213,13 +240,13 @@ def _arrive(plan, work):
             arrival[i] = np.floor(arrival[i])
 
 
-@njit
+@part
 def _allocate(plan, seed, trial, work):
     """Stratum and arm of everybody, in order of arrival: `cell`."""
     n, strata = plan.participants, plan.stratum_share.shape[0]
     cell = work.cell
     if strata == 1 and plan.method == PERMUTED_BLOCKS:
-        _allocate_blocks(plan, seed, trial, cell)
+        _allocate_blocks(plan, seed, trial, work)
         return
     k0, k1 = split_seed(seed)
     c3 = np.uint64(trial) & _LOW
@@ -255,7 +282,7 @@ def _allocate(plan, seed, trial, work):
         cell[i] = arm * strata + s
 
 
-@njit
+@part
 def _arrangement(plan, seed, trial, stratum, number):
     """The arrangement of the number-th block of a stratum."""
     k0, k1 = split_seed(seed)
@@ -267,43 +294,51 @@ def _arrangement(plan, seed, trial, stratum, number):
     return plan.arrangements[(word * np.uint64(plan.arrangements.shape[0])) >> _32]
 
 
-@njit
-def _allocate_blocks(plan, seed, trial, cell):
-    """Without strata, small blocks: the same as `_allocate`, block by block."""
+@part
+def _allocate_blocks(plan, seed, trial, work):
+    """Without strata, small blocks: the same as `_allocate`, all blocks at once."""
     n, size = plan.participants, plan.block
+    cell, word = work.cell, work.words[GAP]
+    blocks = (n + size - 1) // size
     k0, k1 = split_seed(seed)
     c3 = np.uint64(trial) & _LOW
+    for number in range(np.uint64((blocks + 3) // 4)):
+        # `gap` has done its part; it has room for a word for each block of two, rounded up to fours
+        at = number << np.uint64(2)
+        w0, w1, w2, w3 = block(np.uint64(PLAIN_BLOCK), np.uint64(0), number, c3, k0, k1)
+        word[at], word[at + np.uint64(1)], word[at + np.uint64(2)], word[at + np.uint64(3)] = w0, w1, w2, w3
     many = np.uint64(plan.arrangements.shape[0])
-    i = 0
-    number = np.uint64(0)
-    while i < n:
-        words = block(np.uint64(PLAIN_BLOCK), np.uint64(0), number, c3, k0, k1)
-        number += np.uint64(1)
-        for word in words:
-            bits = plan.arrangements[(word * many) >> _32]
-            for j in range(min(size, n - i)):
-                cell[i + j] = (bits >> np.uint32(j)) & np.uint32(1)
-            i += size
-            if i >= n:
-                break
+    at = np.uint64(0)
+    whole = np.uint64(n // size)
+    for number in range(whole):
+        bits = plan.arrangements[(np.uint64(word[number]) * many) >> _32]
+        if size == 4:
+            for j in range(np.uint64(4)):
+                cell[at + j] = (bits >> j) & np.uint32(1)
+        else:
+            for j in range(np.uint64(size)):
+                cell[at + j] = (bits >> j) & np.uint32(1)
+        at += np.uint64(size)
+    if at < np.uint64(n):
+        bits = plan.arrangements[(np.uint64(word[whole]) * many) >> _32]
+        for j in range(np.uint64(n) - at):
+            cell[at + j] = (bits >> j) & np.uint32(1)
 
 
-@njit
+@part
 def draw_people(plan, seed, trial, work):
     """Arrival, cell and words of everybody into `work`."""
     n = plan.participants
-    _draw(seed, trial, n + 1, work.high, work.low, work.gap, work.leave)
+    _draw(seed, trial, n + 1, work.words[HIGH], work.words[LOW], work.words[GAP], work.words[LEAVE])
     _arrive(plan, work)
     _allocate(plan, seed, trial, work)
     strata = plan.stratum_share.shape[0]
-    if plan.stratified or strata == 1:
-        work.side[:n] = work.cell[:n]
-    else:
+    if strata > 1 and not plan.stratified:
         for i in range(n):
             work.side[i] = work.cell[i] // strata
 
 
-@njit
+@part
 def time_of(plan, cell, threshold):
     """The time at which the cumulative hazard of a cell reaches a threshold (days); inf if it never does."""
     j = plan.starts.shape[0] - 1
@@ -315,77 +350,107 @@ def time_of(plan, cell, threshold):
     return plan.starts[j] + (threshold - plan.cumulative[cell, j]) / plan.hazards[cell, j]
 
 
-@njit
-def _up(plan, time):
-    """A time since randomisation as it is recorded: the whole day that it falls on, the first being day 1."""
-    if plan.whole_days and time < 1e15:
-        return max(np.ceil(time), 1.0)
-    return time
-
-
-@njit
+@part
 def report_delay(plan, seed, trial, person):
     """Days from an event to its report."""
-    if plan.delay[0] == 0.0:
+    if plan.delay == 0.0:
         return 0.0
-    delay = -log(uniforms(seed, PLAIN_REPORT, 0, person, trial)[0]) * plan.delay[0]
+    delay = -log(uniforms(seed, PLAIN_REPORT, 0, person, trial)[0]) * plan.delay
     return np.floor(delay + 0.5) if plan.whole_days else delay
 
 
-@njit
-def _leavers(plan, seed, trial, level, work):
+@part
+def _may_leave(plan, level, work):
+    """Positions of those whose event or dropout may come by horizon `level`, into `listed`; how many."""
+    n, strata = plan.participants, plan.stratum_share.shape[0]
+    listed, cell, high, leave, gone = work.lists[LISTED], work.cell, work.words[HIGH], work.words[LEAVE], work.gone
+    if strata == 1:
+        event0, event1 = plan.event_word[level, 0], plan.event_word[level, 1]
+        dropout0, dropout1 = plan.dropout_word[level, 0], plan.dropout_word[level, 1]
+        for i in range(np.uint64(n)):
+            event = event1 if cell[i] != 0 else event0
+            dropout = dropout1 if cell[i] != 0 else dropout0
+            gone[i] = (high[i] >= event) | (leave[i] >= dropout)
+    else:
+        for i in range(np.uint64(n)):
+            c = np.uint32(cell[i])
+            arm = np.uint32(c >= np.uint32(strata))
+            gone[i] = (high[i] >= plan.event_word[level, c]) | (leave[i] >= plan.dropout_word[level, arm])
+    found = np.uint64(0)
+    for i in range(np.uint64(n)):
+        listed[found] = i
+        found += np.uint64(gone[i])
+        gone[i] = 0
+    return np.int64(found)
+
+
+@part
+def _leaving_times(plan, found, work):
+    """Times from randomisation to event and to dropout of those listed."""
+    listed, cell, rate, mean = work.lists[LISTED], work.cell, work.times[RATE], work.times[MEAN]
+    event_after, dropout_after = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER]
+    strata = np.uint32(plan.stratum_share.shape[0])
+    for k in range(np.uint64(found)):
+        i = listed[k]
+        c = np.uint32(cell[i])
+        event_after[k] = unit(np.uint64(work.words[HIGH][i]), np.uint64(work.words[LOW][i]))
+        dropout_after[k] = (np.float64(np.int64(work.words[LEAVE][i])) + 0.5) * 2.3283064365386963e-10
+        rate[k] = plan.hazards[c, np.uint32(0)]
+        mean[k] = plan.dropout[np.uint32(c >= strata)]
+    for k in range(np.uint64(found)):
+        event_after[k] = -log(event_after[k])
+        dropout_after[k] = -log(dropout_after[k]) * mean[k]
+    if plan.starts.shape[0] == 1:
+        for k in range(np.uint64(found)):
+            event_after[k] /= rate[k]
+    else:
+        for k in range(found):
+            event_after[k] = time_of(plan, np.int64(cell[listed[k]]), event_after[k])
+
+
+@part
+def _recorded(plan, time, leaves):
+    """Times since randomisation as they are recorded: the whole day that they fall on, the first being day 1."""
+    if plan.whole_days:
+        return max(np.ceil(time), 1.0), max(np.ceil(leaves), 1.0)
+    return time, leaves
+
+
+@part
+def leavers(plan, seed, trial, level, work):
     """Who has an event, or drops out before one, by horizon `level`: numbers of events and of dropouts.
 
     Events after the horizon are left out; what comes before it is complete.
     """
-    n, strata = plan.participants, plan.stratum_share.shape[0]
-    listed, cell = work.listed, work.cell
-    event_word = plan.event_word[level]
-    dropout_word = np.empty(2 * strata, np.int64)
-    for c in range(2 * strata):
-        dropout_word[c] = plan.dropout_word[level, c // strata]
-    found = 0
-    for i in range(n):
-        listed[found] = i
-        c = cell[i]
-        found += (work.high[i] >= event_word[c]) | (work.leave[i] >= dropout_word[c])
-    event_after, dropout_after = work.event_after, work.dropout_after
-    for k in range(found):
-        i = listed[k]
-        event_after[k] = unit(np.uint64(work.high[i]), np.uint64(work.low[i]))
-        dropout_after[k] = (np.float64(np.int64(work.leave[i])) + 0.5) * 2.3283064365386963e-10
-    for k in range(np.uint64(found)):
-        event_after[k] = -log(event_after[k])
-        dropout_after[k] = -log(dropout_after[k])
-    events = 0
-    dropouts = 0
+    found = _may_leave(plan, level, work)
+    _leaving_times(plan, found, work)
     horizon = plan.horizons[level]
-    single = plan.starts.shape[0] == 1
-    for k in range(found):
-        i = listed[k]
-        c = np.int64(cell[i])
-        if single:
-            time = event_after[k] / plan.hazards[c, 0]
-        else:
-            time = time_of(plan, c, event_after[k])
-        leaves = dropout_after[k] * plan.dropout[c // strata]
-        if time <= leaves:
-            time = _up(plan, time)
-            day = work.arrival[i] + time
-            work.event_time[events] = time
-            work.event_day[events] = day
-            work.event_person[events] = i
-            events += day <= horizon and day < math.inf
-        else:
-            work.dropout_time[dropouts] = _up(plan, leaves)
-            work.dropout_person[dropouts] = i
-            dropouts += 1
-    if plan.delay[0] > 0.0:
+    event_after, dropout_after, arrival = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER], work.arrival
+    event_time, event_day, event_person = work.times[EVENT_TIME], work.times[EVENT_DAY], work.lists[EVENT_PERSON]
+    dropout_time, dropout_person = work.times[DROPOUT_TIME], work.lists[DROPOUT_PERSON]
+    events = np.uint64(0)
+    dropouts = np.uint64(0)
+    # both lists are written every time, and move on where it was right to: no branches
+    for k in range(np.uint64(found)):
+        i = work.lists[LISTED][k]
+        time, leaves = event_after[k], dropout_after[k]
+        first = time <= leaves
+        time, leaves = _recorded(plan, time, leaves)
+        day = arrival[i] + time
+        event_time[events] = time
+        event_day[events] = day
+        event_person[events] = i
+        dropout_time[dropouts] = leaves
+        dropout_person[dropouts] = i
+        events += np.uint64(first & (day <= horizon) & (day < math.inf))
+        dropouts += np.uint64(not first)
+    if plan.delay > 0.0:
         for k in range(events):
-            work.known_day[k] = work.event_day[k] + report_delay(plan, seed, trial, work.event_person[k])
+            work.times[KNOWN_DAY][k] = event_day[k] + report_delay(plan, seed, trial, event_person[k])
     else:
-        work.known_day[:events] = work.event_day[:events]
-    return events, dropouts
+        for k in range(events):
+            work.times[KNOWN_DAY][k] = event_day[k]
+    return np.int64(events), np.int64(dropouts)
 
 
 # --- order ----------------------------------------------------------------------------------------------------
@@ -432,7 +497,7 @@ def nth_smallest(values, count, nth, spare):
     return spare[nth - 1]
 
 
-@njit
+@part
 def _sift(order, key, first, root, size):
     """Restore the heap below `root` of order[first : first + size]."""
     moved = order[first + root]
@@ -449,7 +514,7 @@ def _sift(order, key, first, root, size):
     order[first + root] = moved
 
 
-@njit
+@part
 def _heap_sort(order, key, first, size):
     for root in range(size // 2 - 1, -1, -1):
         _sift(order, key, first, root, size)
@@ -460,31 +525,34 @@ def _heap_sort(order, key, first, size):
 
 @njit
 def sort_times(key, count, order, place):
-    """Positions 0 .. count - 1 into `order`, rising by key (finite).
+    """Positions 0 .. count - 1 into `order`, rising by key (finite). Returns (low, scale) of the drawers.
 
     As many drawers as values, then insertion within each; a drawer that holds many is sorted by a heap, so
-    that the time stays within n log n whatever the distribution. `place`: whole numbers, 2 count + 2 of them.
+    that the time stays within n log n whatever the distribution. Value x lies in drawer int((x - low) scale),
+    and place[d] becomes the end of drawer d. `place`: whole numbers, 2 count + 2 of them.
     """
     if count == 0:
-        return
+        return 0.0, 0.0
+    n = np.uint64(count)
     low, high = key[0], key[0]
-    for k in range(1, count):
+    for k in range(n):
         low = min(low, key[k])
         high = max(high, key[k])
     scale = (count - 0.001) / (high - low) if high > low else 0.0
-    place[: count + 2] = 0
     drawer = place[count + 2 :]
-    for k in range(count):
-        d = np.int64((key[k] - low) * scale)
+    for d in range(n + np.uint64(2)):
+        place[d] = 0
+    for k in range(n):
+        d = np.uint64(np.int64((key[k] - low) * scale))
         drawer[k] = d
-        place[d + 1] += 1
+        place[d + np.uint64(1)] += 1
     most = 0
-    for d in range(1, count + 1):
+    for d in range(np.uint64(1), n + np.uint64(1)):
         most = max(most, place[d])
-        place[d] += place[d - 1]
-    for k in range(count):
-        d = drawer[k]
-        order[place[d]] = k
+        place[d] += place[d - np.uint64(1)]
+    for k in range(n):
+        d = np.uint64(drawer[k])
+        order[np.uint64(place[d])] = k
         place[d] += 1
     if most > 32 and high > low:
         first = 0
@@ -501,33 +569,41 @@ def sort_times(key, count, order, place):
             order[j + 1] = order[j]
             j -= 1
         order[j + 1] = moved
+    return low, scale
 
 
-@njit
-def _sort_leavers(last, events, dropouts, work):
-    """Keep the events and dropouts up to the day `last` and put them in order of time; returns how many."""
-    kept = 0
-    for k in range(events):
-        work.event_time[kept] = work.event_time[k]
-        work.event_day[kept] = work.event_day[k]
-        work.known_day[kept] = work.known_day[k]
-        work.event_person[kept] = work.event_person[k]
-        kept += work.event_day[k] <= last
-    left = 0
-    for k in range(dropouts):
-        day = work.arrival[work.dropout_person[k]] + work.dropout_time[k]
-        work.dropout_time[left] = work.dropout_time[k]
-        work.dropout_person[left] = work.dropout_person[k]
-        left += day <= last
-    sort_times(work.event_time, kept, work.event_order, work.place)
-    sort_times(work.dropout_time, left, work.dropout_order, work.place)
-    return kept, left
+@part
+def put_in_order(last, events, dropouts, work):
+    """Keep the events and dropouts up to the day `last`; put the events in order of time, and find the place
+    of each dropout among them. Returns how many there are of each."""
+    time, day, known, person = work.times[EVENT_TIME], work.times[EVENT_DAY], work.times[KNOWN_DAY], work.lists[EVENT_PERSON]
+    kept = np.uint64(0)
+    for k in range(np.uint64(events)):
+        keep = day[k] <= last
+        time[kept], day[kept], known[kept], person[kept] = time[k], day[k], known[k], person[k]
+        kept += np.uint64(keep)
+    leaves, who = work.times[DROPOUT_TIME], work.lists[DROPOUT_PERSON]
+    left = np.uint64(0)
+    for k in range(np.uint64(dropouts)):
+        keep = work.arrival[who[k]] + leaves[k] <= last
+        leaves[left], who[left] = leaves[k], who[k]
+        left += np.uint64(keep)
+    low, scale = sort_times(time, np.int64(kept), work.lists[ORDER], work.place)
+    # place[d] is where the events of drawer d end: those of the drawer before it come before any of its own
+    for k in range(left):
+        d = min(max((leaves[k] - low) * scale, 0.0), np.float64(kept))
+        drawer = np.int64(d)
+        at = np.uint64(work.place[drawer - 1]) if drawer > 0 else np.uint64(0)
+        while at < kept and time[work.lists[ORDER][at]] <= leaves[k]:
+            at += np.uint64(1)
+        work.lists[BEFORE][k] = at
+    return np.int64(kept), np.int64(left)
 
 
 # --- one look -------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def _count(plan, cut, work, strata, at_risk):
     """Participants randomised by a cut-off, and `at_risk`: how many in each cell of the analysis."""
     side = work.side
@@ -546,76 +622,139 @@ def _count(plan, cut, work, strata, at_risk):
     return enrolled
 
 
-@njit
-def _follow_up(plan, cut, enrolled, at_risk, events, dropouts, strata, work):
+@part
+def _follow_up(cut, enrolled, at_risk, events, dropouts, strata, work):
     """Participants of each stratum, and the longest time that anybody in it was observed, by arm."""
     last, size = work.table.last, work.table.size
     for s in range(strata):
         size[s] = at_risk[s] + at_risk[strata + s]
         last[s, 0] = -1.0
         last[s, 1] = -1.0
-    for k in range(events):
-        work.gone[work.event_person[k]] = 1
-    for k in range(dropouts):
-        work.gone[work.dropout_person[k]] = 1
     for i in range(enrolled):
         s = np.int64(work.side[i])
         if work.gone[i] == 0:
             last[s % strata, s // strata] = max(last[s % strata, s // strata], cut - work.arrival[i])
     for k in range(events):
-        i = work.event_person[k]
-        s = np.int64(work.side[i])
-        if i < enrolled:
-            time = min(cut - work.arrival[i], work.event_time[k])
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], time)
+        s = np.int64(work.side[work.lists[EVENT_PERSON][k]])
+        if work.gone[work.lists[EVENT_PERSON][k]]:
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.times[EVENT_TIME][k])
     for k in range(dropouts):
-        i = work.dropout_person[k]
-        s = np.int64(work.side[i])
-        if i < enrolled:
-            time = min(cut - work.arrival[i], work.dropout_time[k])
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], time)
+        s = np.int64(work.side[work.lists[DROPOUT_PERSON][k]])
+        if work.gone[work.lists[DROPOUT_PERSON][k]]:
+            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.times[DROPOUT_TIME][k])
 
 
-@njit
-def _known(cut, last_look, events, dropouts, strata, work):
-    """Mark who has left by a cut-off for good; the events known by then into `listed`, in order of time.
+@part
+def _leave_for_good(cut, last_look, events, dropouts, work):
+    """Mark in `gone` who has had an event, or dropped out, by a cut-off. An event that is not known yet (the
+    last look knows all) leaves its participant under observation."""
+    gone = work.gone
+    for k in range(np.uint64(events)):
+        known = work.times[EVENT_DAY][k] if last_look else max(work.times[EVENT_DAY][k], work.times[KNOWN_DAY][k])
+        gone[work.lists[EVENT_PERSON][k]] = known <= cut
+    for k in range(np.uint64(dropouts)):
+        i = work.lists[DROPOUT_PERSON][k]
+        gone[i] = work.arrival[i] + work.times[DROPOUT_TIME][k] <= cut
 
-    An event that is not known yet (the last look knows all) leaves its participant under observation. The
-    rows that each stratum takes at most are reserved in `rows` and `table.first`. Returns the events and
-    those in arm 1.
+
+@part
+def _rows(cut, enrolled, at_risk, events, dropouts, work):
+    """Rows of the risk table without strata; returns (rows, events in arm 0, events in arm 1).
+
+    The numbers of both arms are packed into one: that of arm 1 in the upper half.
     """
-    side, gone, first, rows = work.side, work.gone, work.table.first, work.rows
-    counted = 0
-    events1 = 0
-    rows[:] = 0
+    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.times[EVENT_TIME], work.lists[EVENT_PERSON]
+    n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
+    when, lost, order = work.table.table[4], work.lost[:, 0], work.lists[ORDER]
+    one, half, low_half = np.int64(1), np.int64(32), np.int64(0xFFFFFFFF)
+    for k in range(np.uint64(dropouts)):
+        i = work.lists[DROPOUT_PERSON][k]
+        lost[work.lists[BEFORE][k]] += np.int64(gone[i]) << (np.int64(side[i]) << np.int64(5))
+    present = np.int64(enrolled)
+    here = at_risk[0] + (at_risk[1] << half)
+    rows = np.uint64(0)
+    all_died = np.int64(0)
+    k = np.uint64(0)
+    many = np.uint64(events)
+    while k < many:
+        e = order[k]
+        now = time[e]
+        here -= lost[k]
+        lost[k] = 0
+        died = np.int64(gone[person[e]]) << (np.int64(side[person[e]]) << np.int64(5))
+        k += np.uint64(1)
+        while k < many and time[order[k]] == now:
+            e = order[k]
+            died += np.int64(gone[person[e]]) << (np.int64(side[person[e]]) << np.int64(5))
+            k += np.uint64(1)
+        while present > 0 and cut - arrival[np.uint64(present - one)] < now:
+            present -= one
+            i = np.uint64(present)
+            here -= np.int64(1 - gone[i]) << (np.int64(side[i]) << np.int64(5))
+        n0[rows] = here & low_half
+        n1[rows] = here >> half
+        d0[rows] = died & low_half
+        d1[rows] = died >> half
+        when[rows] = now
+        rows += np.uint64(died != 0)
+        here -= died
+        all_died += died
+    lost[many] = 0
+    work.table.first[0] = 0
+    work.table.first[1] = rows
+    return np.int64(rows), all_died & low_half, all_died >> half
+
+
+@part
+def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
+    """As `_rows`, with strata: each is given room for all its events, and the rows are closed up at the end."""
+    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.times[EVENT_TIME], work.lists[EVENT_PERSON]
+    lost, order, table, first, rows = work.lost, work.lists[ORDER], work.table.table, work.table.first, work.rows
+    first[: strata + 1] = 0
     for k in range(events):
-        e = work.event_order[k]
-        seen = work.event_day[e] <= cut and (last_look or work.known_day[e] <= cut)
-        work.listed[counted] = e
-        i = work.event_person[e]
-        gone[i] = seen
-        s = np.int64(side[i])
-        counted += seen
-        events1 += seen and s >= strata
-        if strata > 1:
-            rows[s % strata] += seen
-    for k in range(dropouts):
-        i = work.dropout_person[k]
-        gone[i] = work.arrival[i] + work.dropout_time[k] <= cut
-    first[0] = 0
+        first[np.int64(side[person[k]]) % strata + 1] += gone[person[k]]
     for s in range(strata):
-        first[s + 1] = first[s] + rows[s]
+        first[s + 1] += first[s]
         rows[s] = first[s]
-    return counted, events1
-
-
-@njit
-def _close_up(strata, work):
-    """Take out the rows that were reserved for ties, so that strata follow each other; returns the rows."""
-    first, rows, table = work.table.first, work.rows, work.table.table
-    if strata == 1:
-        first[1] = rows[0]
-        return rows[0]
+    half, low_half = np.int64(32), np.int64(0xFFFFFFFF)
+    here = np.empty(strata, np.int64)
+    died = np.zeros(strata, np.int64)
+    for s in range(strata):
+        here[s] = at_risk[s] + (at_risk[strata + s] << half)
+    for k in range(dropouts):
+        s = np.int64(side[work.lists[DROPOUT_PERSON][k]])
+        lost[work.lists[BEFORE][k], s % strata] += np.int64(gone[work.lists[DROPOUT_PERSON][k]]) << (half * (s // strata))
+    present = enrolled
+    all_died = np.int64(0)
+    k = 0
+    while k < events:
+        now = time[order[k]]
+        for s in range(strata):
+            here[s] -= lost[k, s]
+            lost[k, s] = 0
+        begin = k
+        while k < events and time[order[k]] == now:
+            i = person[order[k]]
+            died[np.int64(side[i]) % strata] += np.int64(gone[i]) << (half * (np.int64(side[i]) // strata))
+            k += 1
+        while present > 0 and cut - arrival[present - 1] < now:
+            present -= 1
+            s = np.int64(side[present])
+            here[s % strata] -= np.int64(1 - gone[present]) << (half * (s // strata))
+        for tied in range(begin, k):
+            s = np.int64(side[person[order[tied]]]) % strata
+            if died[s] != 0:  # else not known yet, or in the row of another event of this time and stratum
+                row = rows[s]
+                table[0, row] = here[s] & low_half
+                table[1, row] = here[s] >> half
+                table[2, row] = died[s] & low_half
+                table[3, row] = died[s] >> half
+                table[4, row] = now
+                rows[s] += 1
+                here[s] -= died[s]
+                all_died += died[s]
+                died[s] = 0
+    lost[events] = 0
     end = 0
     for s in range(strata):
         begin = first[s]
@@ -625,66 +764,44 @@ def _close_up(strata, work):
                 table[line, end] = table[line, g]
             end += 1
     first[strata] = end
-    return end
+    return end, all_died & low_half, all_died >> half
 
 
-@njit
+@part
 def risk_table(plan, cut, last_look, events, dropouts, work):
     """The risk table of the analysis, in `work.table`, as it stands at a cut-off.
 
     Returns (rows, enrolled, events in arm 0, events in arm 1).
     """
-    arrival, side, gone, rows = work.arrival, work.side, work.gone, work.rows
     strata = plan.stratum_share.shape[0] if plan.stratified else 1
-    n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
-    when = work.table.table[4]
     at_risk = np.zeros(2 * strata, np.int64)
     enrolled = _count(plan, cut, work, strata, at_risk)
+    _leave_for_good(cut, last_look, events, dropouts, work)
     if plan.test == RESTRICTED_MEAN:
-        _follow_up(plan, cut, enrolled, at_risk, events, dropouts, strata, work)
-    counted, events1 = _known(cut, last_look, events, dropouts, strata, work)
-    died = np.zeros(2 * strata, np.int64)
-    present = enrolled
-    left = 0
-    k = 0
-    while k < counted:
-        now = work.event_time[work.listed[k]]
-        while left < dropouts and work.dropout_time[work.dropout_order[left]] < now:
-            i = work.dropout_person[work.dropout_order[left]]
-            at_risk[side[i]] -= gone[i]
-            left += 1
-        while present > 0 and cut - arrival[present - 1] < now:
-            present -= 1
-            at_risk[side[present]] -= 1 - gone[present]
-        begin = k
-        while k < counted and work.event_time[work.listed[k]] == now:
-            died[side[work.event_person[work.listed[k]]]] += 1
-            k += 1
-        for tied in range(begin, k):
-            s = np.int64(side[work.event_person[work.listed[tied]]]) % strata
-            if died[s] + died[strata + s] == 0:
-                continue  # another event of this time and stratum made the row
-            row = rows[s]
-            n0[row] = at_risk[s]
-            n1[row] = at_risk[strata + s]
-            d0[row] = died[s]
-            d1[row] = died[strata + s]
-            when[row] = now
-            at_risk[s] -= died[s]
-            at_risk[strata + s] -= died[strata + s]
-            died[s] = 0
-            died[strata + s] = 0
-            rows[s] += 1
-    for k in range(events):
-        gone[work.event_person[k]] = 0
-    for k in range(dropouts):
-        gone[work.dropout_person[k]] = 0
-    return _close_up(strata, work), enrolled, counted - events1, events1
+        _follow_up(cut, enrolled, at_risk, events, dropouts, strata, work)
+    if strata == 1:
+        rows, events0, events1 = _rows(cut, enrolled, at_risk, events, dropouts, work)
+    else:
+        rows, events0, events1 = _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work)
+    for k in range(np.uint64(events)):
+        work.gone[work.lists[EVENT_PERSON][k]] = 0
+    for k in range(np.uint64(dropouts)):
+        work.gone[work.lists[DROPOUT_PERSON][k]] = 0
+    return rows, enrolled, events0, events1
 
 
-@njit
-def analyse_look(plan, cut, last_look, events, dropouts, work, out):
-    """One look: the test and the estimate into the columns `out`."""
+@part
+def _weighted(rho, gamma, strata, table):
+    """Score and variance of one Fleming-Harrington log-rank."""
+    weights, score, covariance = np.empty((1, 2)), np.empty(1), np.empty((1, 1))
+    weights[0, 0], weights[0, 1] = rho, gamma
+    weighted_logrank_of_table(strata, table, weights, score, covariance, np.empty(1))
+    return score[0], covariance[0, 0]
+
+
+@part
+def analyse_look(plan, cut, last_look, events, dropouts, work, combo, out):
+    """One look: the test and the estimate into the columns `out`. combo: see `combo_of`."""
     table = work.table
     strata = plan.stratum_share.shape[0] if plan.stratified else 1
     rows, enrolled, events0, events1 = risk_table(plan, cut, last_look, events, dropouts, work)
@@ -706,35 +823,37 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, out):
         score = -out[RMST] / variance
         variance = out[INFORMATION]
     elif plan.rho != 0.0 or plan.gamma != 0.0:
-        weighted_logrank_of_table(strata, table, work.weights, work.score, work.covariance, work.at_time)
-        score, variance = work.score[0], work.covariance[0, 0]
+        score, variance = _weighted(plan.rho, plan.gamma, strata, table)
     out[INFORMATION] = variance
     if variance > 0.0:
         out[Z] = -score / math.sqrt(variance)
         out[P] = normal_share(-out[Z])
+    if combo is not None:
+        out[P] = maxcombo_of_table(strata, table, combo.weights, FEWER, combo.own)[1]
+        out[Z] = -normal_quantile(min(max(out[P], 1e-300), 0.9999999999999999))
 
 
 # --- one trial ------------------------------------------------------------------------------------------------
 
 
-@njit
+@part
 def _last_exit(plan, events, dropouts, work):
     """The day on which the last participant leaves; everybody is in one of the two lists."""
     last = 0.0
     for k in range(events):
-        last = max(last, work.event_day[k])
+        last = max(last, work.times[EVENT_DAY][k])
     for k in range(dropouts):
-        last = max(last, work.arrival[work.dropout_person[k]] + work.dropout_time[k])
+        last = max(last, work.arrival[work.lists[DROPOUT_PERSON][k]] + work.times[DROPOUT_TIME][k])
     return last
 
 
-@njit
+@part
 def look_days(plan, rules, events, dropouts, complete, everybody, work, event_days, out):
     """The days of the looks into `out`; False when events after the day `complete` decide them."""
     first, last = work.arrival[0], work.arrival[plan.participants - 1]
     end = first + plan.longest
     if plan.primary_events > 0:
-        end = min(end, nth_smallest(work.known_day, events, plan.primary_events, work.spare))
+        end = min(end, nth_smallest(work.times[KNOWN_DAY], events, plan.primary_events, work.times[RATE]))
     if end == math.inf and everybody:
         end = _last_exit(plan, events, dropouts, work)
     if end > complete:
@@ -744,13 +863,13 @@ def look_days(plan, rules, events, dropouts, complete, everybody, work, event_da
         if wanted == plan.primary_events:
             event_days[k] = end  # or earlier than it can be waited for
         elif wanted > 0:
-            event_days[k] = nth_smallest(work.known_day, events, wanted, work.spare)
+            event_days[k] = nth_smallest(work.times[KNOWN_DAY], events, wanted, work.times[RATE])
     cut_offs(rules, event_days, first, last, end, out)
     return True
 
 
 @njit
-def simulate(plan, rules, seed, first, count, work, out, enrolled):
+def simulate(plan, rules, seed, first, count, work, combo, out, enrolled):
     """Trials first .. first + count - 1; out: float64[count, looks, COLUMNS], enrolled: int64[count]."""
     looks = rules.events.shape[0]
     days = np.empty(looks)
@@ -760,14 +879,39 @@ def simulate(plan, rules, seed, first, count, work, out, enrolled):
         trial = first + row
         draw_people(plan, seed, trial, work)
         for level in range(plan.horizons.shape[0]):
-            events, dropouts = _leavers(plan, seed, trial, level, work)
+            events, dropouts = leavers(plan, seed, trial, level, work)
             everybody = plan.horizons[level] == math.inf
             if look_days(
                 plan, rules, events, dropouts, plan.horizons[level], everybody, work, event_days, days
             ):
                 break
-        events, dropouts = _sort_leavers(days[looks - 1], events, dropouts, work)
+        events, dropouts = put_in_order(days[looks - 1], events, dropouts, work)
         for k in range(looks):
             if not math.isnan(days[k]):
-                analyse_look(plan, days[k], k == looks - 1, events, dropouts, work, out[row, k])
+                analyse_look(plan, days[k], k == looks - 1, events, dropouts, work, combo, out[row, k])
         enrolled[row] = np.int64(out[row, looks - 1, ENROLLED])
+
+
+# --- one trial, person by person --------------------------------------------------------------------------------
+
+
+@njit
+def everybody(plan, seed, trial, work, event, dropout, delay, country):
+    """Every person of one trial, with the draws of `simulate`: arrival and cell in `work`; days from
+    randomisation to event and to dropout (inf: never) and from an event to its report; the word that decides
+    the country."""
+    n = plan.participants
+    k0, k1 = split_seed(seed)
+    draw_people(plan, seed, trial, work)
+    for i in range(n):
+        work.lists[LISTED, i] = i
+    _leaving_times(plan, n, work)
+    first = np.empty(n, np.bool_)
+    for i in range(n):
+        first[i] = work.times[EVENT_AFTER, i] <= work.times[DROPOUT_AFTER, i]
+        event[i], dropout[i] = _recorded(plan, work.times[EVENT_AFTER, i], work.times[DROPOUT_AFTER, i])
+        delay[i] = report_delay(plan, seed, trial, i)
+        country[i] = block(
+            np.uint64(PLAIN_PERSON), np.uint64(1), np.uint64(i), np.uint64(trial) & _LOW, k0, k1
+        )[0]
+    return first
