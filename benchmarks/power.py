@@ -1,4 +1,6 @@
-"""How fast are power runs: response-guided and plain trials, workers, Dask, memory?  python benchmarks/power.py
+"""How fast are power runs: response-guided and plain trials, workers, Dask, memory?
+
+Run as `python benchmarks/power.py`, with `--workers 2000 --dask --memory 10000` for the rest.
 
 Times are CPU times of the process (medians of repeats) unless they say wall; ratios are of the same run.
 """
@@ -56,8 +58,8 @@ def guided_trials(name: str, trials: int) -> None:
     whole = cpu(lambda k: guided.one(ready, 1, k), trials)
     rest = whole - enrolled - walked
     print(
-        f"  {name:<10} {1e3 * whole:6.2f} ms a trial: enrolment {1e3 * enrolled:.2f}, walk {1e3 * walked:.2f}, "
-        f"looks, decisions and measures {1e3 * rest:.2f}"
+        f"  {name:<10} {1e3 * whole:6.2f} ms a trial: enrolment {1e3 * enrolled:.2f}, walk "
+        f"{1e3 * walked:.2f}, looks, decisions and measures {1e3 * rest:.2f}"
     )
 
 
@@ -102,9 +104,8 @@ def workers(design: Design, trials: int, repeats: int, dask: bool) -> None:
             wall(design, 400, engine)
             two = statistics.median(both["processes"])
             on_dask = statistics.median([wall(design, trials, engine) for _ in range(repeats)])
-        print(
-            f"  two Dask workers {on_dask:.1f} s (wall): {100 * (on_dask / two - 1):+.1f}% against two processes"
-        )
+        more = 100 * (on_dask / two - 1)
+        print(f"  two Dask workers {on_dask:.1f} s (wall): {more:+.1f}% against two processes")
 
 
 def memory(trials: int) -> None:
@@ -112,10 +113,8 @@ def memory(trials: int) -> None:
     for count in (trials // 10, trials):
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-m", "equipoise", "power", "silcaat", "--trials", str(count), "--out", folder + "/r"],
-                check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            command = ["power", "silcaat", "--trials", str(count), "--out", f"{folder}/run"]
+            subprocess.run([sys.executable, "-m", "equipoise", *command], check=True, capture_output=True)
             seconds = time.perf_counter() - begin
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"  {count:>7,} trials of SILCAAT: {seconds:6.1f} s (wall), peak {peak:.0f} MiB")

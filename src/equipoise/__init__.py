@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from equipoise.analyse import write as write_results
     from equipoise.analyse.summary import summary
     from equipoise.errors import UserError
-    from equipoise.job import run
+    from equipoise.job import power, run
     from equipoise.protocol import Protocol
     from equipoise.protocol import bundled as bundled_protocols
     from equipoise.protocol import load as load_protocol
@@ -48,6 +48,7 @@ _PLACES = {
     "decide": ("equipoise.rules", "decide"),
     "load_protocol": ("equipoise.protocol", "load"),
     "map_data": ("equipoise.record.mapping", "analysis_input"),
+    "power": ("equipoise.job", "power"),
     "read_record": ("equipoise.record", "read"),
     "run": ("equipoise.job", "run"),
     "simulate_replicates": ("equipoise.simulate.replicates", "replicates"),
@@ -59,7 +60,7 @@ _PLACES = {
 
 __all__ = [
     "Protocol", "Record", "Results", "UserError", "__version__", "analyse_record", "bundled_protocols",
-    "check_record", "decide", "load_protocol", "map_data", "read_record", "run", "simulate_replicates",
+    "check_record", "decide", "load_protocol", "map_data", "power", "read_record", "run", "simulate_replicates",
     "simulate_trial", "summary", "write_report", "write_results",
 ]  # fmt: skip
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from equipoise._compile import njit
-from equipoise.analyse.survival import cox_binary, logrank_binary
+from equipoise.analyse.two_arm import two_arm_days
 
 
 @njit
-def at_look(entry, day, event, reported, arm, stratum, cells, cut, see_all):
+def at_look(entry, day, event, reported, arm, stratum, cells, cut, see_all, scratch):
     """The comparison as it stands on day `cut` of the trial.
 
     entry: int64[n], day of the trial on which each participant was randomised; day: int64[n], days from then
     to the event or the end of observation; event: uint8[n]; reported: int64[n], day of the trial on which an
     event is known; arm: uint8[n], 1 for the arm that is compared with the reference; stratum: int32[n] of
-    0..cells-1; see_all: events count when they have happened (final analysis), not only when reported.
+    0..cells-1; see_all: events count when they have happened (final analysis), not only when reported;
+    scratch: of `two_arm_scratch`.
 
     Returns (enrolled, events of arm 1, events of arm 0, observed minus expected of arm 1, its variance, log
     hazard ratio, its standard error); the last two are NaN where there is no finite estimate. Somebody
@@ -47,8 +46,7 @@ def at_look(entry, day, event, reported, arm, stratum, cells, cut, see_all):
             else:
                 zeros += 1
         kept += 1
-    difference, variance = logrank_binary(days[:kept], events[:kept], arms[:kept], strata[:kept], cells)
-    beta, se, converged, _ = cox_binary(days[:kept], events[:kept], arms[:kept], strata[:kept], cells)
-    if not converged:
-        beta = se = math.nan
+    difference, variance, beta, se, _ = two_arm_days(
+        days[:kept], events[:kept], arms[:kept], strata[:kept], cells, scratch
+    )
     return kept, ones, zeros, difference, variance, beta, se

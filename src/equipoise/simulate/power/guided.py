@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from equipoise.analyse.risk_table import Scratch, two_arm_scratch
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
 from equipoise.simulate import plans
@@ -132,6 +133,7 @@ class _Compared:
     arm: NDArray[np.uint8]
     stratum: NDArray[np.int32]
     cells: int
+    scratch: Scratch
 
 
 def one(ready: Ready, seed: int, trial: int) -> dict[str, float]:
@@ -173,6 +175,7 @@ def _compared(ready: Ready, enrolment: Enrolment, happened: Outcomes, seed: int,
         np.ascontiguousarray(entry[mine]), np.ascontiguousarray(day[mine]),
         (status[mine] == 1).astype(np.uint8), np.ascontiguousarray(reported[mine]),
         (enrolment.arm[mine] == ready.other).astype(np.uint8), stratum[mine], cells,
+        two_arm_scratch(int(mine.sum()), cells, ready.horizon, int((status[mine] == 1).sum())),
     )  # fmt: skip
 
 
@@ -215,7 +218,7 @@ def _looks(compared: _Compared, cuts: Floats, share: float) -> dict[str, Floats]
 def _comparison(compared: _Compared, cut: int, final: bool) -> tuple[float, ...]:
     enrolled, ones, zeros, difference, variance, log_hr, log_se = at_look(
         compared.entry, compared.day, compared.event, compared.reported, compared.arm, compared.stratum,
-        compared.cells, cut, final,
+        compared.cells, cut, final, compared.scratch,
     )  # fmt: skip
     z = -difference / math.sqrt(variance) if variance > 0 else 0.0
     return (ones + zeros, ones, zeros, enrolled, z, variance, log_hr, log_se)
