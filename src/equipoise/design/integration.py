@@ -238,8 +238,8 @@ def limits(information, alpha_spent, beta_spent, drift, sides, binding, meet):
 
     Returns (lower, upper), float64 arrays (K,). Where nothing is left to spend at a look the limit is
     infinite. A futility limit that would pass the efficacy limit before the end is returned as it is: the
-    caller sees that the spending cannot be kept to. A look without a new event does no harm (`CLOSEST`). About
-    0.1 ms for four looks; accurate to 1e-9. Callable from compiled code and from threads.
+    caller sees that the spending cannot be kept to. A look without a new event does no harm (`CLOSEST`).
+    About 0.1 ms for four looks; accurate to 1e-9. Callable from compiled code and from threads.
     """
     K = information.shape[0]
     information = _apart(information, 0.0)
