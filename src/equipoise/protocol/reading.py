@@ -424,6 +424,7 @@ def _translate(error: ValidationError, source: Source, root: type[BaseModel]) ->
     groups: dict[tuple[str | int, ...], list[Any]] = {}
     for detail in error.errors(include_url=False):
         groups.setdefault(_real_path(detail, source), []).append(detail)
+    groups = _of_the_branch_that_was_meant(groups, source)
     complaints = sorted(
         (_complain(path, details, source, root) for path, details in groups.items()),
         key=lambda c: (c.rank, c.at.line, c.at.column),
@@ -433,6 +434,23 @@ def _translate(error: ValidationError, source: Source, root: type[BaseModel]) ->
     if (others := len(complaints) - 1) > 0:
         message += f" (and {others} more {'mistake' if others == 1 else 'mistakes'})"
     return ProtocolError(message, source.place, first.at.line, first.at.column, path_text(first.path))
+
+
+def _of_the_branch_that_was_meant(
+    groups: dict[tuple[str | int, ...], list[Any]], source: Source
+) -> dict[tuple[str | int, ...], list[Any]]:
+    """Where a block may stand for a single value, a block is what was meant: that it is no number is not
+    worth saying beside what is wrong within it."""
+    kept = {}
+    for path, details in groups.items():
+        if isinstance(_value_at(source, path), dict) and path:
+            inner = [detail for detail in details if detail["type"] not in _WANTED]
+            deeper = any(other[: len(path)] == path and other != path for other in groups)
+            if not inner and deeper:
+                continue
+            details = inner or details
+        kept[path] = details
+    return kept
 
 
 def _real_path(detail: Any, source: Source) -> tuple[str | int, ...]:
