@@ -443,7 +443,8 @@ def _of_the_branch_that_was_meant(
     worth saying beside what is wrong within it."""
     kept = {}
     for path, details in groups.items():
-        if isinstance(_value_at(source, path), dict) and path:
+        missing = any(detail["type"] == "missing" for detail in details)
+        if path and not missing and isinstance(_value_at(source, path), dict):
             inner = [detail for detail in details if detail["type"] not in _WANTED]
             deeper = any(other[: len(path)] == path and other != path for other in groups)
             if not inner and deeper:
