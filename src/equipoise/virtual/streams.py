@@ -54,5 +54,7 @@ OFF_ART: Final = 52
 # --- plain event-time trials (no biology): words of 32 bits, not uniforms, where a comment counts words ---
 PLAIN_PERSON: Final = 60  # index 0: event time (2 words); gap to the arrival before; dropout
 # index 1: country; stratum; simple allocation; place in a large permuted block
-PLAIN_BLOCK: Final = 61  # index = stratum, person = permuted block // 4: arrangements of four blocks, a word each
+PLAIN_BLOCK: Final = (
+    61  # index = stratum, person = permuted block // 4: arrangements of four blocks, a word each
+)
 PLAIN_REPORT: Final = 62  # uniforms: delay of the report of an event; reserve
