@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from lifelines import CoxPHFitter, KaplanMeierFitter
@@ -136,8 +139,14 @@ def expected_days(setup: Any, people: pl.DataFrame, everyone_by: float) -> list[
 LOOKS = Looks.model_validate(
     {"looks": [{"at": 0.3, "after": "9 months"}, {"events": 70, "minimum_gap": "2 months"}, 1.0]}
 )
-DELAYED = LOOKS.model_copy(update={"reporting_delay": Looks.model_validate({"reporting_delay": "3 weeks"}).reporting_delay})
-STRATA = {"low": {"share": 0.5}, "middle": {"share": 0.3, "hazard_multiple": 2}, "high": {"share": 0.2, "hazard_multiple": 4}}
+DELAYED = LOOKS.model_copy(
+    update={"reporting_delay": Looks.model_validate({"reporting_delay": "3 weeks"}).reporting_delay}
+)
+STRATA = {
+    "low": {"share": 0.5},
+    "middle": {"share": 0.3, "hazard_multiple": 2},
+    "high": {"share": 0.2, "hazard_multiple": 4},
+}
 
 
 @pytest.mark.parametrize("times", ["whole days", "exact"])
@@ -151,8 +160,17 @@ STRATA = {"low": {"share": 0.5}, "middle": {"share": 0.3, "hazard_multiple": 2},
         {"monitoring": DELAYED, "strata": STRATA, "randomization": "simple"},
         {"analysis": {"test": "fleming-harrington", "rho": 0.5, "gamma": 1}, "strata": STRATA},
         {"primary_events": None, "follow_up": "18 months", "dropout": None, "accrual": "20 days"},
-        {"monitoring": {"looks": [{"minimum_follow_up": "3 months"}, {"events": 100, "at_latest": "20 months"}]}},
-        {"arms": {"control": {"hazard": "0.3 / year", "dropout": "0.4 / year"}, "treated": {"hazard_ratio": 1.2}}},
+        {
+            "monitoring": {
+                "looks": [{"minimum_follow_up": "3 months"}, {"events": 100, "at_latest": "20 months"}]
+            }
+        },
+        {
+            "arms": {
+                "control": {"hazard": "0.3 / year", "dropout": "0.4 / year"},
+                "treated": {"hazard_ratio": 1.2},
+            }
+        },
     ],
 )
 def test_a_row_says_what_its_participants_say(times: str, changes: dict[str, Any]) -> None:
@@ -193,9 +211,13 @@ def test_a_row_says_what_its_participants_say(times: str, changes: dict[str, Any
 def test_the_estimate_is_that_of_another_package() -> None:
     setup = prepare_plain(trial(times="exact"))
     people = plain_participants(setup, 5, 3)
-    frame = people.select(
-        time=pl.col("observed"), event=(pl.col("status") == "event").cast(int), other=(pl.col("arm") == "treated").cast(int)
-    ).to_pandas()
+    frame = pd.DataFrame(
+        {
+            "time": people["observed"].to_numpy(),
+            "event": (people["status"] == "event").to_numpy(),
+            "other": (people["arm"] == "treated").to_numpy().astype(int),
+        }
+    )
     fitted = CoxPHFitter().fit(frame, "time", "event")
     row = plain_rows(setup, 5, 3, 1)
     assert row["look 1|log_hr"][0] == pytest.approx(fitted.params_["other"], abs=1e-6)
@@ -246,7 +268,11 @@ def test_a_restricted_mean_beyond_the_longest_follow_up_is_undefined() -> None:
 def test_with_a_hazard_ratio_of_one_a_person_has_the_same_event_time_in_either_arm() -> None:
     same = prepare_plain(trial(arms={"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": 1}}))
     turned = prepare_plain(
-        trial(arms={"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": 1}}, reference_arm="control", randomization="simple")
+        trial(
+            arms={"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": 1}},
+            reference_arm="control",
+            randomization="simple",
+        )
     )
     a, b = plain_participants(same, 4, 9), plain_participants(turned, 4, 9)
     assert (a["arm"] != b["arm"]).sum() > 50
@@ -284,11 +310,11 @@ def test_results_do_not_depend_on_how_far_ahead_events_are_searched_for() -> Non
     setup = prepare_plain(trial(monitoring=LOOKS))
     rows = plain_rows(setup, 8, 0, 40)
     everybody = setup.plan._replace(
-        horizons=np.array([math.inf]), event_word=np.zeros((1, 2), np.uint32), dropout_word=np.zeros((1, 2), np.uint32)
+        horizons=np.array([math.inf]),
+        event_word=np.zeros((1, 2), np.uint32),
+        dropout_word=np.zeros((1, 2), np.uint32),
     )
     too_short = setup.plan._replace(horizons=np.array([1.0, 250.0, math.inf]))
-    from dataclasses import replace
-
     for plan in (everybody, too_short):
         other = plain_rows(replace(setup, plan=plan), 8, 0, 40)
         assert all(other[name].tobytes() == values.tobytes() for name, values in rows.items())
@@ -304,10 +330,15 @@ def test_arrivals_are_spread_evenly_over_an_accrual_without_pieces() -> None:
 
 def test_arrivals_follow_the_rates_of_the_countries_and_each_country_its_own() -> None:
     accrual = {
-        "north": [{"to": "60 days", "rate": "1 / day"}, {"from": "60 days", "to": "100 days", "rate": "3 / day"}],
+        "north": [
+            {"to": "60 days", "rate": "1 / day"},
+            {"from": "60 days", "to": "100 days", "rate": "3 / day"},
+        ],
         "south": [{"from": "20 days", "to": "100 days", "rate": "2 / day"}],
     }
-    setup = prepare_plain(trial(accrual=accrual, participants=4000, times="exact", primary_events=None, follow_up="3 years"))
+    setup = prepare_plain(
+        trial(accrual=accrual, participants=4000, times="exact", primary_events=None, follow_up="3 years")
+    )
     people = plain_participants(setup, 3, 0)
     edges = [0, 20, 60, 100]
     expected = {"north": np.array([20, 40, 120]) / 340, "south": np.array([0, 80, 80]) / 340}
@@ -321,10 +352,31 @@ def test_arrivals_follow_the_rates_of_the_countries_and_each_country_its_own() -
 
 def test_event_times_follow_the_hazards_of_their_pieces() -> None:
     arms = {
-        "control": {"hazard": [{"until": "100 days", "hazard": "0.002 / day"}, {"until": "200 days", "hazard": "0 / day"}, {"hazard": "0.01 / day"}]},
-        "treated": {"hazard_ratio": [{"until": "150 days", "hazard_ratio": 1}, {"until": "250 days", "hazard_ratio": 0.5}, {"hazard_ratio": 2}]},
+        "control": {
+            "hazard": [
+                {"until": "100 days", "hazard": "0.002 / day"},
+                {"until": "200 days", "hazard": "0 / day"},
+                {"hazard": "0.01 / day"},
+            ]
+        },
+        "treated": {
+            "hazard_ratio": [
+                {"until": "150 days", "hazard_ratio": 1},
+                {"until": "250 days", "hazard_ratio": 0.5},
+                {"hazard_ratio": 2},
+            ]
+        },
     }
-    setup = prepare_plain(trial(arms=arms, participants=20_000, times="exact", primary_events=None, follow_up="9 years", dropout=None))
+    setup = prepare_plain(
+        trial(
+            arms=arms,
+            participants=20_000,
+            times="exact",
+            primary_events=None,
+            follow_up="9 years",
+            dropout=None,
+        )
+    )
     people = plain_participants(setup, 3, 0)
 
     def survival(t: np.ndarray, ratios: tuple[float, float]) -> np.ndarray:
@@ -344,7 +396,13 @@ def test_event_times_follow_the_hazards_of_their_pieces() -> None:
 
 def test_dropout_follows_the_rate_of_each_arm() -> None:
     arms = {"control": {"hazard": "0.3 / year", "dropout": "0.5 / year"}, "treated": {"hazard_ratio": 1}}
-    people = plain_participants(prepare_plain(trial(arms=arms, participants=20_000, times="exact", follow_up="9 years", primary_events=None)), 3, 0)
+    people = plain_participants(
+        prepare_plain(
+            trial(arms=arms, participants=20_000, times="exact", follow_up="9 years", primary_events=None)
+        ),
+        3,
+        0,
+    )
     for arm, rate in (("control", 0.5), ("treated", 0.05)):
         times = people.filter(pl.col("arm") == arm)["dropout"].to_numpy()
         assert stats.kstest(times / YEAR, "expon", (0, 1 / rate)).pvalue > 1e-4
@@ -352,7 +410,11 @@ def test_dropout_follows_the_rate_of_each_arm() -> None:
 
 def test_whole_days_are_the_exact_times_rounded_up() -> None:
     exact, whole = (
-        plain_participants(prepare_plain(trial(times=times, primary_events=None, follow_up="9 years", accrual="365 days")), 6, 0)
+        plain_participants(
+            prepare_plain(trial(times=times, primary_events=None, follow_up="9 years", accrual="365 days")),
+            6,
+            0,
+        )
         for times in ("exact", "whole days")
     )
     assert whole["event"].to_list() == np.maximum(np.ceil(exact["event"].to_numpy()), 1).tolist()
@@ -360,12 +422,30 @@ def test_whole_days_are_the_exact_times_rounded_up() -> None:
     assert whole["event"].min() >= 1
 
 
-@pytest.mark.parametrize(("shares", "block"), [((1, 1), None), ((1, 2), 6), ((3, 2), 10), ((1, 1), 40), ((1, 3), 500)])
+@pytest.mark.parametrize(
+    ("shares", "block"), [((1, 1), None), ((1, 2), 6), ((3, 2), 10), ((1, 1), 40), ((1, 3), 500)]
+)
 @pytest.mark.parametrize("strata", [{}, STRATA])
-def test_every_permuted_block_keeps_the_ratio(shares: tuple[int, int], block: int | None, strata: dict[str, Any]) -> None:
-    arms = {"control": {"hazard": "0.3 / year", "share": shares[0]}, "treated": {"hazard_ratio": 1, "share": shares[1]}}
+def test_every_permuted_block_keeps_the_ratio(
+    shares: tuple[int, int], block: int | None, strata: dict[str, Any]
+) -> None:
+    arms = {
+        "control": {"hazard": "0.3 / year", "share": shares[0]},
+        "treated": {"hazard_ratio": 1, "share": shares[1]},
+    }
     people = plain_participants(
-        prepare_plain(trial(arms=arms, block=block, strata=strata, participants=3000, primary_events=None, follow_up="9 years")), 3, 0
+        prepare_plain(
+            trial(
+                arms=arms,
+                block=block,
+                strata=strata,
+                participants=3000,
+                primary_events=None,
+                follow_up="9 years",
+            )
+        ),
+        3,
+        0,
     )
     size = block or 4
     for _, part in people.group_by("stratum", maintain_order=True):
@@ -374,7 +454,9 @@ def test_every_permuted_block_keeps_the_ratio(shares: tuple[int, int], block: in
         assert (blocks.sum(axis=1) == size * shares[1] // sum(shares)).all()
         # every place of a block is treated as often as any other
         spread = math.sqrt(len(blocks) * shares[0] * shares[1]) / sum(shares)
-        assert (np.abs(blocks.sum(axis=0) - len(blocks) * shares[1] / sum(shares)) <= 4.5 * spread + 1e-9).all()
+        assert (
+            np.abs(blocks.sum(axis=0) - len(blocks) * shares[1] / sum(shares)) <= 4.5 * spread + 1e-9
+        ).all()
 
 
 def test_blocks_of_four_have_their_six_arrangements_equally_often() -> None:
@@ -388,7 +470,18 @@ def test_blocks_of_four_have_their_six_arrangements_equally_often() -> None:
 def test_simple_randomisation_and_strata_keep_their_shares_on_average() -> None:
     arms = {"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": 1, "share": 2}}
     people = plain_participants(
-        prepare_plain(trial(arms=arms, strata=STRATA, randomization="simple", participants=20_000, primary_events=None, follow_up="9 years")), 3, 0
+        prepare_plain(
+            trial(
+                arms=arms,
+                strata=STRATA,
+                randomization="simple",
+                participants=20_000,
+                primary_events=None,
+                follow_up="9 years",
+            )
+        ),
+        3,
+        0,
     )
     assert (people["arm"] == "treated").mean() == pytest.approx(2 / 3, abs=4.5 * math.sqrt(2 / 9 / 20_000))
     for name, share in (("low", 0.5), ("middle", 0.3), ("high", 0.2)):
@@ -398,7 +491,11 @@ def test_simple_randomisation_and_strata_keep_their_shares_on_average() -> None:
 
 def test_a_stratum_multiplies_the_hazard() -> None:
     people = plain_participants(
-        prepare_plain(trial(strata=STRATA, participants=20_000, primary_events=None, follow_up="9 years", times="exact")), 3, 0
+        prepare_plain(
+            trial(strata=STRATA, participants=20_000, primary_events=None, follow_up="9 years", times="exact")
+        ),
+        3,
+        0,
     )
     for name, multiple in (("low", 1), ("middle", 2), ("high", 4)):
         part = people.filter((pl.col("stratum") == name) & (pl.col("arm") == "control"))
@@ -406,7 +503,15 @@ def test_a_stratum_multiplies_the_hazard() -> None:
 
 
 def test_reports_come_an_exponential_time_after_the_event() -> None:
-    setup = prepare_plain(trial(monitoring={"reporting_delay": "30 days"}, participants=20_000, times="exact", primary_events=None, follow_up="9 years"))
+    setup = prepare_plain(
+        trial(
+            monitoring={"reporting_delay": "30 days"},
+            participants=20_000,
+            times="exact",
+            primary_events=None,
+            follow_up="9 years",
+        )
+    )
     assert stats.kstest(plain_participants(setup, 3, 0)["reported"].to_numpy() / 30, "expon").pvalue > 1e-4
 
 
@@ -437,13 +542,17 @@ def test_with_no_effect_the_test_errs_as_often_as_it_should() -> None:
         assert stats.kstest(p, "uniform").pvalue > 1e-5
 
 
-def test_a_delayed_effect_is_found_by_late_weights_and_by_the_maximum_more_often_than_by_the_log_rank() -> None:
+def test_a_delayed_effect_is_found_by_late_weights_and_by_the_maximum_more_often_than_by_the_log_rank() -> (
+    None
+):
     delayed = load_plain(EXAMPLES / "delayed.yaml")
     power = {}
     for name, analysis in (
         ("log-rank", {"test": "log-rank"}), ("late", {"test": "fleming-harrington", "gamma": 1}), ("maximum", {"test": "maxcombo"}),
     ):  # fmt: skip
-        setup = prepare_plain(delayed.model_copy(update={"analysis": type(delayed.analysis).model_validate(analysis)}))
+        setup = prepare_plain(
+            delayed.model_copy(update={"analysis": type(delayed.analysis).model_validate(analysis)})
+        )
         power[name] = (plain_rows(setup, 12, 0, 600)["look 1|p"] < 0.025).mean()
     # the same people in all three, so differences of a few hundredths are no chance
     assert power["late"] > power["log-rank"] + 0.05
@@ -453,7 +562,15 @@ def test_a_delayed_effect_is_found_by_late_weights_and_by_the_maximum_more_often
 # --- when the data are looked at -------------------------------------------------------------------------------------
 
 
-def days_of(looks: list[Any], events: list[float], *, first: float = 10, last: float = 400, end: float = 2000, planned: int = 100) -> list[float]:
+def days_of(
+    looks: list[Any],
+    events: list[float],
+    *,
+    first: float = 10,
+    last: float = 400,
+    end: float = 2000,
+    planned: int = 100,
+) -> list[float]:
     """Cut-offs of a schedule of whole days, with the days on which the awaited events are known."""
     schedule = Looks.model_validate({"looks": looks}).schedule
     rules = look_rules(schedule, planned, whole_days=True)
@@ -464,7 +581,9 @@ def days_of(looks: list[Any], events: list[float], *, first: float = 10, last: f
 
 def test_a_look_waits_for_its_events() -> None:
     assert days_of([0.5, 1.0], [700, 1500]) == [700, 1500]
-    assert look_rules(Looks.model_validate({"looks": [0.5, {"events": 60}, 1.0]}).schedule, 99, whole_days=True).events.tolist() == [50, 60, 99]
+    assert look_rules(
+        Looks.model_validate({"looks": [0.5, {"events": 60}, 1.0]}).schedule, 99, whole_days=True
+    ).events.tolist() == [50, 60, 99]
 
 
 def test_a_look_waits_for_everything_it_asks_for() -> None:
@@ -475,7 +594,11 @@ def test_a_look_waits_for_everything_it_asks_for() -> None:
 
 
 def test_a_look_keeps_its_distance_from_the_look_before() -> None:
-    assert days_of([0.3, {"at": 0.5, "minimum_gap": "6 months"}, 1.0], [500, 520, 1500]) == [500, 500 + 183, 1500]
+    assert days_of([0.3, {"at": 0.5, "minimum_gap": "6 months"}, 1.0], [500, 520, 1500]) == [
+        500,
+        500 + 183,
+        1500,
+    ]
     assert days_of([0.3, {"at": 0.5, "minimum_gap": "6 months"}, 1.0], [500, 900, 1500]) == [500, 900, 1500]
 
 
@@ -504,9 +627,9 @@ def test_a_share_of_the_information_is_the_first_number_of_events_that_reaches_i
 
 
 def test_dates_are_days_of_the_trial_where_there_is_a_calendar() -> None:
-    schedule = Looks.model_validate({"looks": [{"date": "2003-03-01"}, {"events": 9, "at_latest": "2004-01-01"}]}).schedule
-    from datetime import date
-
+    schedule = Looks.model_validate(
+        {"looks": [{"date": "2003-03-01"}, {"events": 9, "at_latest": "2004-01-01"}]}
+    ).schedule
     rules = look_rules(schedule, 9, whole_days=True, day_of=lambda when: (when - date(2003, 1, 1)).days)
     assert rules.not_before[0] == 59
     assert rules.latest[1] == 365
@@ -528,7 +651,13 @@ def test_a_trial_that_ends_during_accrual_counts_only_those_who_came() -> None:
 
 
 def test_without_any_event_there_is_no_test_and_no_estimate() -> None:
-    setup = prepare_plain(trial(primary_events=None, follow_up="30 days", arms={"control": {"hazard": "0.0001 / year"}, "treated": {"hazard_ratio": 1}}))
+    setup = prepare_plain(
+        trial(
+            primary_events=None,
+            follow_up="30 days",
+            arms={"control": {"hazard": "0.0001 / year"}, "treated": {"hazard_ratio": 1}},
+        )
+    )
     row = plain_rows(setup, 3, 0, 1)
     assert row["look 1|events"][0] == 0
     assert all(math.isnan(row[f"look 1|{name}"][0]) for name in ("z", "p", "log_hr", "log_se"))

@@ -88,7 +88,9 @@ def prepare_plain(trial: PlainTrial) -> PlainSetup:
     delay = trial.monitoring.reporting_delay
     mean_delay = 0.0 if delay is None else exact_days(delay)
     method, block, arrangements = _allocation(trial, arms)
-    horizons = _horizons(trial, edges, density, shares, starts, hazards, cumulative, leave, longest, mean_delay)
+    horizons = _horizons(
+        trial, edges, density, shares, starts, hazards, cumulative, leave, longest, mean_delay
+    )
     analysis = trial.analysis
     plan = kernel.Plan(
         participants=trial.participants,
@@ -107,11 +109,15 @@ def prepare_plain(trial: PlainTrial) -> PlainSetup:
         delay=mean_delay,
         horizons=horizons,
         event_word=_smallest_word(_cumulative_hazard(horizons, starts, hazards, cumulative)),
-        dropout_word=_smallest_word(np.where(leave > 0, (horizons[:, None] + 2.0) * np.maximum(leave, 1e-300), 0.0)),
+        dropout_word=_smallest_word(
+            np.where(leave > 0, (horizons[:, None] + 2.0) * np.maximum(leave, 1e-300), 0.0)
+        ),
         primary_events=trial.primary_events or 0,
         longest=longest,
         stratified=int(analysis.stratified),
-        test={"maxcombo": kernel.MAX_COMBO, "rmst": kernel.RESTRICTED_MEAN}.get(analysis.test, kernel.LOG_RANK),
+        test={"maxcombo": kernel.MAX_COMBO, "rmst": kernel.RESTRICTED_MEAN}.get(
+            analysis.test, kernel.LOG_RANK
+        ),
         rho=float(analysis.rho or 0.0),
         gamma=float(analysis.gamma or 0.0),
         horizon=0.0 if analysis.horizon is None else exact_days(analysis.horizon),
@@ -164,7 +170,9 @@ def plain_participants(setup: PlainSetup, seed: int, trial: int) -> pl.DataFrame
     follow_up = end - arrival
     happened = first & (arrival + event <= end)
     left = ~first & (arrival + dropout <= end)
-    piece = np.clip(np.searchsorted(plan.accrual_start, arrival, side="right") - 1, 0, len(setup.country_share) - 1)
+    piece = np.clip(
+        np.searchsorted(plan.accrual_start, arrival, side="right") - 1, 0, len(setup.country_share) - 1
+    )
     country = (((word + 0.5) / WORD)[:, None] >= setup.country_share[piece, :-1]).sum(axis=1)
     strata = len(setup.strata)
     frame = pl.DataFrame(
@@ -215,8 +223,14 @@ def _refuse(trial: PlainTrial, looks: int) -> None:
             "leave out `monitoring.looks` or use log-rank or fleming-harrington"
         )
     horizon = trial.analysis.horizon
-    if horizon is not None and trial.follow_up is not None and exact_days(horizon) > exact_days(trial.follow_up):
-        raise UserError(f"analysis.horizon: nobody is followed for {horizon}; the trial lasts {trial.follow_up}")
+    if (
+        horizon is not None
+        and trial.follow_up is not None
+        and exact_days(horizon) > exact_days(trial.follow_up)
+    ):
+        raise UserError(
+            f"analysis.horizon: nobody is followed for {horizon}; the trial lasts {trial.follow_up}"
+        )
     if len(trial.strata) > MOST_STRATA:
         raise UserError(f"strata: {len(trial.strata)} are too many; at most {MOST_STRATA}")
     for k, look in enumerate(trial.monitoring.schedule):
@@ -236,7 +250,9 @@ def _accrual(trial: PlainTrial) -> tuple[Floats, Floats, tuple[str, ...], Floats
             raise UserError(f"accrual: {trial.accrual} is too short for anybody to come")
         return np.array([0.0, length]), np.array([1.0]), ("all",), np.ones((1, 1))
     spans = {country: _spans(trial, country, pieces) for country, pieces in trial.accrual.items()}
-    edges = sorted({0.0, *(edge for pieces in spans.values() for start, end, _ in pieces for edge in (start, end))})
+    edges = sorted(
+        {0.0, *(edge for pieces in spans.values() for start, end, _ in pieces for edge in (start, end))}
+    )
     middles = [(a + b) / 2 for a, b in pairwise(edges)]
     rates = np.array(
         [
@@ -257,12 +273,18 @@ def _accrual(trial: PlainTrial) -> tuple[Floats, Floats, tuple[str, ...], Floats
 def _spans(trial: PlainTrial, country: str, pieces: list[AccrualPiece]) -> list[tuple[float, float, float]]:
     """(from, to, rate per day) of each piece of a country."""
     found = [
-        (_span(trial, piece.from_) if piece.from_ is not None else 0.0, _span(trial, piece.to), per_day(piece.rate))
+        (
+            _span(trial, piece.from_) if piece.from_ is not None else 0.0,
+            _span(trial, piece.to),
+            per_day(piece.rate),
+        )
         for piece in pieces
     ]
     for (_, end, _), (start, _, _) in pairwise(sorted(found)):
         if start < end:
-            raise UserError(f"accrual.{country}: its pieces overlap; give each `from` the `to` of the one before")
+            raise UserError(
+                f"accrual.{country}: its pieces overlap; give each `from` the `to` of the one before"
+            )
     return found
 
 
@@ -364,7 +386,9 @@ def _horizons(
     ratio = np.array([trial.arms[arm].share for arm in _arm_order(trial)], float)
     weight = np.outer(ratio / ratio.sum(), shares).ravel()
     wanted = trial.primary_events + 4.0 * math.sqrt(trial.primary_events) + 2.0
-    expected = _Expectation(trial, edges, density, weight, starts, hazards, cumulative, np.repeat(leave, len(shares)))
+    expected = _Expectation(
+        trial, edges, density, weight, starts, hazards, cumulative, np.repeat(leave, len(shares))
+    )
     reach = float(edges[-1])
     while expected.events(reach) < wanted and reach < min(limit, 1e7):
         reach *= 1.25

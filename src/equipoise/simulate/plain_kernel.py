@@ -363,7 +363,13 @@ def report_delay(plan, seed, trial, person):
 def _may_leave(plan, level, work):
     """Positions of those whose event or dropout may come by horizon `level`, into `listed`; how many."""
     n, strata = plan.participants, plan.stratum_share.shape[0]
-    listed, cell, high, leave, gone = work.lists[LISTED], work.cell, work.words[HIGH], work.words[LEAVE], work.gone
+    listed, cell, high, leave, gone = (
+        work.lists[LISTED],
+        work.cell,
+        work.words[HIGH],
+        work.words[LEAVE],
+        work.gone,
+    )
     if strata == 1:
         event0, event1 = plan.event_word[level, 0], plan.event_word[level, 1]
         dropout0, dropout1 = plan.dropout_word[level, 0], plan.dropout_word[level, 1]
@@ -426,7 +432,11 @@ def leavers(plan, seed, trial, level, work):
     _leaving_times(plan, found, work)
     horizon = plan.horizons[level]
     event_after, dropout_after, arrival = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER], work.arrival
-    event_time, event_day, event_person = work.times[EVENT_TIME], work.times[EVENT_DAY], work.lists[EVENT_PERSON]
+    event_time, event_day, event_person = (
+        work.times[EVENT_TIME],
+        work.times[EVENT_DAY],
+        work.lists[EVENT_PERSON],
+    )
     dropout_time, dropout_person = work.times[DROPOUT_TIME], work.lists[DROPOUT_PERSON]
     events = np.uint64(0)
     dropouts = np.uint64(0)
@@ -576,7 +586,12 @@ def sort_times(key, count, order, place):
 def put_in_order(last, events, dropouts, work):
     """Keep the events and dropouts up to the day `last`; put the events in order of time, and find the place
     of each dropout among them. Returns how many there are of each."""
-    time, day, known, person = work.times[EVENT_TIME], work.times[EVENT_DAY], work.times[KNOWN_DAY], work.lists[EVENT_PERSON]
+    time, day, known, person = (
+        work.times[EVENT_TIME],
+        work.times[EVENT_DAY],
+        work.times[KNOWN_DAY],
+        work.lists[EVENT_PERSON],
+    )
     kept = np.uint64(0)
     for k in range(np.uint64(events)):
         keep = day[k] <= last
@@ -650,7 +665,9 @@ def _leave_for_good(cut, last_look, events, dropouts, work):
     last look knows all) leaves its participant under observation."""
     gone = work.gone
     for k in range(np.uint64(events)):
-        known = work.times[EVENT_DAY][k] if last_look else max(work.times[EVENT_DAY][k], work.times[KNOWN_DAY][k])
+        known = (
+            work.times[EVENT_DAY][k] if last_look else max(work.times[EVENT_DAY][k], work.times[KNOWN_DAY][k])
+        )
         gone[work.lists[EVENT_PERSON][k]] = known <= cut
     for k in range(np.uint64(dropouts)):
         i = work.lists[DROPOUT_PERSON][k]
@@ -663,7 +680,13 @@ def _rows(cut, enrolled, at_risk, events, dropouts, work):
 
     The numbers of both arms are packed into one: that of arm 1 in the upper half.
     """
-    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.times[EVENT_TIME], work.lists[EVENT_PERSON]
+    arrival, side, gone, time, person = (
+        work.arrival,
+        work.side,
+        work.gone,
+        work.times[EVENT_TIME],
+        work.lists[EVENT_PERSON],
+    )
     n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
     when, lost, order = work.table.table[4], work.lost[:, 0], work.lists[ORDER]
     one, half, low_half = np.int64(1), np.int64(32), np.int64(0xFFFFFFFF)
@@ -708,8 +731,20 @@ def _rows(cut, enrolled, at_risk, events, dropouts, work):
 @part
 def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
     """As `_rows`, with strata: each is given room for all its events, and the rows are closed up at the end."""
-    arrival, side, gone, time, person = work.arrival, work.side, work.gone, work.times[EVENT_TIME], work.lists[EVENT_PERSON]
-    lost, order, table, first, rows = work.lost, work.lists[ORDER], work.table.table, work.table.first, work.rows
+    arrival, side, gone, time, person = (
+        work.arrival,
+        work.side,
+        work.gone,
+        work.times[EVENT_TIME],
+        work.lists[EVENT_PERSON],
+    )
+    lost, order, table, first, rows = (
+        work.lost,
+        work.lists[ORDER],
+        work.table.table,
+        work.table.first,
+        work.rows,
+    )
     first[: strata + 1] = 0
     for k in range(events):
         first[np.int64(side[person[k]]) % strata + 1] += gone[person[k]]
@@ -723,7 +758,9 @@ def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
         here[s] = at_risk[s] + (at_risk[strata + s] << half)
     for k in range(dropouts):
         s = np.int64(side[work.lists[DROPOUT_PERSON][k]])
-        lost[work.lists[BEFORE][k], s % strata] += np.int64(gone[work.lists[DROPOUT_PERSON][k]]) << (half * (s // strata))
+        lost[work.lists[BEFORE][k], s % strata] += np.int64(gone[work.lists[DROPOUT_PERSON][k]]) << (
+            half * (s // strata)
+        )
     present = enrolled
     all_died = np.int64(0)
     k = 0
