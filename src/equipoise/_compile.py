@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).parent
-_COMPILED_ROOMS = ("rules", "virtual", "simulate", "analyse")
+_COMPILED_ROOMS = ("rules", "virtual", "simulate", "analyse", "design")
 
 
 def _source_hash() -> str:

@@ -200,6 +200,16 @@ class EventModel:
 # --- expected numbers by calendar time --------------------------------------------------------------------
 
 
+def with_effect(model: EventModel, share: float) -> EventModel:
+    """The same trial when the logarithm of the hazard ratio is `share` of what is assumed (0: no effect)."""
+    reference, other = model.reference.hazard, model.experimental.hazard
+    starts = tuple(sorted({*reference.starts, *other.starts}))
+    rates = []
+    for first, second in zip(reference.at(starts), other.at(starts), strict=True):
+        rates.append(float(first * (second / first) ** share if first > 0 and second > 0 else second))
+    return replace(model, experimental=replace(model.experimental, hazard=Hazard(starts, tuple(rates))))
+
+
 def randomized(model: EventModel, time: ArrayLike) -> Array:
     """Expected number of participants randomised by each calendar time."""
     return model.participants * model.accrual.by(np.minimum(np.asarray(time, dtype=float), model.end))
@@ -335,7 +345,7 @@ def time_to_events(model: EventModel, events: int, level: float = 0.95) -> TimeT
         events,
         level,
         expected_time(model, events),
-        _mean_time(model, events),
+        mean_time(model, events),
         middle,
         low,
         high,
@@ -410,21 +420,38 @@ def _inverse(model: EventModel, rising: Callable[[float], float], value: float) 
     return float(brentq(lambda t: rising(t) - value, start, min(start + step, end), xtol=1e-9, rtol=1e-13))
 
 
-def _mean_time(model: EventModel, events: int) -> float:
-    """The mean of the time of an event, or of the end of follow-up if that comes first: the integral of the
-    probability that it has not come."""
-    low = time_quantile(model, events, TINY)
-    high = time_quantile(model, events, 1 - TINY)
-    if high is None and model.end == math.inf:
+def mean_time(
+    model: EventModel, events: int, not_before: float = 0.0, at_latest: float = math.inf
+) -> float:
+    """The mean of the time of the `events`-th event, or of the end of follow-up if that comes first, when one
+    looks no sooner than `not_before` and no later than `at_latest`; infinite where nothing ends the wait.
+
+    The integral of the probability that the wait goes on.
+    """
+    last = min(model.end, at_latest)
+    first = min(max(not_before, model.accrual.edges[0]), last)
+    low, high = (time_quantile(model, events, p) for p in (TINY, 1 - TINY))
+    if high is None and last == math.inf:
         return math.inf
-    last = model.end if high is None else high
-    if low is None:
-        return last
-    edges = np.linspace(low, last, 17)
+    a = last if low is None else min(max(low, first), last)
+    b = last if high is None else min(max(high, a), last)
+    edges = np.linspace(a, b, 17)
     half = np.diff(edges)[:, None] / 2
     times = (edges[:-1, None] + half) + half * _NODES
     waiting = 1 - probability_of_events(model, events, times)
-    return low + float((half * _WEIGHTS * waiting).sum())
+    return a + float((half * _WEIGHTS * waiting).sum())
+
+
+def events_quantile(model: EventModel, time: float, probability: float) -> int:
+    """The least number of events that is not exceeded at a calendar time with this probability."""
+    low, high = -1, round(model.participants)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if 1 - float(probability_of_events(model, middle + 1, time)) >= probability:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 # --- the log-rank test ------------------------------------------------------------------------------------

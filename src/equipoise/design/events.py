@@ -121,12 +121,6 @@ def information(events: float, share: float = 0.5) -> float:
     return share * (1 - share) * events
 
 
-def hazard_ratio_at(z: float, events: float, share: float = 0.5) -> float:
-    """The estimated hazard ratio at which the log-rank statistic of so many events is about `z`, positive when
-    the experimental arm does better: exp(-z / sqrt(information))."""
-    return math.exp(-z / math.sqrt(information(events, share))) if math.isfinite(z) else 0.0
-
-
 def critical(alpha: float, sides: Sides) -> float:
     """The critical value of a single test: the normal quantile of 1 - alpha / sides."""
     return _NORMAL.inv_cdf(1 - alpha / sides)
