@@ -422,6 +422,45 @@ def _day(day: date, plan: Plan) -> float:
     return float((day - plan.start).days)
 
 
+# --- over the calendar ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Expected numbers over the calendar, in days from the first randomisation: participants randomised, events
+    under the planned effect with their interval at `level`, events without effect."""
+
+    days: tuple[float, ...]
+    randomized: tuple[float, ...]
+    events: tuple[float, ...]
+    lower: tuple[int, ...]
+    upper: tuple[int, ...]
+    events_without_effect: tuple[float, ...]
+    level: float
+
+
+def curves(plan: Plan, level: float = LEVEL, points: int = 61) -> Curves:
+    """How participants and events accumulate until the end of follow-up, or until the planned events have come
+    with near certainty. Raises UserError as `summarise` does."""
+    plan = _with_events(plan)
+    model, tail = plan.model, (1 - level) / 2
+    last = model.end
+    if plan.events is not None:
+        known = [when.time_quantile(each, plan.events, 0.999) for each in (model, model.without_effect())]
+        last = min(last, 1.05 * max(when.horizon(model) if time is None else time for time in known))
+    changes = [edge for edge in model.accrual.edges if edge < last]
+    days = np.unique(np.concatenate([np.linspace(0.0, last, points), changes]))
+    return Curves(
+        tuple(days.tolist()),
+        tuple(when.randomized(model, days).tolist()),
+        tuple(when.expected_events(model, days).sum(axis=0).tolist()),
+        tuple(when.events_quantile(model, float(day), tail) for day in days),
+        tuple(when.events_quantile(model, float(day), 1 - tail) for day in days),
+        tuple(when.expected_events(model.without_effect(), days).sum(axis=0).tolist()),
+        level,
+    )
+
+
 # --- limits and probabilities -----------------------------------------------------------------------------
 
 

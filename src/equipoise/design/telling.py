@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from equipoise.design.summary import DesignSummary, Ending, LookSummary, Timing
 from equipoise.protocol.describing import BOUNDARIES, SIDES
 from equipoise.protocol.quantities import DAYS_PER_MONTH, number_text
 
+WIDTH = 100
 _UNLIKELY = 0.5
 """A look whose events come with less than this probability is not given a date."""
 
@@ -27,7 +29,7 @@ def text(summary: DesignSummary) -> str:
         parts.append(_block("At the end of follow-up", _end(summary)))
     parts.append(_block("If it were otherwise", _scenarios(summary)))
     if summary.remarks:
-        parts.append(_block("Note", [f"{remark[:1].upper()}{remark[1:]}." for remark in summary.remarks]))
+        parts.append(_block("Note", [line for remark in summary.remarks for line in _sentence(remark)]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -88,7 +90,7 @@ def _needed(s: DesignSummary, multiple: float) -> str:
     ways = (
         (s.needed.schoenfeld, "by Schoenfeld's formula"),
         (s.needed.freedman, "by Freedman's"),
-        (s.needed.log_rank, "by the expected log-rank statistic"),
+        (s.needed.log_rank, "by the expected log-rank"),
     )
     known = [f"{math.ceil(count * multiple - 1e-9)} {way}" for count, way in ways if count is not None]
     return ", ".join(known) or "no number: the experimental arm does no better"
@@ -212,6 +214,10 @@ def _p(value: float) -> str:
 def _day(s: DesignSummary, day: float) -> str:
     found = s.date(day)
     return f"{day / DAYS_PER_MONTH:.1f} months" if found is None else f"{found.day} {found:%b %Y}"
+
+
+def _sentence(remark: str) -> list[str]:
+    return textwrap.wrap(f"{remark[:1].upper()}{remark[1:].removesuffix('.')}.", WIDTH)
 
 
 def _stepwise(pieces: Sequence[tuple[float, float]]) -> str:
