@@ -218,7 +218,8 @@ def randomized(model: EventModel, time: ArrayLike) -> Array:
 def event_probability(model: EventModel, time: ArrayLike) -> Array:
     """Probability that a participant, of those who will ever be randomised, has a known event by each calendar
     time; shape (2, ...): reference arm, experimental arm."""
-    return np.stack([_averaged(model, arm, time, _known_events) for arm in model.arms])
+    found = np.stack([_averaged(model, arm, time, _known_events) for arm in model.arms])
+    return np.clip(found, 0.0, 1.0)  # rounding may leave it
 
 
 def expected_events(model: EventModel, time: ArrayLike) -> Array:

@@ -90,10 +90,11 @@ def of_protocol(protocol: Protocol, changes: Changes | None = None) -> Plan:
     allotted = protocol.randomization.ratio
     dropout = change.dropout or size.dropout
     model = _model(
+        protocol.protocol,
         Accrual.of_pieces((0.0, duration, share) for share in shares.values() or (1.0,)),
         (reference, experimental),
         (allotted[reference], allotted[experimental]),
-        _people(people),
+        people,
         (Hazard.constant(per_day(rate)), Hazard.constant(ratio * per_day(rate))),
         (per_day(dropout) if dropout is not None else 0.0,) * 2,
         end=float((calendar.end_of_follow_up - calendar.first_randomization).days),
@@ -159,10 +160,11 @@ def of_plain(trial: PlainTrial, changes: Changes | None = None) -> Plan:
     accrual, shares = _plain_accrual(trial)
     leaving = [change.dropout or arm.dropout or trial.dropout for arm in (first, second)]
     model = _model(
+        trial.plain,
         accrual,
         (reference, experimental),
         (first.share, second.share),
-        _people(_first(change.participants, trial.participants)),
+        _first(change.participants, trial.participants),
         (base, other),
         tuple(per_day(rate) if rate is not None else 0.0 for rate in leaving),
         end=exact_days(trial.follow_up) if trial.follow_up is not None else math.inf,
@@ -244,6 +246,7 @@ def _constant_ratio(base: Hazard, other: Hazard) -> float | None:
 
 
 def _model(
+    trial: str,
     accrual: Accrual,
     names: tuple[str, str],
     ratio: tuple[int, int],
@@ -257,17 +260,17 @@ def _model(
     strata: tuple[Stratum, ...] = (),
 ) -> EventModel:
     if not max(hazards[0].rates) > 0:
-        raise UserError("the event rate of the reference arm is 0: no event would come")
+        raise UserError(f"{trial}: the event rate of the reference arm is 0: no event would come")
     first = round(participants * ratio[0] / sum(ratio))
     sizes = (first, participants - first)
     if min(sizes) < 1:
-        raise UserError(f"{participants} participants are too few for two arms")
+        raise UserError(f"{trial}: {participants} participants are too few for two arms")
     arms = [
         Arm(name, float(size), hazard, rate)
         for name, size, hazard, rate in zip(names, sizes, hazards, dropout, strict=True)
     ]
     if end <= accrual.edges[0]:
-        raise UserError("follow-up ends before the first participant comes")
+        raise UserError(f"{trial}: follow-up ends before the first participant comes")
     return EventModel(
         accrual, arms[0], arms[1], strata or (Stratum(),), end=end, fixed=fixed, delay=delay
     )
@@ -300,12 +303,6 @@ def _check_looks(looks: tuple[float, ...]) -> None:
 
 def _delay(monitoring: Looks) -> float:
     return exact_days(monitoring.reporting_delay) if monitoring.reporting_delay is not None else 0.0
-
-
-def _people(participants: int) -> int:
-    if participants < 4:
-        raise UserError(f"{participants} participants are too few: a design needs at least 4")
-    return participants
 
 
 def _alpha(alpha: float | None) -> float:

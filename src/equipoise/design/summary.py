@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -235,6 +236,7 @@ def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
     without = model.without_effect()
     null_cuts = _cuts(plan, without, schedule, level)
     events = [cut.events for cut in cuts]
+    _check_order(plan, events)
     design, efficacy, futility = _limits(plan, events, [cut.mean for cut in cuts])
     means = _means(plan, model, events)
     shares = [count / events[-1] for count in events]
@@ -326,6 +328,15 @@ def _with_events(plan: Plan) -> Plan:
         plan.hazard_ratio, plan.power, plan.alpha, plan.looks.sides, plan.model.share
     )
     return _with_events(replace(plan, events=math.ceil(needed)))
+
+
+def _check_order(plan: Plan, events: Sequence[float]) -> None:
+    for number, (before, after) in enumerate(pairwise(events), 1):
+        if after <= before * (1 + integration.CLOSEST):
+            raise UserError(
+                f"{plan.name}: look {number + 1} would come at {after:.4g} events and look {number} at "
+                f"{before:.4g}: put them further apart, or leave one out"
+            )
 
 
 def _schedule(plan: Plan) -> list[Look]:
@@ -519,9 +530,19 @@ def _design_power(plan: Plan) -> float:
 
 
 def _means(plan: Plan, model: EventModel, events: Sequence[float]) -> list[float]:
-    """The expected statistic when so many events have happened, whatever the end of follow-up."""
+    """The expected statistic when so many events have happened, whatever the end of follow-up; positive in the
+    direction that is planned."""
     endless = replace(model, end=math.inf, delay=0.0)
-    return [_mean_at(plan, endless, count) for count in events]
+    return [_direction(plan) * _mean_at(plan, endless, count) for count in events]
+
+
+def _direction(plan: Plan) -> float:
+    """1 where the experimental arm is planned to have fewer events, -1 where more (an event that is hoped for)."""
+    endless = replace(plan.model, end=math.inf, delay=0.0)
+    at = min(plan.model.end, when.horizon(endless))
+    if plan.events is not None:
+        at = when.expected_time(endless, plan.events) or at
+    return math.copysign(1.0, when.log_rank(endless, at, plan.stratified).z)
 
 
 def _mean_at(plan: Plan, endless: EventModel, events: float) -> float:
@@ -560,7 +581,7 @@ def _look(
     mean: float,
     stops: tuple[float, float],
 ) -> LookSummary:
-    model, count = plan.model, cuts[0].events
+    model, count, direction = plan.model, cuts[0].events, _direction(plan)
     shown = limit if math.isfinite(limit) else None
     futile = low if plan.looks.futility is not None and math.isfinite(low) else None
     experimental = 1 - model.share
@@ -570,9 +591,9 @@ def _look(
         events=count,
         z=shown,
         nominal_p=None if shown is None else plan.looks.sides * float(0.5 * math.erfc(shown / math.sqrt(2))),
-        hazard_ratio=None if shown is None else limits.hazard_ratio(shown, count, experimental),
+        hazard_ratio=None if shown is None else limits.hazard_ratio(direction * shown, count, experimental),
         futility_z=futile,
-        futility_hazard_ratio=None if futile is None else limits.hazard_ratio(futile, count, experimental),
+        futility_hazard_ratio=None if futile is None else limits.hazard_ratio(direction * futile, count, experimental),
         expected_z=mean,
         planned=_timing(model, cuts[0]),
         no_effect=_timing(model.without_effect(), cuts[1]),
@@ -644,13 +665,13 @@ def _needed(plan: Plan, inflation: float) -> Needed | None:
 def _log_rank_events(plan: Plan, power: float) -> float | None:
     """The least number of events at which the expected log-rank statistic gives the power, with participants in
     proportion so that the timing stays: the statistic at a calendar time grows with the square root of their
-    number. None where nobody would benefit."""
+    number. None where no effect is planned."""
     endless = replace(plan.model, end=math.inf, delay=0.0)
     at = plan.model.end
     if plan.events is not None:
         at = when.expected_time(endless, plan.events) or when.horizon(endless)
     found = when.log_rank(endless, at, plan.stratified).z
-    if found <= 0:
+    if found == 0:
         return None
     wanted = limits.fixed_drift(plan.alpha, plan.looks.sides, power)
     return float(when.expected_events(endless, at).sum()) * (wanted / found) ** 2
@@ -707,7 +728,7 @@ def _by_information(plan: Plan) -> Any:
 
 
 def _single_power(plan: Plan, model: EventModel, events: float) -> float:
-    """Power of one log-rank test when so many events have happened, in the direction of benefit."""
+    """Power of one log-rank test when so many events have happened, in the planned direction."""
     mean = _means(plan, model, [events])[0]
     return 0.5 * math.erfc((size.critical(plan.alpha, plan.looks.sides) - mean) / math.sqrt(2))
 
