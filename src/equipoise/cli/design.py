@@ -33,10 +33,13 @@ def design(
     ] = None,
     control_hazard: Annotated[
         str | None,
-        typer.Option("--control-hazard", metavar="RATE", help='Event rate of the reference arm: "0.024 / year".'),
+        typer.Option(
+            "--control-hazard", metavar="RATE", help='Event rate of the reference arm: "0.024 / year".'
+        ),
     ] = None,
     dropout: Annotated[
-        str | None, typer.Option("--dropout", metavar="RATE", help='Rate of leaving, both arms: "0.015 / year".')
+        str | None,
+        typer.Option("--dropout", metavar="RATE", help='Rate of leaving, both arms: "0.015 / year".'),
     ] = None,
     events: Annotated[int | None, typer.Option("--events", min=2, help="Planned events.")] = None,
     participants: Annotated[

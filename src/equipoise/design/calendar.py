@@ -186,9 +186,7 @@ class EventModel:
 
     def without_effect(self) -> EventModel:
         """The same trial when the experimental arm has the hazard and the dropout of the reference arm."""
-        like = replace(
-            self.experimental, hazard=self.reference.hazard, dropout=self.reference.dropout
-        )
+        like = replace(self.experimental, hazard=self.reference.hazard, dropout=self.reference.dropout)
         return replace(self, experimental=like)
 
     def scaled(self, multiple: float) -> EventModel:
@@ -278,9 +276,7 @@ def _at_risk(hazard: Hazard, dropout: float, model: EventModel, x: Array) -> Arr
     return total
 
 
-def _pieces(
-    hazard: Hazard, dropout: float, follow_up: float
-) -> Iterable[tuple[float, float, float, float]]:
+def _pieces(hazard: Hazard, dropout: float, follow_up: float) -> Iterable[tuple[float, float, float, float]]:
     """Each piece of follow-up: from, to, hazard, and the probability of being at risk at its start."""
     at_risk = 1.0
     for start, end, rate in zip(hazard.starts, (*hazard.starts[1:], math.inf), hazard.rates, strict=True):
@@ -395,9 +391,7 @@ def _at_least_of_two(n: int, p: float, m: int, q: float, k: int) -> float:
     spread = 12 * math.sqrt(n * p * (1 - p)) + 12
     low, high = max(0, math.floor(n * p - spread)), min(n, math.ceil(n * p + spread))
     i = np.arange(low, high + 1)
-    log = (
-        gammaln(n + 1) - gammaln(i + 1) - gammaln(n - i + 1) + xlogy(i, p) + xlog1py(n - i, -p)
-    )
+    log = gammaln(n + 1) - gammaln(i + 1) - gammaln(n - i + 1) + xlogy(i, p) + xlog1py(n - i, -p)
     return min(1.0, float(np.exp(log) @ _at_least(m, k - i, q)))
 
 
@@ -421,9 +415,7 @@ def _inverse(model: EventModel, rising: Callable[[float], float], value: float) 
     return float(brentq(lambda t: rising(t) - value, start, min(start + step, end), xtol=1e-9, rtol=1e-13))
 
 
-def mean_time(
-    model: EventModel, events: int, not_before: float = 0.0, at_latest: float = math.inf
-) -> float:
+def mean_time(model: EventModel, events: int, not_before: float = 0.0, at_latest: float = math.inf) -> float:
     """The mean of the time of the `events`-th event, or of the end of follow-up if that comes first, when one
     looks no sooner than `not_before` and no later than `at_latest`; infinite where nothing ends the wait.
 
@@ -476,6 +468,8 @@ def log_rank(model: EventModel, time: float, stratified: bool = False) -> LogRan
     Raises UserError if no event can have happened by then. Reporting delay is not counted.
     """
     now = min(time, model.end)
+    if not now > model.accrual.edges[0]:
+        raise UserError("no event can be expected by then, so there is no log-rank statistic")
     points, weights = _grid(model, now)
     open_ = model.accrual.by(now - points) * (points < model.follow_up)
     at_risk, events = [], []

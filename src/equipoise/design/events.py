@@ -111,7 +111,7 @@ def participants_needed(events: float, probability: float) -> int:
     _check(events=events)
     if not 0 < probability <= 1:
         raise UserError(
-            f"the probability of an event must be above 0 and at most 1, not {number_text(probability)}"
+            f"the probability of an event must be above 0 and at most 1, not {number_text(float(probability))}"
         )
     return math.ceil(events / probability - 1e-9)
 

@@ -190,7 +190,9 @@ def of_plain(trial: PlainTrial, changes: Changes | None = None) -> Plan:
 
 def _test_remark(trial: PlainTrial) -> tuple[str, ...]:
     test = trial.analysis.test
-    return () if test == "log-rank" else (f"the trial's own test is {test}; power here is the log-rank test's",)
+    return (
+        () if test == "log-rank" else (f"the trial's own test is {test}; power here is the log-rank test's",)
+    )
 
 
 def _plain_accrual(trial: PlainTrial) -> tuple[Accrual, dict[str, float]]:
@@ -271,9 +273,7 @@ def _model(
     ]
     if end <= accrual.edges[0]:
         raise UserError(f"{trial}: follow-up ends before the first participant comes")
-    return EventModel(
-        accrual, arms[0], arms[1], strata or (Stratum(),), end=end, fixed=fixed, delay=delay
-    )
+    return EventModel(accrual, arms[0], arms[1], strata or (Stratum(),), end=end, fixed=fixed, delay=delay)
 
 
 def _looks(monitoring: Looks, change: Changes) -> Looks:

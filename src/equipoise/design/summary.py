@@ -593,7 +593,9 @@ def _look(
         nominal_p=None if shown is None else plan.looks.sides * float(0.5 * math.erfc(shown / math.sqrt(2))),
         hazard_ratio=None if shown is None else limits.hazard_ratio(direction * shown, count, experimental),
         futility_z=futile,
-        futility_hazard_ratio=None if futile is None else limits.hazard_ratio(direction * futile, count, experimental),
+        futility_hazard_ratio=None
+        if futile is None
+        else limits.hazard_ratio(direction * futile, count, experimental),
         expected_z=mean,
         planned=_timing(model, cuts[0]),
         no_effect=_timing(model.without_effect(), cuts[1]),

@@ -56,7 +56,10 @@ def _plan(s: DesignSummary) -> list[str]:
     )
     return _pairs(
         [
-            ("Participants", f"{first + second:,} ({s.experimental_arm} {second:,}, {s.reference_arm} {first:,})"),
+            (
+                "Participants",
+                f"{first + second:,} ({s.experimental_arm} {second:,}, {s.reference_arm} {first:,})",
+            ),
             ("Accrual", f"{months:.1f} months, {rate:.1f} a month{countries}"),
             ("Event rate", f"{_stepwise(s.control_rates)} per 100 person-years ({s.reference_arm})"),
             ("Hazard ratio", f"{_stepwise(s.hazard_ratios)} ({s.experimental_arm} to {s.reference_arm})"),
@@ -81,7 +84,9 @@ def _power(s: DesignSummary) -> list[str]:
     if s.schoenfeld_power is not None and s.freedman_power is not None:
         formulas = f"{s.schoenfeld_power:.1%} by Schoenfeld's formula, {s.freedman_power:.1%} by Freedman's"
         rows.append(("  their power", formulas))
-    rows.append(("  with the looks", f"{s.power_with_looks:.1%} (log-rank test, expected over the people at risk)"))
+    rows.append(
+        ("  with the looks", f"{s.power_with_looks:.1%} (log-rank test, expected over the people at risk)")
+    )
     return _pairs(rows)
 
 
@@ -187,7 +192,11 @@ def _end(s: DesignSummary) -> list[str]:
 
 def _scenarios(s: DesignSummary) -> list[str]:
     planned, ends = s.events is not None, s.end is not None
-    head = ["", *([f"{s.events} events", "power"] if planned else []), *(["at the end", "power"] if ends else [])]
+    head = [
+        "",
+        *([f"{s.events} events", "power"] if planned else []),
+        *(["at the end", "power"] if ends else []),
+    ]
     rows = []
     for each in s.scenarios:
         row = [each.change]
