@@ -94,20 +94,20 @@ def design(
         spending=_boundary(spending),
         parameter=parameter,
     )
-    level = _within("--interval", interval, 0.0, 1.0)
+    _within("--interval", interval, 0.0, 1.0)
     plan = _plan(file, changes)
     from equipoise._atomic import new_file
     from equipoise.design import summary as numbers
     from equipoise.design import telling
 
-    found = numbers.summarise(plan, level)
+    found = numbers.summarise(plan, interval)
     data = json.dumps(found.as_dict(), indent=2, ensure_ascii=False)
     written = []
     if figure is not None:
         from equipoise.report import design_figure
 
         with new_file(figure, force=force) as temporary:
-            curves = numbers.curves(plan, level)
+            curves = numbers.curves(plan, interval)
             design_figure.draw(found, curves, temporary, figure.suffix.lower())
         written.append(f"figure  {figure}")
     if json_file not in (None, TERMINAL):
@@ -180,7 +180,7 @@ def _boundary(name: str | None) -> BoundaryName | None:
 
     known: tuple[BoundaryName, ...] = get_args(BoundaryName)
     if name is None or name in known:
-        return name  # type: ignore[return-value]
+        return name
     raise UserError(f'--spending: there is no boundary "{name}"{near_or_all(name, known)}')
 
 

@@ -1,7 +1,7 @@
 """Design of a trial without simulating it: events, size, calendar, looks and boundaries.
 
-`events` says how many events a hazard ratio takes, `calendar` when they come, `summary` all of that for a trial
-that is planned, which `from_protocol` reads from its file.
+`events` says how many events a hazard ratio takes, `calendar` when they come, `summary` all of that for a
+trial that is planned, which `from_protocol` reads from its file.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""When participants and events come: expected accrual, events, person-time and log-rank statistic by calendar time.
+"""When participants and events come, and what the log-rank test may expect, by calendar time.
 
-Participants arrive with a density that is constant between given times (the sum over countries), have events by a
-hazard that is piecewise constant in the time since randomisation, leave at a constant rate, and are followed at most
-so long. Everything expected is a closed form (Lachin & Foulkes, Biometrics 1986;42:507-19, extended to pieces).
+Participants arrive with a density that is constant between given times (the sum over countries), have events
+by a hazard that is piecewise constant in the time since randomisation, leave at a constant rate, and are
+followed at most so long. Everything expected is a closed form (Lachin & Foulkes, Biometrics 1986;42:507-19,
+extended to pieces).
 
-The number of events by a calendar time is a binomial count, one for each arm when permuted blocks fix the size of
-the arms; so the time of the k-th event has an exact distribution: P(T_k <= t) = P(at least k events by t). Arrivals
-are taken as independent of each other and their total as fixed.
+The number of events by a calendar time is a binomial count, one for each arm when permuted blocks fix the
+size of the arms; so the time of the k-th event has an exact distribution: P(T_k <= t) = P(at least k events
+by t). Arrivals are taken as independent of each other and their total as fixed.
 
-The expected log-rank statistic is an integral over the people at risk, as in Lakatos, Biometrics 1988;44:229-41,
-and Schoenfeld, Biometrika 1981;68:316-9, so hazards need not be proportional.
+The expected log-rank statistic is an integral over the people at risk, as in Lakatos, Biometrics
+1988;44:229-41, and Schoenfeld, Biometrika 1981;68:316-9, so hazards need not be proportional.
 
-Times are in one unit throughout, chosen by the caller, and counted from the first day of accrual; rates are per
-that unit.
+Times are in one unit throughout, chosen by the caller, and counted from the first day of accrual; rates are
+per that unit.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class Accrual:
 
 @dataclass(frozen=True)
 class Hazard:
-    """A hazard that is constant from each of `starts` (times since randomisation, the first is 0) to the next."""
+    """A hazard that is constant from each of `starts` (times since randomisation, the first is 0) to the
+    next."""
 
     starts: tuple[float, ...]
     rates: tuple[float, ...]
@@ -151,9 +153,9 @@ class Stratum:
 class EventModel:
     """All that is assumed about the coming of events in a trial of two arms.
 
-    follow_up: of one participant, at most. end: calendar time at which follow-up of everybody ends. delay: mean
-    time (exponential) from an event to its report; events count when they are known. fixed: whether the sizes of
-    the arms are fixed (permuted blocks) or each participant's arm is drawn by itself.
+    follow_up: of one participant, at most. end: calendar time at which follow-up of everybody ends. delay:
+    mean time (exponential) from an event to its report; events count when they are known. fixed: whether the
+    sizes of the arms are fixed (permuted blocks) or each participant's arm is drawn by itself.
     """
 
     accrual: Accrual
@@ -214,8 +216,8 @@ def randomized(model: EventModel, time: ArrayLike) -> Array:
 
 
 def event_probability(model: EventModel, time: ArrayLike) -> Array:
-    """Probability that a participant, of those who will ever be randomised, has a known event by each calendar
-    time; shape (2, ...): reference arm, experimental arm."""
+    """Probability that a participant, of those who will ever be randomised, has a known event by each
+    calendar time; shape (2, ...): reference arm, experimental arm."""
     found = np.stack([_averaged(model, arm, time, _known_events) for arm in model.arms])
     return np.clip(found, 0.0, 1.0)  # rounding may leave it
 
@@ -228,7 +230,8 @@ def expected_events(model: EventModel, time: ArrayLike) -> Array:
 
 
 def person_time(model: EventModel, time: ArrayLike) -> Array:
-    """Expected time at risk by each calendar time, in the unit of time; shape (2, ...) as `expected_events`."""
+    """Expected time at risk by each calendar time, in the unit of time; shape (2, ...) as
+    `expected_events`."""
     return np.stack([arm.participants * _averaged(model, arm, time, _at_risk) for arm in model.arms])
 
 
@@ -236,9 +239,10 @@ _Integral = Callable[[Hazard, float, EventModel, Array], Array]
 
 
 def _averaged(model: EventModel, arm: Arm, time: ArrayLike, integral: _Integral) -> Array:
-    """Mean over arrivals of a function of the time since arrival, of which `integral` is the integral from 0."""
+    """Mean over arrivals of a function of the time since arrival, of which `integral` is the integral
+    from 0."""
     at = np.minimum(np.asarray(time, dtype=float), model.end)
-    total = np.zeros_like(at)
+    total: Array = np.zeros_like(at)
     edges = model.accrual.edges
     for stratum in model.strata:
         hazard = arm.hazard.times(stratum.multiple)
@@ -251,7 +255,8 @@ def _averaged(model: EventModel, arm: Arm, time: ArrayLike, integral: _Integral)
 
 
 def _known_events(hazard: Hazard, dropout: float, model: EventModel, x: Array) -> Array:
-    """Integral over (0, x) of the probability that an event has happened, and is known, so long after arrival."""
+    """Integral over (0, x) of the probability that an event has happened, and is known, so long after
+    arrival."""
     inside, happened, unknown = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
     known = 1.0 / model.delay if model.delay > 0 else math.inf
     for start, end, rate, at_risk in _pieces(hazard, dropout, model.follow_up):
@@ -313,10 +318,10 @@ def _lagged(rate: float, known: float, x: Array) -> Array:
 class TimeToEvents:
     """When so many events will have come.
 
-    expected: the calendar time at which so many are expected (None: not by the end of follow-up). median, lower,
-    upper: quantiles of the time itself at `level` (None: not by the end). mean: of the time at which they have
-    come or, failing that, follow-up has ended (infinite if it never ends and they may not come). reached:
-    probability that they come at all by the end.
+    expected: the calendar time at which so many are expected (None: not by the end of follow-up). median,
+    lower, upper: quantiles of the time itself at `level` (None: not by the end). mean: of the time at which
+    they have come or, failing that, follow-up has ended (infinite if it never ends and they may not come).
+    reached: probability that they come at all by the end.
     """
 
     events: int
@@ -330,8 +335,8 @@ class TimeToEvents:
 
 
 def time_to_events(model: EventModel, events: int, level: float = 0.95) -> TimeToEvents:
-    """The calendar time of the `events`-th known event. Raises UserError for a level that is not between 0 and 1
-    or fewer than one event."""
+    """The calendar time of the `events`-th known event. Raises UserError for a level that is not between
+    0 and 1 or fewer than one event."""
     if not 0 < level < 1:
         raise UserError(f"the level of an interval must be between 0 and 1, not {level:g}")
     if events < 1:
@@ -452,8 +457,9 @@ def events_quantile(model: EventModel, time: float, probability: float) -> int:
 
 @dataclass(frozen=True)
 class LogRank:
-    """What the log-rank test is expected to find at a calendar time: observed minus expected events of the
-    experimental arm, their variance (the information), and z, positive when the experimental arm does better."""
+    """What the log-rank test is expected to find at a calendar time: observed minus expected events of
+    the experimental arm, their variance (the information), and z, positive when the experimental arm does
+    better."""
 
     o_minus_e: float
     variance: float

@@ -1,8 +1,9 @@
-"""How many events a trial needs, by the formulas of Schoenfeld and of Freedman, and what given events can show.
+"""Events that a trial needs, by the formulas of Schoenfeld and of Freedman, and what given events can show.
 
-The log-rank test of two arms with proportional hazards. `share` is always the share of the participants who are in
-the reference arm, `sides` the sides of the test, and `inflation` what a group-sequential design multiplies the
-events by (1 for a single analysis). Formulas count the chance of rejecting in the right direction only.
+The log-rank test of two arms with proportional hazards. `share` is always the share of the participants who
+are in the reference arm, `sides` the sides of the test, and `inflation` what a group-sequential design
+multiplies the events by (1 for a single analysis). Formulas count the chance of rejecting in the right
+direction only.
 
 Schoenfeld, Biometrika 1981;68:316-9 and Biometrics 1983;39:499-503; Freedman, Stat Med 1982;1:121-9.
 """
@@ -45,10 +46,11 @@ def freedman_events(
     share: float = 0.5,
     inflation: float = 1.0,
 ) -> float:
-    """Events for `power`, not rounded: z^2 (1 + r h)^2 / (r (1 - h)^2), times `inflation`; r participants of the
-    experimental arm to each of the reference arm, h the hazard ratio.
+    """Events for `power`, not rounded: z^2 (1 + r h)^2 / (r (1 - h)^2), times `inflation`; r participants of
+    the experimental arm to each of the reference arm, h the hazard ratio.
 
-    Freedman 1982, formula (3) for r = 1. Raises UserError for a hazard ratio of 1 and for anything out of range.
+    Freedman 1982, formula (3) for r = 1. Raises UserError for a hazard ratio of 1 and for anything out of
+    range.
     """
     _check(hazard_ratio=hazard_ratio, power=power, alpha=alpha, sides=sides, share=share, inflation=inflation)
     z = critical(alpha, sides) + _NORMAL.inv_cdf(power)
@@ -95,8 +97,8 @@ def detectable_hazard_ratio(
     share: float = 0.5,
     inflation: float = 1.0,
 ) -> float:
-    """The hazard ratio below 1 that so many events detect with `power`, by Schoenfeld's formula; its reciprocal is
-    the one above 1. Raises UserError for anything out of range."""
+    """The hazard ratio below 1 that so many events detect with `power`, by Schoenfeld's formula; its
+    reciprocal is the one above 1. Raises UserError for anything out of range."""
     _check(events=events, power=power, alpha=alpha, sides=sides, share=share, inflation=inflation)
     z = critical(alpha, sides) + _NORMAL.inv_cdf(power)
     if z <= 0:
@@ -105,19 +107,19 @@ def detectable_hazard_ratio(
 
 
 def participants_needed(events: float, probability: float) -> int:
-    """Participants among whom so many events are expected, if each has one with this probability (averaged over
-    the arms, from `calendar.event_probability`). Raises UserError for a probability that is not above 0 and at
-    most 1."""
+    """Participants among whom so many events are expected, if each has one with this probability
+    (averaged over the arms, from `calendar.event_probability`). Raises UserError for a probability that
+    is not above 0 and at most 1."""
     _check(events=events)
     if not 0 < probability <= 1:
-        raise UserError(
-            f"the probability of an event must be above 0 and at most 1, not {number_text(float(probability))}"
-        )
+        shown = number_text(float(probability))
+        raise UserError(f"the probability of an event must be above 0 and at most 1, not {shown}")
     return math.ceil(events / probability - 1e-9)
 
 
 def information(events: float, share: float = 0.5) -> float:
-    """Information about the log hazard ratio in so many events: share (1 - share) events (Schoenfeld 1981)."""
+    """Information about the log hazard ratio in so many events: share (1 - share) events (Schoenfeld
+    1981)."""
     return share * (1 - share) * events
 
 

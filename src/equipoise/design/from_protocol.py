@@ -39,8 +39,8 @@ class Changes:
 
 @dataclass(frozen=True)
 class Plan:
-    """The design of a trial of two arms. `model` holds under the planned effect; its times are days from `start`
-    (None: no calendar dates), and its `end` is that of follow-up."""
+    """The design of a trial of two arms. `model` holds under the planned effect; its times are days from
+    `start` (None: no calendar dates), and its `end` is that of follow-up."""
 
     name: str
     title: str
@@ -63,11 +63,11 @@ class Plan:
 
 
 def of_protocol(protocol: Protocol, changes: Changes | None = None) -> Plan:
-    """The design of a protocol. Participants come evenly, country by country, from the first day of randomisation
-    to the last; follow-up of everybody ends on one day.
+    """The design of a protocol. Participants come evenly, country by country, from the first day of
+    randomisation to the last; follow-up of everybody ends on one day.
 
-    Raises UserError if the protocol has not two arms, or if neither it nor `changes` gives the planned hazard
-    ratio or the event rate of the reference arm.
+    Raises UserError if the protocol has not two arms, or if neither it nor `changes` gives the planned
+    hazard ratio or the event rate of the reference arm.
     """
     change = changes or Changes()
     size, calendar = protocol.size, protocol.calendar
@@ -80,8 +80,8 @@ def of_protocol(protocol: Protocol, changes: Changes | None = None) -> Plan:
     rate = change.control_hazard or size.control_hazard
     if rate is None:
         raise UserError(
-            f"{protocol.protocol}: the event rate of the reference arm is not planned: give  size: control_hazard"
-            '  in the protocol, or --control-hazard "0.024 / year"'
+            f"{protocol.protocol}: the event rate of the reference arm is not planned: give"
+            '  size: control_hazard  in the protocol, or --control-hazard "0.024 / year"'
         )
     simulation = protocol.simulation
     people = _first(change.participants, size.simulated if simulation is not None else size.planned)
@@ -295,7 +295,8 @@ def _check_looks(looks: tuple[float, ...]) -> None:
     for share in looks:
         if not 0 < share <= 1:
             raise UserError(
-                f"--looks: {number_text(share)} is no share of the information: give numbers above 0 and up to 1"
+                f"--looks: {number_text(share)} is no share of the planned events: give numbers above 0 and "
+                "up to 1"
             )
     if list(looks) != sorted(set(looks)):
         raise UserError("--looks: the looks must rise, without repeats")

@@ -1,8 +1,8 @@
 """The design of a trial in numbers: events needed, power, looks with their limits and dates, what to expect.
 
-Everything is computed, nothing simulated. A trial stops at a look when its log-rank statistic passes a limit; the
-statistics at the looks are jointly normal with independent increments (Jennison & Turnbull 2000, chapter 3), their
-means those of `calendar.log_rank`, so that hazards need not be proportional.
+Everything is computed, nothing simulated. A trial stops at a look when its log-rank statistic passes a
+limit; the statistics at the looks are jointly normal with independent increments (Jennison & Turnbull 2000,
+chapter 3), their means those of `calendar.log_rank`, so that hazards need not be proportional.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ VARIED = 0.25
 
 @dataclass(frozen=True)
 class Timing:
-    """When a look is expected, in days from the first randomisation: mean (of the day, or of the end of follow-up
-    if that comes first), quantiles at the level of the summary (None: not by the end of follow-up), the
-    probability that its events come by the end; and the participants randomised and person-years by then."""
+    """When a look is expected, in days from the first randomisation: mean (of the day, or of the end of
+    follow-up if that comes first), quantiles at the level of the summary (None: not by the end of
+    follow-up), the probability that its events come by the end; and the participants randomised and
+    person-years by then."""
 
     mean: float | None
     median: float | None
@@ -55,11 +56,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class LookSummary:
-    """One look: what it waits for, its limits and what they mean, when it comes, how often the trial ends there.
+    """One look: what it waits for, its limits and what they mean, when it comes, how often the trial ends
+    there.
 
-    events: known events (expected ones where the look waits for a date). z: the limit, None where nothing can
-    stop; nominal_p: on the sides of the test. hazard_ratio: the estimate at the limit. expected_z: the log-rank
-    statistic expected under the planned effect. The probabilities hold if every look takes place.
+    events: known events (expected ones where the look waits for a date). z: the limit, None where nothing
+    can stop; nominal_p: on the sides of the test. hazard_ratio: the estimate at the limit. expected_z: the
+    log-rank statistic expected under the planned effect. The probabilities hold if every look takes place.
     """
 
     number: int
@@ -79,7 +81,8 @@ class LookSummary:
 
 @dataclass(frozen=True)
 class Ending:
-    """What the trial comes to on average when it stops by its limits: under the planned effect or without one."""
+    """What the trial comes to on average when it stops by its limits: under the planned effect or without
+    one."""
 
     rejects: float
     events: float
@@ -90,9 +93,9 @@ class Ending:
 
 @dataclass(frozen=True)
 class EndOfFollowUp:
-    """What is known when follow-up ends: events expected and their interval, under the planned effect and without
-    one; whether the planned number has come; the power of a log-rank test then, alone and with the looks that come
-    before."""
+    """What is known when follow-up ends: events expected and their interval, under the planned effect and
+    without one; whether the planned number has come; the power of a log-rank test then, alone and with
+    the looks that come before."""
 
     day: float
     events: float
@@ -107,20 +110,22 @@ class EndOfFollowUp:
 
 @dataclass(frozen=True)
 class Needed:
-    """Events that the planned power takes: by the two formulas (None where the hazard ratio changes with time), and
-    by the expected log-rank statistic (None where it never gets that far); each for one analysis, which the looks
-    multiply by the inflation of the design."""
+    """Events that the planned power takes: by the two formulas (None where the hazard ratio changes with
+    time), and by the expected log-rank statistic (None where it never gets that far); each for one
+    analysis, which the looks multiply by the inflation of the design."""
 
     schoenfeld: float | None
     freedman: float | None
     log_rank: float | None
     participants: int | None
-    """Among whom so many are expected by the end of follow-up (log-rank, with the looks); None without an end."""
+    """Among whom so many are expected by the end of follow-up (log-rank, with the looks); None without an
+    end."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """The plan with one assumption changed: when the planned events are expected, what is known at the end."""
+    """The plan with one assumption changed: when the planned events are expected, what is known at the
+    end."""
 
     change: str
     events_day: float | None
@@ -226,37 +231,22 @@ class _Cut:
 def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
     """The design in numbers.
 
-    Raises UserError for a plan that cannot be: more events than participants, looks that do not follow each other,
-    a boundary that does not fit them, an effect of 1 with a power to be planned, no end at all.
+    Raises UserError for a plan that cannot be: more events than participants, looks that do not follow each
+    other, a boundary that does not fit them, an effect of 1 with a power to be planned, no end at all.
     """
     plan = _with_events(plan)
-    model = plan.model
+    model, without = plan.model, plan.model.without_effect()
     schedule = _schedule(plan)
-    cuts = _cuts(plan, model, schedule, level)
-    without = model.without_effect()
-    null_cuts = _cuts(plan, without, schedule, level)
+    cuts, null_cuts = (_cuts(plan, each, schedule, level) for each in (model, without))
     events = [cut.events for cut in cuts]
     _check_order(plan, events)
-    design, efficacy, futility = _limits(plan, events, [cut.mean for cut in cuts])
+    design, upper, lower = _limits(plan, events, [cut.mean for cut in cuts])
     means = _means(plan, model, events)
     shares = [count / events[-1] for count in events]
-    h1 = _stops(shares, efficacy, futility, means)
-    h0 = _stops(shares, efficacy, futility, [0.0] * len(means))
+    h1, h0 = (_stops(shares, upper, lower, mean) for mean in (means, [0.0] * len(means)))
     inflation = design.inflation if design is not None else 1.0
-    ratio = plan.hazard_ratio
-    formula = {"alpha": plan.alpha, "sides": plan.looks.sides, "share": model.share}
-    powers = (None, None)
-    if plan.events is not None and ratio is not None and ratio != 1:
-        powers = (
-            size.schoenfeld_power(plan.events, ratio, **formula),  # type: ignore[arg-type]
-            size.freedman_power(plan.events, ratio, **formula),  # type: ignore[arg-type]
-        )
-    looks = tuple(
-        _look(number, plan, (cut, null), share, limit, low, mean, (stop, stop0))
-        for number, (cut, null, share, limit, low, mean, stop, stop0) in enumerate(
-            zip(cuts, null_cuts, shares, efficacy, futility, means, h1.ends, h0.ends, strict=True), 1
-        )
-    )
+    powers = _formula_powers(plan)
+    looks = zip(cuts, null_cuts, shares, upper, lower, means, h1.ends, h0.ends, strict=True)
     return DesignSummary(
         name=plan.name,
         title=plan.title,
@@ -264,13 +254,10 @@ def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
         reference_arm=model.reference.name,
         experimental_arm=model.experimental.name,
         participants=(round(model.reference.participants), round(model.experimental.participants)),
-        hazard_ratio=ratio,
+        hazard_ratio=plan.hazard_ratio,
         hazard_ratios=_ratios(model),
-        control_rates=tuple(
-            (start, 100 * DAYS_PER_YEAR * rate)
-            for start, rate in zip(model.reference.hazard.starts, model.reference.hazard.rates, strict=True)
-        ),
-        dropout=tuple(100 * DAYS_PER_YEAR * arm.dropout for arm in model.arms),  # type: ignore[arg-type]
+        control_rates=_control_rates(model),
+        dropout=(_per_100_years(model.reference.dropout), _per_100_years(model.experimental.dropout)),
         accrual_days=model.accrual.last - model.accrual.edges[0],
         countries={name: share * model.participants for name, share in plan.countries.items()},
         alpha=plan.alpha,
@@ -284,13 +271,33 @@ def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
         freedman_power=powers[1],
         power_with_looks=h1.rejects,
         inflation=inflation,
-        looks=looks,
+        looks=tuple(
+            _look(number, plan, (cut, null), share, high, low, mean, (stop, stop0))
+            for number, (cut, null, share, high, low, mean, stop, stop0) in enumerate(looks, 1)
+        ),
         planned=_ending(model, h1, cuts),
         no_effect=_ending(without, h0, null_cuts),
         end=_end(plan, cuts, level),
         scenarios=_scenarios(plan),
         remarks=(*plan.remarks, *(design.notes if design is not None else ())),
     )
+
+
+def _formula_powers(plan: Plan) -> tuple[float | None, float | None]:
+    """Power of one analysis at the planned events, by Schoenfeld's formula and by Freedman's."""
+    if plan.events is None or plan.hazard_ratio is None or plan.hazard_ratio == 1:
+        return None, None
+    how = (plan.events, plan.hazard_ratio, plan.alpha, plan.looks.sides, plan.model.share)
+    return size.schoenfeld_power(*how), size.freedman_power(*how)
+
+
+def _per_100_years(rate: float) -> float:
+    return 100 * DAYS_PER_YEAR * rate
+
+
+def _control_rates(model: EventModel) -> tuple[tuple[float, float], ...]:
+    hazard = model.reference.hazard
+    return tuple((at, _per_100_years(rate)) for at, rate in zip(hazard.starts, hazard.rates, strict=True))
 
 
 def _ratios(model: EventModel) -> tuple[tuple[float, float], ...]:
@@ -306,8 +313,8 @@ def _ratios(model: EventModel) -> tuple[tuple[float, float], ...]:
 
 
 def _with_events(plan: Plan) -> Plan:
-    """The plan with its planned number of events, which is what its power needs if the file names none and has
-    no end of follow-up to stop at."""
+    """The plan with its planned number of events, which is what its power needs if the file names none
+    and has no end of follow-up to stop at."""
     people = round(plan.model.participants)
     if plan.events is not None:
         if plan.events > people:
@@ -354,8 +361,8 @@ def _schedule(plan: Plan) -> list[Look]:
 
 
 def _cuts(plan: Plan, model: EventModel, schedule: Sequence[Look], level: float) -> list[_Cut]:
-    """When each look takes place. A gap after the look before is added to each quantile of its time, and to its
-    mean."""
+    """When each look takes place. A gap after the look before is added to each quantile of its time, and
+    to its mean."""
     found: list[_Cut] = []
     for look in schedule:
         before = found[-1] if found else None
@@ -428,7 +435,8 @@ def _at_latest(look: Look, plan: Plan) -> float:
 def _day(day: date, plan: Plan) -> float:
     if plan.start is None:
         raise UserError(
-            f"{plan.name}: a look on a date ({day}) needs a calendar, which a plain trial has not: say `after`"
+            f"{plan.name}: a look on a date ({day}) needs a calendar, which a plain trial has not: "
+            "say `after`"
         )
     return float((day - plan.start).days)
 
@@ -438,8 +446,8 @@ def _day(day: date, plan: Plan) -> float:
 
 @dataclass(frozen=True)
 class Curves:
-    """Expected numbers over the calendar, in days from the first randomisation: participants randomised, events
-    under the planned effect with their interval at `level`, events without effect."""
+    """Expected numbers over the calendar, in days from the first randomisation: participants randomised,
+    events under the planned effect with their interval at `level`, events without effect."""
 
     days: tuple[float, ...]
     randomized: tuple[float, ...]
@@ -451,8 +459,8 @@ class Curves:
 
 
 def curves(plan: Plan, level: float = LEVEL, points: int = 61) -> Curves:
-    """How participants and events accumulate until the end of follow-up, or until the planned events have come
-    with near certainty. Raises UserError as `summarise` does."""
+    """How participants and events accumulate until the end of follow-up, or until the planned events have
+    come with near certainty. Raises UserError as `summarise` does."""
     plan = _with_events(plan)
     model, tail = plan.model, (1 - level) / 2
     last = model.end
@@ -530,14 +538,15 @@ def _design_power(plan: Plan) -> float:
 
 
 def _means(plan: Plan, model: EventModel, events: Sequence[float]) -> list[float]:
-    """The expected statistic when so many events have happened, whatever the end of follow-up; positive in the
-    direction that is planned."""
+    """The expected statistic when so many events have happened, whatever the end of follow-up; positive
+    in the direction that is planned."""
     endless = replace(model, end=math.inf, delay=0.0)
     return [_direction(plan) * _mean_at(plan, endless, count) for count in events]
 
 
 def _direction(plan: Plan) -> float:
-    """1 where the experimental arm is planned to have fewer events, -1 where more (an event that is hoped for)."""
+    """1 where the experimental arm is planned to have fewer events, -1 where more (an event that is hoped
+    for)."""
     endless = replace(plan.model, end=math.inf, delay=0.0)
     at = min(plan.model.end, when.horizon(endless))
     if plan.events is not None:
@@ -630,8 +639,8 @@ def _ending(model: EventModel, stops: _Stops, cuts: Sequence[_Cut]) -> Ending:
 
 
 def _events_at(model: EventModel, wanted: float) -> float:
-    """Events at a look that waits for so many, but no longer than to the end of follow-up: the mean of the lesser
-    of the two, by the normal approximation of the number at the end."""
+    """Events at a look that waits for so many, but no longer than to the end of follow-up: the mean of
+    the lesser of the two, by the normal approximation of the number at the end."""
     if model.end == math.inf:
         return wanted
     chance = when.event_probability(model, model.end)
@@ -665,9 +674,9 @@ def _needed(plan: Plan, inflation: float) -> Needed | None:
 
 
 def _log_rank_events(plan: Plan, power: float) -> float | None:
-    """The least number of events at which the expected log-rank statistic gives the power, with participants in
-    proportion so that the timing stays: the statistic at a calendar time grows with the square root of their
-    number. None where no effect is planned."""
+    """The least number of events at which the expected log-rank statistic gives the power, with
+    participants in proportion so that the timing stays: the statistic at a calendar time grows with the
+    square root of their number. None where no effect is planned."""
     endless = replace(plan.model, end=math.inf, delay=0.0)
     at = plan.model.end
     if plan.events is not None:
@@ -702,8 +711,9 @@ def _end(plan: Plan, cuts: Sequence[_Cut], level: float) -> EndOfFollowUp | None
 
 
 def _power_at_end(plan: Plan, counts: Sequence[float], events: float) -> float:
-    """Power when the trial ends with the events expected at the end of follow-up: the looks that come before keep
-    their limits and the last, then, takes what is left of alpha. The design's own where its events come."""
+    """Power when the trial ends with the events expected at the end of follow-up: the looks that come
+    before keep their limits and the last, then, takes what is left of alpha. The design's own where its
+    events come."""
     if events >= counts[-1] - 1e-9:
         return _stops_of(plan, counts)
     before = [count for count in counts[:-1] if count < events * (1 - integration.CLOSEST)]

@@ -85,8 +85,8 @@ def _rate_problems(protocol: Protocol) -> Problems:
     if size.primary_events is not None and size.primary_events > most:
         yield warning(
             "size.control_hazard",
-            f"at {size.control_hazard} at most {most:.0f} events can be expected by the end of follow-up, even "
-            f"if everybody is followed from the first day: {size.primary_events} are planned",
+            f"at {size.control_hazard} at most {most:.0f} events can be expected by the end of follow-up, "
+            f"even if everybody is followed from the first day: {size.primary_events} are planned",
         )
 
 
