@@ -17,7 +17,8 @@ from equipoise.design import (
     schoenfeld_events,
     schoenfeld_power,
 )
-from equipoise.design.events import freedman_power, information
+from equipoise.design.boundaries import information_per_event
+from equipoise.design.events import freedman_power
 from equipoise.errors import UserError
 
 
@@ -96,7 +97,7 @@ def test_a_two_sided_test_needs_what_a_one_sided_test_at_half_the_level_needs() 
 
 def test_unequal_arms_need_more_events_in_proportion_to_their_information() -> None:
     assert schoenfeld_events(0.7, 0.9, share=0.25) / schoenfeld_events(0.7, 0.9) == pytest.approx(
-        information(1, 0.5) / information(1, 0.25)
+        information_per_event(0.5) / information_per_event(0.25)
     )
 
 

@@ -14,6 +14,7 @@ import math
 from statistics import NormalDist
 from typing import Literal
 
+from equipoise.design.boundaries import fixed_drift, information_per_event
 from equipoise.errors import UserError
 from equipoise.protocol.checking.plan import events_needed
 from equipoise.protocol.quantities import number_text
@@ -53,7 +54,7 @@ def freedman_events(
     range.
     """
     _check(hazard_ratio=hazard_ratio, power=power, alpha=alpha, sides=sides, share=share, inflation=inflation)
-    z = critical(alpha, sides) + _NORMAL.inv_cdf(power)
+    z = fixed_drift(alpha, sides, power)
     return inflation * (z / _freedman_drift(hazard_ratio, share)) ** 2
 
 
@@ -69,7 +70,7 @@ def schoenfeld_power(
     _check(
         hazard_ratio=hazard_ratio, events=events, alpha=alpha, sides=sides, share=share, inflation=inflation
     )
-    drift = math.sqrt(information(events, share) / inflation) * abs(math.log(hazard_ratio))
+    drift = math.sqrt(information_per_event(1 - share) * events / inflation) * abs(math.log(hazard_ratio))
     return _NORMAL.cdf(drift - critical(alpha, sides))
 
 
@@ -100,10 +101,10 @@ def detectable_hazard_ratio(
     """The hazard ratio below 1 that so many events detect with `power`, by Schoenfeld's formula; its
     reciprocal is the one above 1. Raises UserError for anything out of range."""
     _check(events=events, power=power, alpha=alpha, sides=sides, share=share, inflation=inflation)
-    z = critical(alpha, sides) + _NORMAL.inv_cdf(power)
+    z = fixed_drift(alpha, sides, power)
     if z <= 0:
         raise UserError(f"a power of {number_text(power)} needs no event: it is below the level of the test")
-    return math.exp(-z / math.sqrt(information(events, share) / inflation))
+    return math.exp(-z / math.sqrt(information_per_event(1 - share) * events / inflation))
 
 
 def participants_needed(events: float, probability: float) -> int:
@@ -115,12 +116,6 @@ def participants_needed(events: float, probability: float) -> int:
         shown = number_text(float(probability))
         raise UserError(f"the probability of an event must be above 0 and at most 1, not {shown}")
     return math.ceil(events / probability - 1e-9)
-
-
-def information(events: float, share: float = 0.5) -> float:
-    """Information about the log hazard ratio in so many events: share (1 - share) events (Schoenfeld
-    1981)."""
-    return share * (1 - share) * events
 
 
 def critical(alpha: float, sides: Sides) -> float:

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.design import boundaries as limits
 from equipoise.design import calendar as when
 from equipoise.design import events as size
 from equipoise.design import integration
+from equipoise.design.boundaries import Boundaries, boundaries, fixed_drift, hazard_ratio
 from equipoise.design.calendar import EventModel
 from equipoise.design.from_protocol import Plan
 from equipoise.design.monitoring import recompute
@@ -106,6 +106,9 @@ class EndOfFollowUp:
     planned_reached: float | None
     power: float
     power_with_looks: float
+    detectable: float | None
+    """The hazard ratio below 1 for which one analysis of the events expected has the planned power, by
+    Schoenfeld's formula; None where no power is planned."""
 
 
 @dataclass(frozen=True)
@@ -493,7 +496,7 @@ class _Stops:
 
 def _limits(
     plan: Plan, events: Sequence[float], times: Sequence[float]
-) -> tuple[limits.Boundaries | None, list[float], list[float]]:
+) -> tuple[Boundaries | None, list[float], list[float]]:
     """The group-sequential design (None: only the last look tests), and its upper and lower limits."""
     looks, count = plan.looks, len(events)
     if looks.spending == "none" or count == 1:
@@ -502,7 +505,7 @@ def _limits(
         lower = [-math.inf] * (count - 1) + [-last if looks.sides == 2 else -math.inf]
         return None, upper, lower
     futility = looks.futility
-    design = limits.boundaries(
+    design = boundaries(
         [each / events[-1] for each in events],
         alpha=plan.alpha,
         sides=looks.sides,
@@ -600,11 +603,11 @@ def _look(
         events=count,
         z=shown,
         nominal_p=None if shown is None else plan.looks.sides * float(0.5 * math.erfc(shown / math.sqrt(2))),
-        hazard_ratio=None if shown is None else limits.hazard_ratio(direction * shown, count, experimental),
+        hazard_ratio=None if shown is None else hazard_ratio(direction * shown, count, experimental),
         futility_z=futile,
         futility_hazard_ratio=None
         if futile is None
-        else limits.hazard_ratio(direction * futile, count, experimental),
+        else hazard_ratio(direction * futile, count, experimental),
         expected_z=mean,
         planned=_timing(model, cuts[0]),
         no_effect=_timing(model.without_effect(), cuts[1]),
@@ -684,7 +687,7 @@ def _log_rank_events(plan: Plan, power: float) -> float | None:
     found = when.log_rank(endless, at, plan.stratified).z
     if found == 0:
         return None
-    wanted = limits.fixed_drift(plan.alpha, plan.looks.sides, power)
+    wanted = fixed_drift(plan.alpha, plan.looks.sides, power)
     return float(when.expected_events(endless, at).sum()) * (wanted / found) ** 2
 
 
@@ -707,7 +710,12 @@ def _end(plan: Plan, cuts: Sequence[_Cut], level: float) -> EndOfFollowUp | None
         planned_reached=reached,
         power=_single_power(plan, model, events),
         power_with_looks=_power_at_end(plan, [cut.events for cut in cuts], events),
+        detectable=None if plan.power is None else _detectable(plan, events, plan.power),
     )
+
+
+def _detectable(plan: Plan, events: float, power: float) -> float:
+    return size.detectable_hazard_ratio(events, power, plan.alpha, plan.looks.sides, plan.model.share)
 
 
 def _power_at_end(plan: Plan, counts: Sequence[float], events: float) -> float:

@@ -187,6 +187,9 @@ def _end(s: DesignSummary) -> list[str]:
         rows.append((f"{s.events} by then", f"{shown} probability"))
     looks = f"; {end.power_with_looks:.1%} with the looks before" if len(s.looks) > 1 else ""
     rows.append(("Power then", f"{end.power:.1%}{looks}"))
+    if end.detectable is not None and s.power is not None:
+        shown = f"a hazard ratio of {end.detectable:.3f} with {s.power:.0%} power, by Schoenfeld's formula"
+        rows.append(("Could show", shown))
     return _pairs(rows)
 
 
