@@ -338,6 +338,7 @@ def test_a_contradictory_protocol_is_not_designed(tmp_path: Path) -> None:
         (lambda: of_protocol(load("stalwart")), "two arms"),
         (lambda: plain(participants=4, primary_events=3, arms={"control": {"hazard": "1 / year", "share": 99},
                        "active": {"hazard_ratio": 0.5}}), "too few for two arms"),
+        (lambda: summarise(plain(primary_events=None, follow_up="1 day")), "expected at the first look"),
         (lambda: summarise(plain(monitoring={"looks": [{"date": "2030-01-01"}]})), "say `after`"),
         (lambda: of_plain(
             PlainTrial.model_validate(

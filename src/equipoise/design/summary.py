@@ -127,8 +127,8 @@ class Needed:
 
 @dataclass(frozen=True)
 class Scenario:
-    """The plan with one assumption changed: when the planned events are expected, what is known at the
-    end."""
+    """The plan with one assumption changed: when the planned events come (the mean; None where it is more
+    likely that they do not come by the end, or where they may never come), what is known at the end."""
 
     change: str
     events_day: float | None
@@ -341,6 +341,11 @@ def _with_events(plan: Plan) -> Plan:
 
 
 def _check_order(plan: Plan, events: Sequence[float]) -> None:
+    if events[0] < 1:
+        raise UserError(
+            f"{plan.name}: only {events[0]:.2g} events are expected at the first look: "
+            "look later, or follow longer"
+        )
     for number, (before, after) in enumerate(pairwise(events), 1):
         if after <= before * (1 + integration.CLOSEST):
             raise UserError(
@@ -554,7 +559,7 @@ def _direction(plan: Plan) -> float:
     at = min(plan.model.end, when.horizon(endless))
     if plan.events is not None:
         at = when.expected_time(endless, plan.events) or at
-    return math.copysign(1.0, when.log_rank(endless, at, plan.stratified).z)
+    return -1.0 if when.log_rank(endless, at, plan.stratified).z < -1e-9 else 1.0
 
 
 def _mean_at(plan: Plan, endless: EventModel, events: float) -> float:
@@ -772,10 +777,12 @@ def _scenario(plan: Plan, name: str, model: EventModel) -> Scenario:
     if plan.events is None:
         assert end_power is not None
         return Scenario(name, None, None, at_end, end_power, end_power)
+    reached = float(when.probability_of_events(model, plan.events, when.horizon(model)))
+    mean = when.mean_time(model, plan.events) if reached > 0.5 else math.inf
     return Scenario(
         name,
-        when.expected_time(model, plan.events),
-        float(when.probability_of_events(model, plan.events, when.horizon(model))),
+        mean if mean < math.inf else None,
+        reached,
         at_end,
         _single_power(plan, model, plan.events),
         end_power,

@@ -205,7 +205,8 @@ def _scenarios(s: DesignSummary) -> list[str]:
         row = [each.change]
         if planned:
             day = each.events_day
-            row += ["not by the end" if day is None else _day(s, day), f"{each.power:.1%}"]
+            never = "not by the end" if ends else "perhaps never"
+            row += [never if day is None else _day(s, day), f"{each.power:.1%}"]
         if ends and each.events_at_end is not None and each.power_at_end is not None:
             row += [f"{each.events_at_end:.0f} events", f"{each.power_at_end:.1%}"]
         rows.append(row)
