@@ -174,6 +174,12 @@ def test_conditions_in_plain_words(text: str, words: str) -> None:
     assert plainly(text, SILCAAT) == words
 
 
+def test_the_rates_that_a_size_counts_on_are_told_per_100_person_years() -> None:
+    told = " ".join(show(SILCAAT, 200).split())
+    assert "2.1 primary events per 100 person-years on ART alone; 1.65 lost to follow-up" in told
+    assert "Planned rates" not in show(load("stalwart"))
+
+
 def test_small_words() -> None:
     assert listed([]) == ""
     assert listed(["a"]) == "a"

@@ -266,6 +266,10 @@ def test_what_cannot_be_known_is_said_with_the_choice_that_was_made(page: str) -
     assert "Why this one by default." in text
 
 
+def test_the_rates_that_the_size_counts_on_are_told(page: str) -> None:
+    assert "Counted on: 2.1 primary events per 100 person-years on ART alone" in page
+
+
 def test_it_can_be_reproduced(trial: Trial, page: str) -> None:
     text = Reader(page).text
     assert COMMAND in text

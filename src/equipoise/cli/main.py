@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import equipoise
-from equipoise.cli import boundaries, ending, power, protocols, records, trials
+from equipoise.cli import boundaries, design, ending, power, protocols, records, trials
 from equipoise.errors import UserError
 
 INTERRUPTED = 130
@@ -101,6 +101,7 @@ power.add_to(app)
 protocols.add_to(app)
 records.add_to(app)
 boundaries.add_to(app)
+design.add_to(app)
 
 
 def _whole(stream: TextIO) -> TextIO:

@@ -31,6 +31,7 @@ from equipoise.protocol.quantities import (
     Timepoint,
     exact_days,
     number_text,
+    per_100_years,
     round_half_away,
 )
 
@@ -644,6 +645,7 @@ def _facts(page: _Page, protocol: Protocol) -> None:
             ("Sponsor", design.sponsor or ""),
             ("Participants", "; ".join(people)),
             ("Power", "; ".join(power)),
+            ("Planned rates", planned_rates(protocol)),
             ("First randomised", f"{calendar.first_randomization:%d %B %Y}"),
             ("Last randomised", f"{calendar.last_randomization:%d %B %Y}"),
             ("End of follow-up", f"{calendar.end_of_follow_up:%d %B %Y}"),
@@ -652,6 +654,19 @@ def _facts(page: _Page, protocol: Protocol) -> None:
             ("Blinding", protocol.monitoring.blinding or ""),
         ]
     )
+
+
+def planned_rates(protocol: Protocol) -> str:
+    """The rates of events and of loss that the plan counts on, in words; empty if it names none."""
+    size = protocol.size
+    parts = []
+    if size.control_hazard is not None:
+        arm = protocol.arms.get(protocol.analysis.reference_arm)
+        where = f" on {arm.label}" if arm is not None else ""
+        parts.append(f"{per_100_years(size.control_hazard):.4g} primary events per 100 person-years{where}")
+    if size.dropout is not None:
+        parts.append(f"{per_100_years(size.dropout):.4g} lost to follow-up per 100 person-years")
+    return "; ".join(parts)
 
 
 def monitoring_words(protocol: Protocol) -> list[str]:

@@ -138,6 +138,8 @@ def _affects(change: Change) -> str:
         return ANALYSIS
     if top == "calendar" and last == "end_of_follow_up":
         return ENROLLED
+    if top == "size" and last in ("control_hazard", "dropout"):
+        return PAPER
     if top in ("size", "calendar"):
         return NEW
     if top == "simulation":

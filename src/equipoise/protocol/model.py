@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from equipoise.protocol.quantities import Amount, At, Count, Duration
+from equipoise.protocol.quantities import Amount, At, Count, Duration, Rate
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Expression = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -431,6 +431,10 @@ class Size(Block):
     hazard_ratio: Annotated[float, Field(gt=0, lt=10)] | None = None
     power: Annotated[float, Field(gt=0, lt=1)] | None = None
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
+    control_hazard: Rate | None = None
+    """Rate of the primary endpoint that the plan counts on in the reference arm."""
+    dropout: Rate | None = None
+    """Rate of loss to follow-up that the plan counts on, in every arm; none when left out."""
 
 
 class Calendar(Block):

@@ -152,6 +152,11 @@ def per_day(rate: Quantity) -> float:
     return rate.value / DAYS_PER[rate.unit.removeprefix("/ ")]
 
 
+def per_100_years(rate: Quantity) -> float:
+    """A rate as so many per 100 person-years, as trials report it."""
+    return 100 * DAYS_PER_YEAR * per_day(rate)
+
+
 def parse_timepoint(text: Any) -> Timepoint:
     """Read "week 9" (day 56), "month 8" (day 244), "day 14" or "4 months" (day 122)."""
     if isinstance(text, Timepoint):

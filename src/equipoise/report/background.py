@@ -74,6 +74,8 @@ def _design(p: Protocol) -> Subsection:
         size += f". Power {100 * s.power:g}% for a hazard ratio of {s.hazard_ratio:g}"
         size += f" with {w.count(s.primary_events)} primary events" if s.primary_events else ""
         size += f" at a {describing.SIDES[mon.sides]} level of {s.alpha:g}" if s.alpha else ""
+    if rates := describing.planned_rates(p):
+        size += f". Counted on: {rates}"
     monitoring = " ".join(w.sentence(w.capital(each)) for each in describing.monitoring_words(p))
     if mon.blinding:
         monitoring += " " + w.sentence(mon.blinding)

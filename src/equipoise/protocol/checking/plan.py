@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Literal
 
 from equipoise.protocol.checking.problem import Problems, error, there_is_no, warning
 from equipoise.protocol.model import Protocol
-from equipoise.protocol.quantities import number_text
+from equipoise.protocol.quantities import number_text, per_day
 
 EVENTS_TOLERANCE = 0.15
 """A planned number of events this much below what the stated power needs (relatively) is pointed out."""
@@ -34,13 +35,15 @@ def plan_problems(protocol: Protocol) -> Problems:
     if two_arms and all(number is not None for number in numbers):
         assert reference and size.primary_events and size.hazard_ratio and size.power and size.alpha  # noqa: PT018
         share = reference / sum(protocol.randomization.ratio.values())
-        needed = events_needed(size.hazard_ratio, size.power, size.alpha, share)
+        sides = protocol.monitoring.sides
+        needed = events_needed(size.hazard_ratio, size.power, size.alpha, share, sides)
         if size.primary_events < (1 - EVENTS_TOLERANCE) * needed:
             yield warning(
                 "size.primary_events",
                 f"{size.primary_events} events are too few for {size.power:.0%} power at a hazard ratio of "
                 f"{number_text(size.hazard_ratio)}: that takes {math.ceil(needed)}",
             )
+    yield from _rate_problems(protocol)
     yield from _monitoring_problems(protocol)
     simulation = protocol.simulation
     if simulation is not None:
@@ -64,6 +67,27 @@ def plan_problems(protocol: Protocol) -> Problems:
         for name in simulation.accrual:
             if country is not None and country.categories and name not in country.categories:
                 yield error("simulation.accrual", f'"{name}" is not a category of the item "country"')
+
+
+def _rate_problems(protocol: Protocol) -> Problems:
+    """The planned rates: an event rate that is no rate, or that cannot give the planned events in time."""
+    size, calendar = protocol.size, protocol.calendar
+    if size.control_hazard is None:
+        if size.dropout is not None:
+            yield warning("size.dropout", "a dropout rate is of use only beside size.control_hazard")
+        return
+    hazard = per_day(size.control_hazard)
+    if hazard == 0:
+        yield error("size.control_hazard", "a rate of 0 means that no event is expected")
+        return
+    longest = (calendar.end_of_follow_up - calendar.first_randomization).days
+    most = max(size.planned, size.randomized or 0) * -math.expm1(-hazard * longest)
+    if size.primary_events is not None and size.primary_events > most:
+        yield warning(
+            "size.control_hazard",
+            f"at {size.control_hazard} at most {most:.0f} events can be expected by the end of follow-up, "
+            f"even if everybody is followed from the first day: {size.primary_events} are planned",
+        )
 
 
 def _monitoring_problems(protocol: Protocol) -> Problems:
@@ -109,11 +133,13 @@ def _monitoring_problems(protocol: Protocol) -> Problems:
             yield error(f"{field}.parameter", f"{part.spending} has no parameter")
 
 
-def events_needed(hazard_ratio: float, power: float, alpha: float, share: float) -> float:
-    """Events for a two-sided log-rank test; `share` of the participants is in the reference arm.
+def events_needed(
+    hazard_ratio: float, power: float, alpha: float, share: float, sides: Literal[1, 2] = 2
+) -> float:
+    """Events for a log-rank test at level `alpha`; `share` of the participants is in the reference arm.
 
     Schoenfeld, Biometrics 1983;39:499-503, formula (1).
     """
     normal = NormalDist()
-    z = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)
+    z = normal.inv_cdf(1 - alpha / sides) + normal.inv_cdf(power)
     return float(z**2 / (share * (1 - share) * math.log(hazard_ratio) ** 2))
