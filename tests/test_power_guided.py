@@ -41,7 +41,7 @@ def _record(extra: tuple[tuple[str, object], ...], trial: int) -> Record:
 
 
 def _as_of(record: Record, day: int) -> pl.DataFrame:
-    """The primary endpoint as the record's dates have it on a day of the trial: who is in, how long, event."""
+    """The primary endpoint as the record's dates have it on a day of the trial."""
     begin = record.protocol.calendar.first_randomization
     first = (
         record.table("events")

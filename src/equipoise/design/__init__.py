@@ -1,7 +1,7 @@
 """Design and monitoring of a trial without simulating it: events, size, calendar, looks, boundaries.
 
-`events` says how many events a hazard ratio takes, `calendar` when they come, `boundaries` when a trial stops,
-`monitoring` what may be said at the analysis, `summary` all of it for a trial that is planned.
+`events` says how many events a hazard ratio takes, `calendar` when they come, `boundaries` when a trial
+stops, `monitoring` what may be said at the analysis, `summary` all of it for a trial that is planned.
 
     plan = design.boundaries([0.5, 0.75, 1], kind="obrien-fleming")  # z limits, drift, inflation, crossing
     now = design.recompute(plan, [98, 181], maximum=244)             # limits for the events observed

@@ -92,7 +92,9 @@ SCHEDULES = (
     Schedule("one analysis", (1.0,), (("one analysis", {}), ("one analysis, one-sided", {"sides": 1}))),
     Schedule("ten looks", tuple(k / 10 for k in range(1, 11)), _SPENT),
     Schedule("a first look at a tenth of the events", (0.1, 0.6, 1.0), (*_SPENT, _EVERY[1])),
-    Schedule("too few events by the end", FOUR, (*_SPENT, _EVERY[7], _EVERY[10]), (("follow_up", "7 years"),)),
+    Schedule(
+        "too few events by the end", FOUR, (*_SPENT, _EVERY[7], _EVERY[10]), (("follow_up", "7 years"),)
+    ),
     Schedule(
         "looks every two years",
         (*({"after": f"{years} years"} for years in (3, 5, 7)), 1.0),
