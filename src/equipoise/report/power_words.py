@@ -1,0 +1,131 @@
+"""How the figures of a power run are written: with their Monte Carlo error, and no finer than it allows."""
+
+from __future__ import annotations
+
+import math
+
+from equipoise.report import words as w
+from equipoise.simulate.power.characteristics import Difference, Figure
+
+NORMAL = 1.959963984540054
+"""The 97.5% quantile of the normal distribution: a 95% interval is so many errors wide on either side."""
+_SHARES = ("coverage", "biomarker wins", "both win", "power")
+
+
+def is_share(figure: Figure | Difference) -> bool:
+    """Whether a figure is a probability or a share, which is written in percent."""
+    return (
+        figure.section in ("decision", "stopping")
+        or figure.name.startswith(_SHARES)
+        or figure.name.endswith((", share", "takes place", "difference of shares"))
+    )
+
+
+def places(error: float) -> int:
+    """Decimals of a number with this error: the error keeps one digit, two where the first is 1 or 2.
+
+    Negative where tens or hundreds are all that is known."""
+    if not math.isfinite(error) or error <= 0:
+        return 2
+    power = math.floor(math.log10(error))
+    leading = error / 10.0**power
+    # 0.0096 is 0.01 once rounded: it counts as the larger power
+    if round(leading) >= 10:
+        power, leading = power + 1, 1.0
+    return min(6, -power + (1 if round(leading, 6) < 3 else 0))
+
+
+def _places_of(value: float, error: float) -> int:
+    if math.isfinite(error) and error > 0:
+        return places(error)
+    if not math.isfinite(value) or float(value).is_integer():
+        return 0
+    return min(4, max(0, 2 - math.floor(math.log10(abs(value))))) if value else 0
+
+
+def _scaled(figure: Figure | Difference) -> tuple[float, float, str]:
+    """Value, error and unit as they are shown."""
+    if is_share(figure):
+        return 100 * figure.value, 100 * figure.error, "%"
+    return figure.value, figure.error, figure.unit
+
+
+def value(figure: Figure | Difference | None) -> str:
+    """The value alone: "58.6%", "7.36"; "–" where there is none."""
+    if figure is None or not math.isfinite(figure.value):
+        return w.NONE
+    shown, error, unit = _scaled(figure)
+    text = w.number(shown, _places_of(shown, error))
+    return f"{text}%" if unit == "%" else text
+
+
+def error(figure: Figure | Difference, trials: int) -> str:
+    """The Monte Carlo error alone, in the unit of the value. A share of none or all of the trials has a limit
+    instead: with 95% confidence it is at most 3/n, or at least 1 - 3/n (Hanley & Lippman-Hand, JAMA
+    1983;249:1743-5)."""
+    if not math.isfinite(figure.error) or not math.isfinite(figure.value):
+        return w.NONE
+    if is_share(figure) and figure.error == 0 and figure.value in (0.0, 1.0):
+        return limit(figure.value, trials)
+    shown, size, _ = _scaled(figure)
+    return w.number(size, _places_of(shown, size) if size > 0 else 0)
+
+
+def limit(share: float, trials: int) -> str:
+    """What is known of a share of none or all of the trials."""
+    bound = min(100.0, 300 / max(1, trials))
+    decimals = max(0, 1 - math.floor(math.log10(bound)))
+    if share == 0:
+        return f"at most {w.number(bound, decimals)}%"
+    return f"at least {w.number(100 - bound, decimals)}%"
+
+
+def both(figure: Figure | Difference | None) -> str:
+    """Value and error: "58.6% ± 0.8", "7.36 ± 0.02". The error is in the unit of the value."""
+    if figure is None or not math.isfinite(figure.value):
+        return w.NONE
+    if not math.isfinite(figure.error) or figure.error == 0:
+        return value(figure)
+    shown, size, _ = _scaled(figure)
+    return f"{value(figure)} ±\u00a0{w.number(size, _places_of(shown, size))}"
+
+
+def signed(difference: Difference) -> str:
+    """A difference with its sign and error; a difference of shares is in percentage points."""
+    shown, size, unit = _scaled(difference)
+    digits = _places_of(shown, size)
+    text = w.number(shown, digits)
+    plus = "+" if shown > 0 and text.strip("0.,") else ""
+    tail = f" ±\u00a0{w.number(size, digits)}" if math.isfinite(size) and size > 0 else ""
+    return f"{plus}{text}{tail}{' points' if unit == '%' else f' {unit}' if unit else ''}"
+
+
+def error_of(size: float, percent: bool) -> str:
+    """A bare error; in percentage points where `percent`."""
+    size = 100 * size if percent else size
+    return w.number(size, places(size)) if math.isfinite(size) else w.NONE
+
+
+def percent_of(count: int, trials: int, finest: int = 2) -> str:
+    """A share of the trials in percent, without the sign; "<1" where rounding would claim none."""
+    if count == 0:
+        return "0"
+    if count == trials:
+        return "100"
+    share = count / trials
+    size = 100 * math.sqrt(share * (1 - share) / trials)
+    digits = max(0, min(finest, places(size)))
+    text = w.number(100 * share, digits)
+    least = w.number(10.0**-digits, digits)
+    if not text.strip("0."):
+        return f"<{least}"
+    return f">{w.number(100 - 10.0**-digits, digits)}" if float(text) == 100 else text
+
+
+def wilson(p: float, n: float) -> tuple[float, float]:
+    """95% interval of a share p of n trials by the score (Wilson, J Am Stat Assoc 1927;22:209-12): it stays
+    between 0 and 1, and a share of none or all has one too."""
+    z2 = NORMAL**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
