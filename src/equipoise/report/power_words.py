@@ -129,3 +129,8 @@ def wilson(p: float, n: float) -> tuple[float, float]:
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = NORMAL / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def share(value: float) -> str:
+    """A planned share in percent: "2.5%"."""
+    return f"{100 * value:.10g}%"
