@@ -39,7 +39,6 @@ from equipoise.report.figures import Drawn
 from equipoise.report.power_figures import Estimates, Line_, Series, Stopping
 from equipoise.report.power_material import Floats, Plan, PowerMaterial, Varied
 from equipoise.report.power_tables import MANY, REASON_WORDS
-from equipoise.report.power_words import both
 from equipoise.simulate.power.characteristics import YEAR, Summary
 from equipoise.simulate.power.deciding import FUTILITY
 
@@ -117,25 +116,28 @@ def _power_word(m: PowerMaterial) -> str:
 
 
 def _simulated(m: PowerMaterial) -> str:
-    design = m.design(0)
-    protocol = design["protocol"]
     one, two = m.arms()
-    planned = protocol["participants"] if m.plain else protocol["size"]["simulated"]
+    sizes = {m.participants(k) for k in range(m.count)}
     told = m.plans[0].committee
-    text = f"{m.title} compares {one} with {two} in {w.count(planned)} virtual participants"
-    text += f" (in the first scenario). {_test(m)}" if m.count > 1 else f". {_test(m)}"
+    text = f"{m.title} compares {one} with {two} in {w.count(m.participants(0))} virtual participants. {_test(m)}"
     if math.isfinite(told.maximum):
         text += f", planned at {w.count(told.maximum)} primary events"
-    text += f"; {_level(told.alpha, told.sides)}. "
-    if m.count > 1:
-        text += f"{w.count(m.count)} scenarios were simulated"
-        if m.varied:
-            text += f", which differ in {w.listed([_values(each) for each in m.varied])}"
-        text += f": {_trials_each(m)}, with seed {m.summary.saved.seed}. Trial k of every scenario has the "
-        text += "same virtual people and the same chances."
-    else:
-        text += f"It was simulated {w.count(m.most_trials)} times, with seed {m.summary.saved.seed}."
-    return text
+    text += f"; {_level(told.alpha, told.sides)}"
+    text += " (so in the first scenario). " if len(sizes) > 1 or len(m.plans) > 1 else ". "
+    if not m.plain:
+        population = m.design(0)["protocol"]["simulation"]["population"]
+        preset = m.design(0)["dials"].get("preset")
+        text += f"The virtual population is {population}, with the dials of preset {preset}"
+        text += " where no scenario says otherwise. " if m.count > 1 else ". "
+    if m.count == 1:
+        return text + f"It was simulated {w.count(m.most_trials)} times, with seed {m.summary.saved.seed}."
+    text += f"There are {w.count(m.count)} scenarios"
+    if m.varied:
+        text += f", which differ in {w.listed([_values(each) for each in m.varied])}"
+    return text + (
+        f": {_trials_each(m)}, with seed {m.summary.saved.seed}. Trial k of every scenario has the same virtual "
+        "people and the same chances."
+    )
 
 
 def _values(varied: Varied) -> str:
@@ -159,28 +161,38 @@ def _level(alpha: float, sides: int) -> str:
     return f"{describing.SIDES[sides]} alpha {alpha:g}"
 
 
+_MEANING = "What stands behind ± is one Monte Carlo standard error."
+
+
 def _power(m: PowerMaterial) -> str:
     if m.count == 1:
-        either = both(m.figure(0, "null hypothesis rejected"))
-        text = f"Efficacy is shown in {both(m.figure(0, 'power'))} of the trials"
+        either = m.both(0, "null hypothesis rejected")
+        text = f"Efficacy is shown in {m.both(0, 'power')} of the trials"
         text += f"; the null hypothesis is rejected either way in {either}" if _two_sided(m) else ""
-        return f"{text}. What stands behind ± is one Monte Carlo standard error."
-    named = [f"{both(m.figure(k, 'power'))} in {m.names[k]}" for k in range(m.count)]
-    if m.count > 6:
-        order = sorted(range(m.count), key=lambda k: m.number(k, "power"))
-        text = f"Efficacy is shown most rarely, in {named[order[0]]}, and most often, in {named[order[-1]]}"
-    else:
-        text = f"Efficacy is shown in {'; '.join(named)}"
-    text += ". What stands behind ± is one Monte Carlo standard error."
+        return f"{text}. {_MEANING}{_wrongly(m)}"
+    named = [f"{text} in {m.said(k)}" for k, text in enumerate(m.column_of("power"))]
+    if m.count <= 6 and sum(map(len, named)) < 260:
+        return f"Efficacy is shown in this share of the trials: {w.listed(named)}. {_MEANING}{_wrongly(m)}"
+    low, high = _ends(m, "power")
+    return (
+        f"Efficacy is shown most rarely, in {m.both(low, 'power')} of the trials, in {m.said(low)}, and "
+        f"most often, in {m.both(high, 'power')}, in {m.said(high)}. {_MEANING}{_wrongly(m)}"
+    )
+
+
+def _wrongly(m: PowerMaterial) -> str:
+    """The type I error, where there is no effect by construction."""
     nulls = [k for k in range(m.count) if m.null(k)]
-    if nulls:
-        either = "; ".join(f"{both(m.figure(k, 'null hypothesis rejected'))}" for k in nulls[:3])
-        which = w.listed([m.names[k] for k in nulls[:3]])
-        planned = m.plan_of(nulls[0]).committee
-        wanted = power_words.share(planned.alpha)
-        text += f" There is no effect in {which}: the null hypothesis is wrongly rejected in {either} of the trials"
-        text += f" (planned {wanted})."
-    return text
+    if not nulls:
+        return ""
+    shown = nulls[:3]
+    either = w.listed([m.both(k, "null hypothesis rejected") for k in shown])
+    wanted = power_words.share(m.plan_of(nulls[0]).committee.alpha)
+    where = f" in {w.listed([m.said(k) for k in shown])}" if m.count > 1 else ""
+    return (
+        f" There is no effect{where}: the null hypothesis is wrongly rejected in {either} of the trials "
+        f"(planned: {wanted})."
+    )
 
 
 def _two_sided(m: PowerMaterial) -> bool:
@@ -197,17 +209,17 @@ def _duration(m: PowerMaterial) -> str:
     def spread(k: int) -> str:
         ends = (m.number(k, "duration, 10% quantile"), m.number(k, "duration, 90% quantile"))
         low, high = (w.number(x, 1) for x in ends)
-        same = f"nearly all of them {low}" if low == high else f"80% of them between {low} and {high}"
-        return f"{both(m.figure(k, 'duration'))} years on average ({same})"
+        same = f"at least 80% of them {low}" if low == high else f"80% of them between {low} and {high}"
+        return f"{m.both(k, 'duration')} years on average ({same})"
 
-    events = both(m.figure(0, "primary events"))
+    events = m.both(0, "primary events")
     if m.count == 1:
         return (
             f"A trial lasts {spread(0)} from the first possible randomisation, with "
-            f"{both(m.figure(0, 'participants randomised'))} participants and {events} primary events."
+            f"{m.both(0, 'participants randomised')} participants and {events} primary events."
         )
     low, high = _ends(m, "duration")
-    return f"A trial lasts from {spread(low)} in {m.names[low]} to {spread(high)} in {m.names[high]}."
+    return f"A trial lasts from {spread(low)} in {m.said(low)} to {spread(high)} in {m.said(high)}."
 
 
 def _stopping(m: PowerMaterial) -> str:
@@ -215,10 +227,10 @@ def _stopping(m: PowerMaterial) -> str:
     if all(plan.committee.looks == 1 for plan in m.plans):
         return "There is one analysis, at the end."
     if m.count == 1:
-        text = f"The committee stops {both(m.figure(0, name))} of the trials before the final analysis"
+        text = f"The committee stops {m.both(0, name)} of the trials before the final analysis"
         counts = m.endings(0)[:-1].sum(axis=0)
         why = [
-            f"{power_words.percent_of(int(counts[code]), m.trials(0).count, 1)}% for {REASON_WORDS[code].lower()}"
+            f"{power_words.percent_of(int(counts[code]), m.trials(0).count)}% for {REASON_WORDS[code].lower()}"
             for code in power_tables.reasons_shown(m)
             if code != 0 and counts[code]
         ]
@@ -226,7 +238,7 @@ def _stopping(m: PowerMaterial) -> str:
     low, high = _ends(m, name)
     return (
         f"The share of trials that the committee stops before the final analysis goes from "
-        f"{both(m.figure(low, name))} in {m.names[low]} to {both(m.figure(high, name))} in {m.names[high]}."
+        f"{m.both(low, name)} in {m.said(low)} to {m.both(high, name)} in {m.said(high)}."
     )
 
 
@@ -237,15 +249,15 @@ def _biomarker(m: PowerMaterial) -> str:
     label, unit = m.marker()
     if m.count == 1:
         return (
-            f"The difference in {w.lower_first(label)} is {both(m.figure(0, 'difference of the biomarker'))} "
-            f"{w.unit(unit)} on average. It wins in {both(m.figure(0, 'biomarker wins'))} of the trials, and in "
-            f"{both(m.figure(0, name))} it wins while the primary endpoint does not."
+            f"The difference in {w.lower_first(label)} is {m.both(0, 'difference of the biomarker')} "
+            f"{w.unit(unit)} on average. It wins in {m.both(0, 'biomarker wins')} of the trials, and in "
+            f"{m.both(0, name)} it wins while the primary endpoint does not."
         )
     low, high = _ends(m, name)
     return (
         f"The biomarker ({w.lower_first(label)}) wins while the primary endpoint does not in "
-        f"{both(m.figure(low, name))} of the trials in {m.names[low]}, up to {both(m.figure(high, name))} in "
-        f"{m.names[high]}."
+        f"{m.both(low, name)} of the trials in {m.said(low)}, up to {m.both(high, name)} in "
+        f"{m.said(high)}."
     )
 
 
@@ -261,27 +273,40 @@ def _facts(m: PowerMaterial) -> tuple[Fact, ...]:
             Fact(*_split(m, 0, "cycles per participant"), note="compared arm"),
         ]
         return tuple(fact for fact in facts if fact.value != w.NONE)[:6]
+    real = [k for k in range(m.count) if not m.null(k)]
+    nulls = [k for k in range(m.count) if m.null(k)]
+    every = list(range(m.count))
     facts = [
         Fact(w.count(m.count), "scenarios", _trials_each(m)),
-        Fact(_range(m, "power"), "power", f"error at most {_largest_error(m)}"),
-        Fact(_range(m, "duration", " years"), "mean duration"),
-        Fact(_range(m, "stopped before the final analysis"), "stopped before the final analysis"),
-        Fact(_range(m, "primary events"), "primary events, mean"),
-        Fact(_range(m, "biomarker wins, endpoint does not"), "biomarker wins, endpoint does not"),
+        Fact(_range(m, "power", real), "power", f"error at most {_largest_error(m)}"),
+        Fact(_range(m, "null hypothesis rejected", nulls), "type I error", "where there is no effect"),
+        Fact(_range(m, "duration", every, " years"), "mean duration"),
+        Fact(_range(m, "stopped before the final analysis", every), "stopped before the final analysis"),
+        Fact(_range(m, "primary events", every), "primary events, mean"),
+        Fact(_range(m, "biomarker wins, endpoint does not", every), "biomarker wins, endpoint does not"),
     ]
-    return tuple(fact for fact in facts if fact.value != w.NONE)
+    return tuple(fact for fact in facts if fact.value != w.NONE)[:6]
 
 
 def _split(m: PowerMaterial, k: int, name: str, unit: str = "") -> tuple[str, str]:
-    text = both(m.figure(k, name))
+    text = m.both(k, name)
     return (text if text == w.NONE else f"{text}{unit}"), name
 
 
-def _range(m: PowerMaterial, name: str, unit: str = "") -> str:
-    if all(m.figure(k, name) is None for k in range(m.count)):
+def _range(m: PowerMaterial, name: str, scenarios: Sequence[int], unit: str = "") -> str:
+    """The least and the greatest of some scenarios, rounded for a first look."""
+    found = [f for k in scenarios if (f := m.figure(k, name)) is not None and math.isfinite(f.value)]
+    if not found:
         return w.NONE
-    low, high = (power_words.value(m.figure(k, name)) for k in _ends(m, name))
-    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+    low, high = min(found, key=lambda f: f.value), max(found, key=lambda f: f.value)
+    if power_words.value(low) == power_words.value(high):
+        return f"{power_words.value(low)}{unit}"
+    if power_words.is_share(low):
+        digits = 0 if high.value - low.value > 0.1 else 1
+        return f"{w.number(100 * low.value, digits)}% to {w.number(100 * high.value, digits)}%"
+    digits = w.places_for(high.value)
+    ends = (w.number(low.value, digits), w.number(high.value, digits))
+    return f"{ends[0]}{unit}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}{unit}"
 
 
 def _largest_error(m: PowerMaterial) -> str:
@@ -302,6 +327,14 @@ def _mind(m: PowerMaterial) -> list[str]:
             f"There are few trials ({_trials_each(m)}): a power is known to about ± {w.number(100 * half, 0)} "
             "percentage points only (95%), and quantiles and rare outcomes less well. Four times the trials "
             "halve the error."
+        )
+    told, events = m.plans[0].committee, m.number(0, "events had nobody stopped")
+    if math.isfinite(told.maximum) and events < 0.97 * told.maximum:
+        where = f" in {m.said(0)}" if m.count > 1 else ""
+        texts.append(
+            f"The design plans {w.count(told.maximum)} primary events, but a trial that nobody stops has only "
+            f"{m.both(0, 'events had nobody stopped')} on average when it ends{where}. Its power is that of the "
+            "events that it has."
         )
     if any(trials.true_log_hr is None for trials in m.summary.trials):
         texts.append(
@@ -355,11 +388,13 @@ def _power_range(m: PowerMaterial, k: int) -> tuple[float, float, float]:
 
 
 def _references(m: PowerMaterial) -> list[Line_]:
-    """The planned power, and the type I error where there is no effect."""
+    """The planned power, where it lies near enough to be drawn, and the type I error where there is no
+    effect."""
     found = []
+    highest = max(_power_range(m, k)[2] for k in range(m.count))
     powers = {m.design(k)["protocol"].get("power") if m.plain else m.design(k)["protocol"]["size"].get("power")
               for k in range(m.count)}  # fmt: skip
-    if len(powers) == 1 and (planned := powers.pop()) is not None:
+    if len(powers) == 1 and (planned := powers.pop()) is not None and 100 * planned < highest + 25:
         found.append(Line_(100 * float(planned), f"planned power, {100 * float(planned):g}%"))
     alphas = {plan.committee.alpha / plan.committee.sides for plan in m.plans}
     if any(m.null(k) for k in range(m.count)) and len(alphas) == 1:
@@ -372,7 +407,7 @@ def _power_picture(m: PowerMaterial) -> Figure | None:
     if m.count == 1:
         return None
     ranges = [_power_range(m, k) for k in range(m.count)]
-    alt = f"Power by scenario, from {_range(m, 'power')}."
+    alt = f"Power by scenario, from {_range(m, 'power', range(m.count))}."
     note = "Bars are 95% Monte Carlo intervals (Wilson)."
     numeric = m.numeric
     if len(numeric) == 1 and m.count > 2:
@@ -384,7 +419,7 @@ def _power_picture(m: PowerMaterial) -> Figure | None:
         if not lines:
             note = "The darker, the higher the power. Errors are in the numbers of this figure."
     else:
-        texts = [both(m.figure(k, "power")).replace("\u00a0", " ") for k in range(m.count)]
+        texts = [m.both(k, "power").replace("\u00a0", " ") for k in range(m.count)]
         drawn = power_figures.by_scenario(
             "f-power", m.names, [Series("", tuple(ranges))], "Power (%)", texts, _references(m), 0.0, 100.0
         )
@@ -436,14 +471,13 @@ def _duration_picture(m: PowerMaterial) -> Figure | None:
     if m.count == 1:
         return None
     ranges = tuple(_quantiles(m.column(k, "stop|day") / YEAR) for k in range(m.count))
-    texts = [f"{w.number(m.number(k, 'duration'), 2)}" for k in range(m.count)]
+    means = tuple(m.number(k, "duration") for k in range(m.count))
     drawn = power_figures.by_scenario(
-        "f-duration", m.names, [Series("", ranges)], "Years from the first possible randomisation", texts
-    )
-    alt = f"Duration of the trial by scenario; the means go from {_range(m, 'duration', ' years')}."
-    note = "Mark: median; bar: the middle 80% of the trials."
-    if m.count <= power_figures.MOST_NAMED:
-        note += " At the right the mean."
+        "f-duration", m.names, [Series("", ranges, means)], "Years from the first possible randomisation",
+        [f"mean {w.number(mean, 2)}" for mean in means],
+    )  # fmt: skip
+    alt = f"Duration of the trial by scenario; the means go from {_range(m, 'duration', range(m.count), ' years')}."
+    note = "Dot: median; bar: the middle 80% of the trials; upright stroke: mean."
     return _figure(m, "duration", "Duration of the trial", alt, drawn, power_tables.duration(m), note)
 
 
@@ -460,7 +494,7 @@ def _stopping_picture(m: PowerMaterial) -> Figure | None:
         return None
     reasons = power_tables.reasons_shown(m)
     named = [REASON_WORDS[code] for code in reasons]
-    panels = [Stopping(m.names[k], m.endings(k), m.trials(k).count) for k in range(m.count)]
+    panels = [Stopping(m.names[k] if m.count > 1 else "", m.endings(k), m.trials(k).count) for k in range(m.count)]
     if m.count > MANY:
         drawn = power_figures.stopping_of_many("f-stopping", panels, reasons, named)
         note = "One line for each scenario, by number; the darker, the more trials end at that look for that reason."
@@ -469,12 +503,12 @@ def _stopping_picture(m: PowerMaterial) -> Figure | None:
         note = "Percent of all trials of the scenario, by the look at which they end and why."
     first = m.endings(0)
     ended = [
-        f"{power_words.percent_of(int(first[i, code]), m.trials(0).count, 1)}% at look {i + 1}: {REASON_WORDS[code].lower()}"
+        f"{power_words.percent_of(int(first[i, code]), m.trials(0).count)}% at look {i + 1}: {REASON_WORDS[code].lower()}"
         for i in range(len(first))
         for code in reasons
         if first[i, code]
     ]
-    where = f" in {m.names[0]}" if m.count > 1 else ""
+    where = f" in {m.said(0)}" if m.count > 1 else ""
     alt = f"When and why trials end{where}: {'; '.join(ended)}."
     return _figure(
         m, "stopping", "When trials end, and why", alt, drawn, power_tables.endings(m), note,
@@ -487,7 +521,7 @@ def _estimates_picture(m: PowerMaterial) -> Figure | None:
     for k in range(min(m.count, MANY)):
         plain, adjusted = m.column(k, "stop|log_hr"), m.column(k, "stop|adjusted log_hr")
         same = m.plan_of(k).committee.looks == 1
-        panels.append(Estimates(m.names[k], plain, None if same else adjusted, m.number(k, "log hazard ratio, true")))
+        panels.append(Estimates(m.names[k] if m.count > 1 else "", plain, None if same else adjusted, m.number(k, "log hazard ratio, true")))
     if not any(np.isfinite(p.plain).any() for p in panels):
         return None
     drawn = power_figures.estimates("f-estimates", panels)
@@ -496,12 +530,13 @@ def _estimates_picture(m: PowerMaterial) -> Figure | None:
     notes = []
     if beyond:
         of = sum(p.plain.size for p in panels)
-        notes.append(f"{w.count(beyond)} of {w.count(of)} estimates lie beyond the ends of the axis.")
+        lie = "lies" if beyond == 1 else "lie"
+        notes.append(f"{w.count(beyond)} of {w.count(of)} estimates {lie} beyond the ends of the axis.")
     if m.count > MANY:
         notes.append(f"The first {MANY} scenarios; the others are in the numbers of this figure.")
     alt = (
         f"Distribution of the estimated hazard ratio over the trials, true value {power_words.value(m.figure(0, 'hazard ratio, true'))}"
-        f"{f' in {m.names[0]}' if m.count > 1 else ''}."
+        f"{f' in {m.said(0)}' if m.count > 1 else ''}."
     )
     return _figure(m, "estimates", "Estimates of the hazard ratio", alt, drawn, power_tables.estimates(m), *notes)
 
@@ -522,7 +557,7 @@ def _looks_picture(m: PowerMaterial) -> Figure | None:
         series = [Series(name, tuple(each)) for name, each in zip(names, days, strict=True)]
         drawn = power_figures.by_scenario("f-looks", m.names, series, title)
     middle = [f"{name} after {w.number(each[0][1], 1)} years" for name, each in zip(names, days, strict=True) if each[0]]
-    where = f" in {m.names[0]}" if m.count > 1 else ""
+    where = f" in {m.said(0)}" if m.count > 1 else ""
     alt = f"When the looks take place{where}, medians: {'; '.join(middle)}."
     return _figure(
         m, "looks", "When the looks take place", alt, drawn, power_tables.looks(m),
@@ -539,7 +574,7 @@ def compared(m: PowerMaterial) -> Section | None:
     if m.count == 1:
         return None
     text = (
-        f"Trial k of every scenario has the same virtual people with the same chances as trial k of {m.names[0]}. "
+        f"Trial k of every scenario has the same virtual people with the same chances as trial k of {m.said(0)}. "
         "The difference of two scenarios is taken trial by trial, so that what the two share drops out and its "
         "error is smaller. Beside it stands the error that two independent sets of trials would have had, and by "
         "which factor their number would have to be larger to reach the same error."
@@ -697,7 +732,8 @@ def repeating(m: PowerMaterial) -> Section:
         ),
         folded=m.count > MANY, stack=True,
     )  # fmt: skip
-    blocks += [designs, power_tables.row_columns(m)]
+    blocks += [designs, *([told] if (told := power_tables.dials(m)) is not None else [])]
+    blocks.append(power_tables.row_columns(m))
     return Section("repeat", "How to repeat it", tuple(blocks))
 
 

@@ -58,9 +58,12 @@ class Series:
 
     label: str
     ranges: tuple[tuple[float, float, float] | None, ...]
+    strokes: tuple[float, ...] = ()
+    """A second mark of each scenario, an upright stroke."""
 
     def limits(self) -> list[float]:
-        return [x for each in self.ranges if each is not None for x in each if math.isfinite(x)]
+        drawn = [x for each in self.ranges if each is not None for x in each]
+        return [x for x in (*drawn, *self.strokes) if math.isfinite(x)]
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,16 @@ def _mark(number: int) -> str:
     return (*MARK, "v", "P")[number % (len(MARK) + 2)]
 
 
+def _reference_style(number: int) -> dict[str, Any]:
+    return {"color": INK, "linewidth": 1.1, "linestyle": (0, (2, 2)) if number == 0 else (0, (7, 2, 1.5, 2))}
+
+
 def _reference_handles(references: Sequence[Line_]) -> list[Line2D]:
-    return [Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (2, 2)), label=r.label) for r in references]
+    return [Line2D([], [], label=r.label, **_reference_style(n)) for n, r in enumerate(references)]
+
+
+def _round_ticks(most: int) -> MaxNLocator:
+    return MaxNLocator(most, steps=[1, 2, 5, 10])
 
 
 def _spread(values: Sequence[float], floor: float | None, ceiling: float | None) -> tuple[float, float]:
@@ -176,13 +187,18 @@ def _rows(
             found = each.ranges[k]
             if found is not None:
                 _bar(axes, found, start + band * (n + 0.5), n, size)
+            if each.strokes:
+                axes.plot(
+                    [each.strokes[k]], [start + band * (n + 0.5)], marker="|", color=INK, markersize=size * 0.95,
+                    markeredgewidth=1.6, linestyle="none", zorder=4,
+                )  # fmt: skip
         y += height
-    for reference in references:
-        axes.axvline(reference.value, color=INK, linewidth=1.1, linestyle=(0, (2, 2)), zorder=1)
+    for n, reference in enumerate(references):
+        axes.axvline(reference.value, zorder=1, **_reference_style(n))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(True, axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(5 if sheet.narrow else 9))
+    axes.xaxis.set_major_locator(_round_ticks(5 if sheet.narrow else 9))
     axes.set_xlabel(shorten(title, sheet.width - 20, size))
     _centre_label(axes, sheet, left, right)
     if handles:
@@ -198,7 +214,16 @@ def _centre_label(axes: Axes, sheet: Sheet, left: float, right: float) -> None:
 
 
 def _lines(text: str, room: float, size: float, most: int) -> list[str]:
-    lines = wrap(text, room, size)
+    """Lines of a name, broken after its commas where they then fit; none for no name."""
+    if not text:
+        return []
+    letters = int(room / (size * 0.56))
+    lines = [""]
+    for piece in text.replace(", ", ",\n").split("\n"):
+        joined = f"{lines[-1]} {piece}".strip()
+        lines = [*lines[:-1], joined] if len(joined) <= letters or not lines[-1] else [*lines, piece]
+    if len(lines) > most or any(len(line) > letters for line in lines):
+        lines = wrap(text, room, size)
     if len(lines) > most:
         lines = [*lines[: most - 1], shorten(" ".join(lines[most - 1 :]), room, size)]
     return lines
@@ -236,8 +261,13 @@ def _columns(
         known = np.array([found for found in each.ranges if found is not None])
         axes.vlines(x, known[:, 0], known[:, 2], color=_colour(k), linewidth=small * 0.6, alpha=0.55)
         axes.plot(x, known[:, 1], color=_colour(k), marker=_mark(k), markersize=small, linestyle="none")
-    for reference in references:
-        axes.axhline(reference.value, color=INK, linewidth=1.1, linestyle=(0, (2, 2)), zorder=1)
+        if each.strokes:
+            axes.plot(
+                np.arange(1, count + 1), each.strokes, color=INK, marker="_", markersize=small * 1.4,
+                markeredgewidth=1.2, linestyle="none",
+            )  # fmt: skip
+    for n, reference in enumerate(references):
+        axes.axhline(reference.value, zorder=1, **_reference_style(n))
     values = [x for s in series for x in s.limits()] + [r.value for r in references]
     axes.set_ylim(*_spread(values, floor, ceiling))
     axes.set_xlim(0, count + 1)
@@ -289,11 +319,11 @@ def curves(
                 x + aside, y[:, 1], color=_colour(k), marker=_mark(k), markersize=size * 0.45,
                 linestyle=DASH[k % len(DASH)], linewidth=1.4,
             )  # fmt: skip
-        for reference in references:
-            axes.axhline(reference.value, color=INK, linewidth=1.1, linestyle=(0, (2, 2)), zorder=1)
+        for n, reference in enumerate(references):
+            axes.axhline(reference.value, zorder=1, **_reference_style(n))
         shown = [x for line in lines for x in line.limits()] + [r.value for r in references]
         axes.set_ylim(*_spread(shown, floor, ceiling))
-        axes.yaxis.set_major_locator(MaxNLocator(7))
+        axes.yaxis.set_major_locator(_round_ticks(7))
         if len(values) <= (6 if sheet.narrow else 10):
             axes.set_xticks(list(values), [f"{v:g}" for v in values])
         axes.set_xlabel(shorten(varied, sheet.width - 20, size))
@@ -406,7 +436,7 @@ def stopping(name: str, panels: Sequence[Stopping], reasons: Sequence[int], word
             for j, code in enumerate(reasons):
                 for i in range(len(panel.counts)):
                     n = int(panel.counts[i, code])
-                    text = percent_of(n, panel.trials, 1)
+                    text = percent_of(n, panel.trials)
                     _cell(axes, i, j, n / panel.trials, REASON_COLOUR[code], text, size)
             _matrix(axes, [f"look {i + 1}" if cell > 46 else str(i + 1) for i in range(looks)], words, cell, size)
             canvas.text(
@@ -449,8 +479,7 @@ def stopping_of_many(name: str, panels: Sequence[Stopping], reasons: Sequence[in
         axes.set_ylim(len(panels) - 0.5, -0.5)
         axes.xaxis.set_ticks_position("top")
         axes.set_xticks(list(range(len(kinds))), [str(look + 1) for _, look in kinds])
-        axes.yaxis.set_major_locator(MaxNLocator(12, integer=True))
-        ticks = [t for t in _every(len(panels))]
+        ticks = _every(len(panels))
         axes.set_yticks([t - 1 for t in ticks], [str(t) for t in ticks])
         axes.tick_params(length=0)
         axes.grid(False)
@@ -535,7 +564,7 @@ def estimates(name: str, panels: Sequence[Estimates]) -> Drawn:
         each = [size * 0.9 + d + plot + size * 1.9 for d in deep]
         total = top + sum(each) + size * 1.9
         canvas = sheet.figure(total)
-        ticks = _ratio_ticks(low, high, (width - room) / (size * 3.4))
+        ticks = _ratio_ticks(low, high, (width - room) / (size * 4.6))
         for k, panel in enumerate(panels):
             row, column = divmod(k, columns)
             x0 = 6 + column * width + room

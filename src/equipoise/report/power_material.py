@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.protocol.model import Looks
+from equipoise.report import power_words
 from equipoise.simulate.power.characteristics import Figure, Summary, Trials
 from equipoise.simulate.power.deciding import REASONS, Committee
 from equipoise.simulate.power.scenarios import Design, plain
@@ -72,6 +73,13 @@ class PowerMaterial:
         bare = [" ".join(entry.name.split()) for entry in self.summary.saved.scenarios]
         return tuple(f"{k}. {name}" if len(bare) > 1 else name for k, name in enumerate(bare, 1))
 
+    def said(self, scenario: int) -> str:
+        """A scenario within a sentence."""
+        if self.count == 1:
+            return "the scenario"
+        name = " ".join(self.summary.saved.scenarios[scenario].name.split())
+        return f"scenario {scenario + 1} ({name})"
+
     def trials(self, scenario: int) -> Trials:
         return self.summary.trials[scenario]
 
@@ -85,6 +93,26 @@ class PowerMaterial:
     def figure(self, scenario: int, name: str) -> Figure | None:
         """The figure of that name; None where the run has none."""
         return self._by_name[scenario].get(name)
+
+    def both(self, scenario: int, name: str, wanted: int | None = None) -> str:
+        """A figure with its error, in words. `wanted`: decimals of its column."""
+        return power_words.both(self.figure(scenario, name), self.trials(scenario).count, wanted)
+
+    def column_of(self, name: str) -> list[str]:
+        """A figure of every scenario with its error, with the same decimals where the errors allow it."""
+        wanted = power_words.common_places([self.figure(k, name) for k in range(self.count)])
+        return [self.both(k, name, wanted) for k in range(self.count)]
+
+    def error(self, scenario: int, figure: Figure) -> str:
+        """The error of a figure, or that it can only be so."""
+        told = self.plan_of(scenario).committee
+        fixed = (
+            figure.name == "look 1: reached"
+            or (figure.name.endswith("futility") and told.plan.futility is None)
+            or (figure.name.endswith("harm") and told.sides == 1)
+            or (told.looks == 1 and figure.name == "stopped before the final analysis")
+        )
+        return "by design" if fixed else power_words.error(figure, self.trials(scenario).count)
 
     def number(self, scenario: int, name: str) -> float:
         """The value of a figure, NaN where there is none."""
@@ -114,6 +142,11 @@ class PowerMaterial:
     def null(self, scenario: int) -> bool:
         """Whether the null hypothesis is true by construction."""
         return self.summary.trials[scenario].true_log_hr == 0
+
+    def participants(self, scenario: int) -> int:
+        """Participants of a simulated trial."""
+        protocol = self.design(scenario)["protocol"]
+        return int(protocol["participants"] if self.plain else protocol["size"]["simulated"])
 
     def arms(self) -> tuple[str, str]:
         """Labels of the arm that is compared and of the reference arm."""

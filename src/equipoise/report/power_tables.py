@@ -10,7 +10,6 @@ from equipoise.report import power_definitions, power_words
 from equipoise.report import words as w
 from equipoise.report.document import Column, Row, Run, Table, columns, row, words
 from equipoise.report.power_material import Floats, Plan, PowerMaterial
-from equipoise.report.power_words import both
 from equipoise.simulate.power.characteristics import YEAR, Difference, Figure, quantile
 from equipoise.simulate.power.deciding import EFFICACY, FUTILITY, HARM, NOT_SHOWN
 
@@ -25,21 +24,24 @@ REASON_WORDS = {EFFICACY: "Efficacy", FUTILITY: "Futility", HARM: "Harm", NOT_SH
 
 def scenarios(m: PowerMaterial) -> Table:
     """One line for each scenario."""
-    offered = (
-        ("Power", lambda k: both(m.figure(k, "power"))),
-        ("Rejected either way", lambda k: both(m.figure(k, "null hypothesis rejected"))),
-        ("Stopped early", lambda k: both(m.figure(k, "stopped before the final analysis"))),
-        ("Duration, years (80% of trials)", lambda k: _duration(m, k)),
-        ("Partici\u00adpants", lambda k: both(m.figure(k, "participants randomised"))),
-        ("Primary events", lambda k: both(m.figure(k, "primary events"))),
-        ("Cycles each", lambda k: both(m.figure(k, "cycles per participant"))),
-        (_dose_title(m), lambda k: both(m.figure(k, "dose per participant"))),
-        ("Biomarker wins, endpoint not", lambda k: both(m.figure(k, "biomarker wins, endpoint does not"))),
-    )
-    every = [(title, [text(k) for k in range(m.count)]) for title, text in offered]
-    shown = [(title, texts) for title, texts in every if any(text != w.NONE for text in texts)]
-    uneven = m.fewest_trials != m.most_trials
-    if uneven:
+    offered = [
+        ("Power", m.column_of("power")),
+        ("Rejected either way", m.column_of("null hypothesis rejected")),
+        ("Stopped early", m.column_of("stopped before the final analysis")),
+        ("Duration, years (80% of trials)", _durations(m)),
+        ("Partici\u00adpants", m.column_of("participants randomised")),
+        ("Primary events", m.column_of("primary events")),
+        ("Cycles each", m.column_of("cycles per participant")),
+        (_dose_title(m), m.column_of("dose per participant")),
+        ("Biomarker wins, endpoint not", m.column_of("biomarker wins, endpoint does not")),
+    ]
+    same = _always_randomised(m)
+    shown = [
+        (title, texts)
+        for title, texts in offered
+        if any(text != w.NONE for text in texts) and not (same and title.startswith("Partici"))
+    ]
+    if m.fewest_trials != m.most_trials:
         shown.insert(0, ("Trials", [w.count(m.trials(k).count) for k in range(m.count)]))
     rows = [
         row(words(m.names[k], *_changes(m, k)), *(texts[k] for _, texts in shown)) for k in range(m.count)
@@ -54,12 +56,25 @@ def scenarios(m: PowerMaterial) -> Table:
     )
 
 
+def _always_randomised(m: PowerMaterial) -> float | None:
+    """How many are randomised, where it is the same in every trial of every scenario."""
+    found = {
+        f.value if f is not None and f.error == 0 else math.nan
+        for f in (m.figure(k, "participants randomised") for k in range(m.count))
+    }
+    only = found.pop() if len(found) == 1 else math.nan
+    return only if math.isfinite(only) else None
+
+
 def _scenario_notes(m: PowerMaterial) -> tuple[str, ...]:
-    notes = ["Errors of percentages are in percentage points."]
-    notes.append(
-        "Rejected either way: efficacy or harm shown. Duration counts from the first possible randomisation; "
-        "in brackets the 10% and 90% quantiles."
-    )
+    notes = [
+        "Errors of percentages are in percentage points; ≤ and ≥: 95% limit of a share of none or all of the "
+        "trials. Rejected either way: efficacy or harm shown. Duration counts from the first possible "
+        "randomisation; in brackets the 10% and 90% quantiles."
+    ]
+    same = _always_randomised(m)
+    if same:
+        notes.append(f"Every trial randomises {w.count(same)} participants.")
     if m.figure(0, "cycles per participant") is not None:
         notes.append("Cycles and dose: mean per participant of the compared arm, until the trial ends.")
     return tuple(notes)
@@ -70,11 +85,12 @@ def _dose_title(m: PowerMaterial) -> str:
     return f"Dose each, {found.unit}" if found is not None and found.unit else "Dose each"
 
 
-def _duration(m: PowerMaterial, k: int) -> str:
-    low, high = m.figure(k, "duration, 10% quantile"), m.figure(k, "duration, 90% quantile")
-    if low is None or high is None:
-        return both(m.figure(k, "duration"))
-    return f"{both(m.figure(k, 'duration'))} ({w.number(low.value, 1)}\u00a0to\u00a0{w.number(high.value, 1)})"
+def _durations(m: PowerMaterial) -> list[str]:
+    found = []
+    for k, text in enumerate(m.column_of("duration")):
+        low, high = (w.number(m.number(k, f"duration, {q} quantile"), 1) for q in ("10%", "90%"))
+        found.append(f"{text} ({low}\u00a0to\u00a0{high})" if low != high else f"{text} ({low})")
+    return found
 
 
 def _changes(m: PowerMaterial, k: int) -> tuple[str | Run, ...]:
@@ -91,20 +107,15 @@ def _changes(m: PowerMaterial, k: int) -> tuple[str | Run, ...]:
 # --- the numbers of the pictures ----------------------------------------------------------------------------
 
 
-def _label(m: PowerMaterial) -> Column:
-    return Column("Scenario", "left", 2.0)
-
-
 def power(m: PowerMaterial) -> Table:
     rows = []
     for k in range(m.count):
         n = m.trials(k).count
         low, high = power_words.wilson(m.number(k, "power"), n)
-        found = m.figure(k, "power")
         rows.append(
             row(
-                m.names[k], both(found), f"{w.number(100 * low, 1)}% to {w.number(100 * high, 1)}%",
-                both(m.figure(k, "null hypothesis rejected")), w.count(n),
+                m.names[k], m.both(k, "power"), f"{w.number(100 * low, 1)}% to {w.number(100 * high, 1)}%",
+                m.both(k, "null hypothesis rejected"), w.count(n),
             )
         )  # fmt: skip
     titles = ["Scenario", "Power", "95% Monte Carlo interval", "Rejected either way", "Trials"]
@@ -113,7 +124,8 @@ def power(m: PowerMaterial) -> Table:
 
 def duration(m: PowerMaterial) -> Table:
     names = ["duration, 10% quantile", "duration, 50% quantile", "duration, 90% quantile", "duration"]
-    rows = [row(m.names[k], *(both(m.figure(k, name)) for name in names)) for k in range(m.count)]
+    texts = [m.column_of(name) for name in names]
+    rows = [row(m.names[k], *(each[k] for each in texts)) for k in range(m.count)]
     titles = ["Scenario", "10%", "Median", "90%", "Mean"]
     return Table("table-duration", "Duration of the trial, years", columns(titles), tuple(rows))
 
@@ -129,7 +141,7 @@ def endings(m: PowerMaterial) -> Table:
             rows.append(row(m.names[k], kind="heading"))
         for look, found in enumerate(counts, 1):
             cells = [_count(int(found[code]), n) for code in reasons]
-            rows.append(row(f"Look {look}", *cells, _count(int(found.sum()), n)))
+            rows.append(row(f"Look\u00a0{look}", *cells, _count(int(found.sum()), n)))
         totals = [_count(int(counts[:, code].sum()), n) for code in reasons]
         rows.append(row("All", *totals, _count(int(counts.sum()), n), kind="total"))
     titles = ["Ended at", *(REASON_WORDS[code] for code in reasons), "All"]
@@ -139,7 +151,7 @@ def endings(m: PowerMaterial) -> Table:
 
 
 def _count(n: int, trials: int) -> str:
-    return f"{w.count(n)} ({power_words.percent_of(n, trials, 1)}%)" if n else "0"
+    return f"{w.count(n)} ({power_words.percent_of(n, trials)}%)" if n else "0"
 
 
 def reasons_shown(m: PowerMaterial) -> tuple[int, ...]:
@@ -159,11 +171,12 @@ def looks(m: PowerMaterial) -> Table:
             rows.append(row(m.names[k], kind="heading"))
         for look in range(1, m.trials(k).looks + 1):
             years = m.column(k, f"look {look}|day") / YEAR
-            spread = [both(Figure("duration", "", *quantile(years, q), "years")) for q in (0.1, 0.5, 0.9)]
+            found = [Figure("duration", "", *quantile(years, q), "years") for q in (0.1, 0.5, 0.9)]
+            spread = [power_words.both(each, m.trials(k).count) for each in found]
             rows.append(
                 row(
-                    f"Look {look}", *spread, both(m.figure(k, f"look {look}, events")),
-                    both(m.figure(k, f"look {look} takes place")),
+                    f"Look\u00a0{look}", *spread, m.both(k, f"look {look}, events"),
+                    m.both(k, f"look {look} takes place"),
                 )
             )  # fmt: skip
     titles = ["Look", "10%", "Median", "90%", "Events", "Takes place"]
@@ -176,7 +189,7 @@ def estimates(m: PowerMaterial) -> Table:
     rows = []
     for k in range(m.count):
         plain, adjusted = m.column(k, "stop|log_hr"), m.column(k, "stop|adjusted log_hr")
-        rows.append(row(m.names[k], both(m.figure(k, "hazard ratio, true")), *_ratios(plain), *_ratios(adjusted)))
+        rows.append(row(m.names[k], m.both(k, "hazard ratio, true"), *_ratios(plain), *_ratios(adjusted)))
     titles = ["Scenario", "True", "2.5%", "Median", "97.5%", "Adjusted: 2.5%", "Median", "97.5%"]
     return Table(
         "table-estimates",
@@ -211,7 +224,8 @@ def bias(m: PowerMaterial) -> Table:
         "Scenario", "True hazard ratio", "Bias", "Bias, adjusted", "Median bias", "Median bias, adjusted",
         "Coverage", "Coverage, adjusted",
     ]  # fmt: skip
-    rows = [row(m.names[k], *(both(m.figure(k, name)) for name in names)) for k in range(m.count)]
+    texts = [m.column_of(name) for name in names]
+    rows = [row(m.names[k], *(each[k] for each in texts)) for k in range(m.count)]
     return Table(
         "table-bias",
         "Bias of the log hazard ratio and coverage of its interval, as estimated and adjusted for stopping",
@@ -233,7 +247,7 @@ def differences(m: PowerMaterial) -> tuple[Table, ...]:
     rows: list[Row] = []
     for k in range(1, m.count):
         rows.append(row(m.names[k], kind="heading"))
-        rows += [_difference(w.capital(d.name), d) for d in m.summary.differences[k]]
+        rows += [_difference(w.capital(d.name), d) for d in m.summary.differences[k] if d.unpaired or d.value or d.name == "power"]
     full = Table(
         "table-differences",
         f"Differences from {m.names[0]}",
@@ -257,7 +271,7 @@ def differences(m: PowerMaterial) -> tuple[Table, ...]:
     return (*short, Table(full.id, "All differences", full.columns, full.rows, full.notes, folded=True))
 
 
-_DIFFERENCE_TITLES = ["", "Difference ± error", "Error if independent", "Trials saved"]
+_DIFFERENCE_TITLES = ["Characteristic", "Difference ± error", "Error if independent", "Trials then needed"]
 
 
 def _difference(name: str, d: Difference) -> Row:
@@ -285,7 +299,7 @@ def full(m: PowerMaterial, scenario: int) -> Table:
             section = figure.section
             rows.append(row(SECTIONS.get(section, w.capital(section)), kind="heading"))
         rows.append(
-            row(w.capital(figure.name), power_words.value(figure), power_words.error(figure, trials), unit(m, figure))
+            row(w.capital(figure.name), power_words.bare(figure), m.error(scenario, figure), unit(m, figure))
         )
     several = m.count > 1
     return Table(
@@ -304,7 +318,7 @@ def full(m: PowerMaterial, scenario: int) -> Table:
 def unit(m: PowerMaterial, figure: Figure) -> str:
     """The unit of a figure as print writes it."""
     if power_words.is_share(figure):
-        return "" if figure.error == 0 else "%"
+        return "%"
     return w.unit(m.marker()[1]) if figure.name == "difference of the biomarker" else figure.unit
 
 
@@ -326,7 +340,7 @@ def limits(m: PowerMaterial, plan: Plan, number: int) -> Table:
     rows = []
     for k, share in enumerate(made.information):
         sign = "± " if told.sides == 2 and math.isfinite(made.efficacy[k]) else ""
-        cells = [f"Look {k + 1}" if told.looks > 1 else "Final analysis", f"{w.number(100 * share, 0)}%"]
+        cells = [f"Look\u00a0{k + 1}" if told.looks > 1 else "Final analysis", f"{w.number(100 * share, 0)}%"]
         cells += [w.count(math.ceil(share * told.maximum - 1e-9))] if known else []
         cells += [f"{sign}{_z(made.efficacy[k])}", _small(p[k])]
         cells += [_z(ratios[0][k])] if ratios else []
@@ -350,10 +364,12 @@ def _z(value: float) -> str:
 
 
 def _small(p: float) -> str:
-    """A probability to three figures, or as a power of ten would be read."""
+    """A probability to four decimals, more where they would show nothing."""
     if not math.isfinite(p) or p == 0:
         return "0"
-    return w.number(p, min(6, max(3, 2 - math.floor(math.log10(p)) - 1))) if p >= 1e-6 else "<0.000001"
+    if p < 1e-6:
+        return "<0.000001"
+    return w.number(p, 4 if p >= 0.001 else 6)
 
 
 # --- how it was done ----------------------------------------------------------------------------------------
@@ -372,6 +388,21 @@ def definitions(m: PowerMaterial) -> Table:
     return Table(
         "table-definitions", "What each characteristic is", columns(["Characteristic", "Meaning"], 2, [1, 2.6]),
         tuple(row(listed, what) for listed, what in chosen), stack=True, folded=True,
+    )  # fmt: skip
+
+
+def dials(m: PowerMaterial) -> Table | None:
+    """How the drug works in the virtual participants of the first scenario."""
+    chosen = m.design(0).get("dials") or {}
+    if not chosen:
+        return None
+    shown = [(name, value) for name, value in chosen.items() if name != "preset"]
+    rows = [row("preset", str(chosen.get("preset", w.NONE)))]
+    rows += [row(name, ", ".join(map(str, v)) if isinstance(v, list) else str(v)) for name, v in shown]
+    where = "" if m.count == 1 else f" in {m.said(0)}"
+    return Table(
+        "table-dials", f"Dials of the virtual population{where}", columns(["Dial", "Value"], 2, [1, 2]),
+        tuple(rows), folded=True,
     )  # fmt: skip
 
 

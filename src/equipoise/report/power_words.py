@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from equipoise.report import words as w
 from equipoise.simulate.power.characteristics import Difference, Figure
@@ -35,9 +36,17 @@ def places(error: float) -> int:
     return min(6, -power + (1 if round(leading, 6) < 3 else 0))
 
 
-def _places_of(value: float, error: float) -> int:
+def common_places(figures: Sequence[Figure | None]) -> int | None:
+    """Decimals for a column of figures, as their largest error tells; None where none has an error."""
+    errors = [_scaled(f)[1] for f in figures if f is not None and math.isfinite(f.error) and f.error > 0]
+    return places(max(errors)) if errors else None
+
+
+def _places_of(value: float, error: float, wanted: int | None = None) -> int:
     if math.isfinite(error) and error > 0:
-        return places(error)
+        own = places(error)
+        # an error that would be shown as 0 keeps its own decimals
+        return own if wanted is None or error < 0.5 * 10.0**-wanted else wanted
     if not math.isfinite(value) or float(value).is_integer():
         return 0
     return min(4, max(0, 2 - math.floor(math.log10(abs(value))))) if value else 0
@@ -50,44 +59,56 @@ def _scaled(figure: Figure | Difference) -> tuple[float, float, str]:
     return figure.value, figure.error, figure.unit
 
 
-def value(figure: Figure | Difference | None) -> str:
-    """The value alone: "58.6%", "7.36"; "–" where there is none."""
+def bare(figure: Figure | None, wanted: int | None = None) -> str:
+    """The value alone, without its unit: "58.6" (percent), "7.36"; "–" where there is none."""
     if figure is None or not math.isfinite(figure.value):
         return w.NONE
-    shown, error, unit = _scaled(figure)
-    text = w.number(shown, _places_of(shown, error))
-    return f"{text}%" if unit == "%" else text
+    shown, error, _ = _scaled(figure)
+    known = figure.name.endswith("hazard ratio, true") and error == 0
+    return w.number(shown, 3 if known else _places_of(shown, error, wanted))
 
 
-def error(figure: Figure | Difference, trials: int) -> str:
+def value(figure: Figure | None, wanted: int | None = None) -> str:
+    """The value alone: "58.6%", "7.36"; "–" where there is none. `wanted`: decimals of the column."""
+    text = bare(figure, wanted)
+    return f"{text}%" if figure is not None and text != w.NONE and is_share(figure) else text
+
+
+def error(figure: Figure, trials: int) -> str:
     """The Monte Carlo error alone, in the unit of the value. A share of none or all of the trials has a limit
-    instead: with 95% confidence it is at most 3/n, or at least 1 - 3/n (Hanley & Lippman-Hand, JAMA
-    1983;249:1743-5)."""
+    instead."""
     if not math.isfinite(figure.error) or not math.isfinite(figure.value):
         return w.NONE
-    if is_share(figure) and figure.error == 0 and figure.value in (0.0, 1.0):
-        return limit(figure.value, trials)
+    if extreme(figure):
+        return f"{'at most' if figure.value == 0 else 'at least'} {limit(figure.value, trials)}"
     shown, size, _ = _scaled(figure)
-    return w.number(size, _places_of(shown, size) if size > 0 else 0)
+    return w.number(size, _places_of(shown, size)) if size > 0 else "0"
+
+
+def extreme(figure: Figure) -> bool:
+    """Whether none or all of the trials count."""
+    return is_share(figure) and figure.error == 0 and figure.value in (0.0, 1.0)
 
 
 def limit(share: float, trials: int) -> str:
-    """What is known of a share of none or all of the trials."""
+    """What is known, with 95% confidence, of a share of none or all of the trials, in percent: at most 3/n, or
+    at least 1 - 3/n (Hanley & Lippman-Hand, JAMA 1983;249:1743-5)."""
     bound = min(100.0, 300 / max(1, trials))
     decimals = max(0, 1 - math.floor(math.log10(bound)))
-    if share == 0:
-        return f"at most {w.number(bound, decimals)}%"
-    return f"at least {w.number(100 - bound, decimals)}%"
+    return w.number(bound if share == 0 else 100 - bound, decimals)
 
 
-def both(figure: Figure | Difference | None) -> str:
-    """Value and error: "58.6% ± 0.8", "7.36 ± 0.02". The error is in the unit of the value."""
+def both(figure: Figure | None, trials: int, wanted: int | None = None) -> str:
+    """Value and error: "58.6% ± 0.8", "7.36 ± 0.02", "0% (≤ 0.075)". The error is in the unit of the value."""
     if figure is None or not math.isfinite(figure.value):
         return w.NONE
+    text = value(figure, wanted)
+    if extreme(figure):
+        return f"{text} ({'≤' if figure.value == 0 else '≥'}\u00a0{limit(figure.value, trials)})"
     if not math.isfinite(figure.error) or figure.error == 0:
-        return value(figure)
+        return text
     shown, size, _ = _scaled(figure)
-    return f"{value(figure)} ±\u00a0{w.number(size, _places_of(shown, size))}"
+    return f"{text} ±\u00a0{w.number(size, _places_of(shown, size, wanted))}"
 
 
 def signed(difference: Difference) -> str:
@@ -103,22 +124,20 @@ def signed(difference: Difference) -> str:
 def error_of(size: float, percent: bool) -> str:
     """A bare error; in percentage points where `percent`."""
     size = 100 * size if percent else size
-    return w.number(size, places(size)) if math.isfinite(size) else w.NONE
+    if not math.isfinite(size):
+        return w.NONE
+    return w.number(size, places(size)) if size > 0 else "0"
 
 
-def percent_of(count: int, trials: int, finest: int = 2) -> str:
-    """A share of the trials in percent, without the sign; "<1" where rounding would claim none."""
-    if count == 0:
-        return "0"
-    if count == trials:
-        return "100"
-    share = count / trials
-    size = 100 * math.sqrt(share * (1 - share) / trials)
-    digits = max(0, min(finest, places(size)))
-    text = w.number(100 * share, digits)
-    least = w.number(10.0**-digits, digits)
+def percent_of(count: int, trials: int) -> str:
+    """A share of the trials in percent, without the sign, to one decimal where there are a thousand trials;
+    "<1" where rounding would claim none."""
+    if count in (0, trials):
+        return "0" if count == 0 else "100"
+    digits = 1 if trials >= 1000 else 0
+    text = w.number(100 * count / trials, digits)
     if not text.strip("0."):
-        return f"<{least}"
+        return f"<{w.number(10.0**-digits, digits)}"
     return f">{w.number(100 - 10.0**-digits, digits)}" if float(text) == 100 else text
 
 
