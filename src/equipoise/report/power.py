@@ -328,6 +328,11 @@ def _mind(m: PowerMaterial) -> list[str]:
             "percentage points only (95%), and quantiles and rare outcomes less well. Four times the trials "
             "halve the error."
         )
+    if m.count > 1:
+        texts.append(
+            "The scenarios share their virtual people, so that their figures err together. Compare them by their "
+            "differences below, whose errors allow for that."
+        )
     told, events = m.plans[0].committee, m.number(0, "events had nobody stopped")
     if math.isfinite(told.maximum) and events < 0.97 * told.maximum:
         where = f" in {m.said(0)}" if m.count > 1 else ""
@@ -477,7 +482,9 @@ def _duration_picture(m: PowerMaterial) -> Figure | None:
         [f"mean {w.number(mean, 2)}" for mean in means],
     )  # fmt: skip
     alt = f"Duration of the trial by scenario; the means go from {_range(m, 'duration', range(m.count), ' years')}."
-    note = "Dot: median; bar: the middle 80% of the trials; upright stroke: mean."
+    note = "Dot: median; bar: the middle 80% of the trials; stroke: mean."
+    if any(each is not None and each[0] == each[2] for each in ranges):
+        note += " Where there is no bar, at least 80% of the trials last equally long."
     return _figure(m, "duration", "Duration of the trial", alt, drawn, power_tables.duration(m), note)
 
 
@@ -512,7 +519,7 @@ def _stopping_picture(m: PowerMaterial) -> Figure | None:
     alt = f"When and why trials end{where}: {'; '.join(ended)}."
     return _figure(
         m, "stopping", "When trials end, and why", alt, drawn, power_tables.endings(m), note,
-        "“No difference”: the trial ends at its last analysis with no limit passed.",
+        "“Nothing shown”: the trial ends at its last analysis with no limit passed.",
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def _round_ticks(most: int) -> MaxNLocator:
 def _spread(values: Sequence[float], floor: float | None, ceiling: float | None) -> tuple[float, float]:
     """Ends of an axis that shows all values with some air, within bounds."""
     low, high = min(values), max(values)
-    air = 0.06 * (high - low) or max(0.05 * abs(high), 0.5)
+    air = max(0.06 * (high - low), 0.02 * abs(high)) or 0.5
     low, high = low - air, high + air
     return (
         low if floor is None else max(floor - 0.02 * (high - low), low),

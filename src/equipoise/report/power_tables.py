@@ -19,7 +19,7 @@ SECTIONS = {
     "decision": "Decision", "stopping": "Stopping", "duration": "Duration and events", "estimate": "Estimate",
     "biomarker": "Biomarker", "treatment": "Treatment, compared arm", "safety": "Safety",
 }  # fmt: skip
-REASON_WORDS = {EFFICACY: "Efficacy", FUTILITY: "Futility", HARM: "Harm", NOT_SHOWN: "No difference"}
+REASON_WORDS = {EFFICACY: "Efficacy", FUTILITY: "Futility", HARM: "Harm", NOT_SHOWN: "Nothing shown"}
 
 
 def scenarios(m: PowerMaterial) -> Table:
@@ -251,8 +251,9 @@ def differences(m: PowerMaterial) -> tuple[Table, ...]:
     full = Table(
         "table-differences",
         f"Differences from {m.names[0]}",
-        columns(_DIFFERENCE_TITLES),
+        columns(_DIFFERENCE_TITLES, 1, _DIFFERENCE_WIDTHS),
         tuple(rows),
+        stack=True,
         folded=m.count > 6,
     )
     if not full.folded:
@@ -262,15 +263,17 @@ def differences(m: PowerMaterial) -> tuple[Table, ...]:
         Table(
             f"table-differences-{name.split()[0]}",
             f"{w.capital(name)}: difference from {m.names[0]}",
-            columns(["Scenario", *_DIFFERENCE_TITLES[1:]]),
+            columns(["Scenario", *_DIFFERENCE_TITLES[1:]], 1, _DIFFERENCE_WIDTHS),
             tuple(_difference(m.names[k], by_name[k][name]) for k in range(1, m.count) if name in by_name[k]),
+            stack=True,
             folded=m.count > 3 * MANY,
         )
         for name in ("power", "duration")
     ]
-    return (*short, Table(full.id, "All differences", full.columns, full.rows, full.notes, folded=True))
+    return (*short, Table(full.id, "All differences", full.columns, full.rows, full.notes, True, True))
 
 
+_DIFFERENCE_WIDTHS = [2.0, 1.5, 1.0, 1.0]
 _DIFFERENCE_TITLES = ["Characteristic", "Difference ± error", "Error if independent", "Trials then needed"]
 
 
@@ -356,7 +359,7 @@ def limits(m: PowerMaterial, plan: Plan, number: int) -> Table:
         notes.append("The limit with the other sign is that of harm. p-values and errors are two-sided.")
     if ratios:
         notes.append("Hazard ratio at the limit: by Schoenfeld's approximation (Biometrika 1981;68:316–9).")
-    return Table(f"table-limits-{number}", "Limits as planned", columns(titles), tuple(rows), tuple(notes))
+    return Table(f"table-limits-{number}", "Limits as planned", columns(titles), tuple(rows), tuple(notes), True)
 
 
 def _z(value: float) -> str:

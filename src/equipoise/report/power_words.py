@@ -130,11 +130,10 @@ def error_of(size: float, percent: bool) -> str:
 
 
 def percent_of(count: int, trials: int) -> str:
-    """A share of the trials in percent, without the sign, to one decimal where there are a thousand trials;
-    "<1" where rounding would claim none."""
+    """A share of the trials in percent, without the sign, to one decimal from 200 trials on; "<1" where rounding would claim none."""
     if count in (0, trials):
         return "0" if count == 0 else "100"
-    digits = 1 if trials >= 1000 else 0
+    digits = 1 if trials >= 200 else 0
     text = w.number(100 * count / trials, digits)
     if not text.strip("0."):
         return f"<{w.number(10.0**-digits, digits)}"
