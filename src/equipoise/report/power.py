@@ -36,7 +36,7 @@ from equipoise.report.document import (
     words,
 )
 from equipoise.report.figures import Drawn
-from equipoise.report.power_figures import Estimates, Line_, Series, Stopping
+from equipoise.report.power_figures import Estimates, Reference, Series, Stopping
 from equipoise.report.power_material import Floats, Plan, PowerMaterial, Varied
 from equipoise.report.power_tables import MANY, REASON_WORDS
 from equipoise.simulate.power.characteristics import YEAR, Summary
@@ -119,7 +119,8 @@ def _simulated(m: PowerMaterial) -> str:
     one, two = m.arms()
     sizes = {m.participants(k) for k in range(m.count)}
     told = m.plans[0].committee
-    text = f"{m.title} compares {one} with {two} in {w.count(m.participants(0))} virtual participants. {_test(m)}"
+    people = w.count(m.participants(0))
+    text = f"{m.title} compares {one} with {two} in {people} virtual participants. {_test(m)}"
     if math.isfinite(told.maximum):
         text += f", planned at {w.count(told.maximum)} primary events"
     text += f"; {_level(told.alpha, told.sides)}"
@@ -135,7 +136,8 @@ def _simulated(m: PowerMaterial) -> str:
     if m.varied:
         text += f", which differ in {w.listed([_values(each) for each in m.varied])}"
     return text + (
-        f": {_trials_each(m)}, with seed {m.summary.saved.seed}. Trial k of every scenario has the same virtual "
+        f": {_trials_each(m)}, with seed {m.summary.saved.seed}. Trial k of every scenario has the same "
+        "virtual "
         "people and the same chances."
     )
 
@@ -185,10 +187,13 @@ def _wrongly(m: PowerMaterial) -> str:
     nulls = [k for k in range(m.count) if m.null(k)]
     if not nulls:
         return ""
-    shown = nulls[:3]
-    either = w.listed([m.both(k, "null hypothesis rejected") for k in shown])
     wanted = power_words.share(m.plan_of(nulls[0]).committee.alpha)
-    where = f" in {w.listed([m.said(k) for k in shown])}" if m.count > 1 else ""
+    if len(nulls) <= 3:
+        either = w.listed([m.both(k, "null hypothesis rejected") for k in nulls])
+        where = f" in {w.listed([m.said(k) for k in nulls])}" if m.count > 1 else ""
+    else:
+        either = _range(m, "null hypothesis rejected", nulls)
+        where = f" in {w.count(len(nulls))} of the scenarios"
     return (
         f" There is no effect{where}: the null hypothesis is wrongly rejected in {either} of the trials "
         f"(planned: {wanted})."
@@ -230,7 +235,8 @@ def _stopping(m: PowerMaterial) -> str:
         text = f"The committee stops {m.both(0, name)} of the trials before the final analysis"
         counts = m.endings(0)[:-1].sum(axis=0)
         why = [
-            f"{power_words.percent_of(int(counts[code]), m.trials(0).count)}% for {REASON_WORDS[code].lower()}"
+            f"{power_words.percent_of(int(counts[code]), m.trials(0).count)}% for "
+            f"{REASON_WORDS[code].lower()}"
             for code in power_tables.reasons_shown(m)
             if code != 0 and counts[code]
         ]
@@ -324,31 +330,37 @@ def _mind(m: PowerMaterial) -> list[str]:
     if worst > COARSE or m.fewest_trials < 1000:
         half = power_words.NORMAL * max(worst, 0.5 / math.sqrt(m.fewest_trials) if worst == 0 else worst)
         texts.append(
-            f"There are few trials ({_trials_each(m)}): a power is known to about ± {w.number(100 * half, 0)} "
+            f"There are few trials ({_trials_each(m)}): a power is known to about ± "
+            f"{w.number(100 * half, 0)} "
             "percentage points only (95%), and quantiles and rare outcomes less well. Four times the trials "
             "halve the error."
         )
     if m.count > 1:
         texts.append(
-            "The scenarios share their virtual people, so that their figures err together. Compare them by their "
+            "The scenarios share their virtual people, so that their figures err together. Compare them by "
+            "their "
             "differences below, whose errors allow for that."
         )
     told, events = m.plans[0].committee, m.number(0, "events had nobody stopped")
     if math.isfinite(told.maximum) and events < 0.97 * told.maximum:
         where = f" in {m.said(0)}" if m.count > 1 else ""
         texts.append(
-            f"The design plans {w.count(told.maximum)} primary events, but a trial that nobody stops has only "
-            f"{m.both(0, 'events had nobody stopped')} on average when it ends{where}. Its power is that of the "
+            f"The design plans {w.count(told.maximum)} primary events, but a trial that nobody stops has "
+            "only "
+            f"{m.both(0, 'events had nobody stopped')} on average when it ends{where}. Its power is that "
+            "of the "
             "events that it has."
         )
     if any(trials.true_log_hr is None for trials in m.summary.trials):
         texts.append(
-            "The true hazard ratio is not known by construction. What is called true here is the geometric mean "
+            "The true hazard ratio is not known by construction. What is called true here is the geometric "
+            "mean "
             "of the estimates of all trials had nobody stopped them; bias and coverage refer to it."
         )
     if any(FUTILITY in _possible(plan) for plan in m.plans):
         texts.append(
-            "Limits of futility were followed in every trial. Where they are non-binding the limits of efficacy "
+            "Limits of futility were followed in every trial. Where they are non-binding the limits of "
+            "efficacy "
             "do not count on that, so the type I error shown here lies below the nominal one."
         )
     if any(plan.assumed_alpha for plan in m.plans):
@@ -368,7 +380,11 @@ def _possible(plan: Plan) -> tuple[int, ...]:
 
 def side_by_side(m: PowerMaterial) -> Section:
     title = "Scenarios side by side" if m.count > 1 else "The scenario"
-    return Section("scenarios", title, (power_tables.scenarios(m),))
+    table = power_tables.scenarios(m)
+    if not table.folded:
+        return Section("scenarios", title, (table,))
+    text = "There are many scenarios: the pictures below show them together, and this table opens when asked."
+    return Section("scenarios", title, (Paragraph(words(text)), table))
 
 
 # --- pictures -----------------------------------------------------------------------------------------------
@@ -376,7 +392,13 @@ def side_by_side(m: PowerMaterial) -> Section:
 
 def pictures(m: PowerMaterial) -> Section:
     """Power, duration, looks, stopping, estimates."""
-    drawn = (_power_picture(m), _duration_picture(m), _stopping_picture(m), _estimates_picture(m), _looks_picture(m))
+    drawn = (
+        _power_picture(m),
+        _duration_picture(m),
+        _stopping_picture(m),
+        _estimates_picture(m),
+        _looks_picture(m),
+    )
     return Section("pictures", "Pictures", tuple(figure for figure in drawn if figure is not None))
 
 
@@ -392,19 +414,19 @@ def _power_range(m: PowerMaterial, k: int) -> tuple[float, float, float]:
     return 100 * low, 100 * value, 100 * high
 
 
-def _references(m: PowerMaterial) -> list[Line_]:
+def _references(m: PowerMaterial) -> list[Reference]:
     """The planned power, where it lies near enough to be drawn, and the type I error where there is no
     effect."""
     found = []
     highest = max(_power_range(m, k)[2] for k in range(m.count))
-    powers = {m.design(k)["protocol"].get("power") if m.plain else m.design(k)["protocol"]["size"].get("power")
-              for k in range(m.count)}  # fmt: skip
+    designs = [m.design(k)["protocol"] for k in range(m.count)]
+    powers = {(each if m.plain else each["size"]).get("power") for each in designs}
     if len(powers) == 1 and (planned := powers.pop()) is not None and 100 * planned < highest + 25:
-        found.append(Line_(100 * float(planned), f"planned power, {100 * float(planned):g}%"))
+        found.append(Reference(100 * float(planned), f"planned power, {100 * float(planned):g}%"))
     alphas = {plan.committee.alpha / plan.committee.sides for plan in m.plans}
     if any(m.null(k) for k in range(m.count)) and len(alphas) == 1:
         one_sided = 100 * alphas.pop()
-        found.append(Line_(one_sided, f"error planned on the side of efficacy, {one_sided:g}%"))
+        found.append(Reference(one_sided, f"error planned on the side of efficacy, {one_sided:g}%"))
     return found
 
 
@@ -424,7 +446,7 @@ def _power_picture(m: PowerMaterial) -> Figure | None:
         if not lines:
             note = "The darker, the higher the power. Errors are in the numbers of this figure."
     else:
-        texts = [m.both(k, "power").replace("\u00a0", " ") for k in range(m.count)]
+        texts = [text.replace("\u00a0", " ") for text in m.column_of("power")]
         drawn = power_figures.by_scenario(
             "f-power", m.names, [Series("", tuple(ranges))], "Power (%)", texts, _references(m), 0.0, 100.0
         )
@@ -448,13 +470,12 @@ def _two_ways(
     """Lines over the thing with more values, or a heat map where there would be too many; and whether it is
     lines."""
     across, other = sorted(numeric, key=lambda each: -len(set(each.values)))
-    assert across.numbers is not None and other.numbers is not None
+    assert across.numbers is not None
+    assert other.numbers is not None
     xs, ys = sorted(set(across.numbers)), sorted(set(other.numbers))
     place = {(x, y): k for k, (x, y) in enumerate(zip(across.numbers, other.numbers, strict=True))}
     if len(ys) <= 4:
-        lines = [
-            Series(f"{other.title} {y:g}", tuple(ranges[place[x, y]] for x in xs)) for y in ys
-        ]
+        lines = [Series(f"{other.title} {y:g}", tuple(ranges[place[x, y]] for x in xs)) for y in ys]
         return (
             power_figures.curves(
                 "f-power", xs, lines, "Power (%)", across.title, _references(m), 0.0, 100.0
@@ -462,9 +483,7 @@ def _two_ways(
             True,
         )  # fmt: skip
     shares = np.array([[m.number(place[x, y], "power") for x in xs] for y in ys])
-    texts = [
-        [power_words.value(m.figure(place[x, y], "power")).removesuffix("%") for x in xs] for y in ys
-    ]
+    texts = [[power_words.value(m.figure(place[x, y], "power")).removesuffix("%") for x in xs] for y in ys]
     drawn = power_figures.over_grid(
         "f-power", [f"{x:g}" for x in xs], [f"{y:g}" for y in ys], shares, texts,
         (across.title, f"Power (%) by {other.title} (down) and {across.title} (across)"),
@@ -481,7 +500,8 @@ def _duration_picture(m: PowerMaterial) -> Figure | None:
         "f-duration", m.names, [Series("", ranges, means)], "Years from the first possible randomisation",
         [f"mean {w.number(mean, 2)}" for mean in means],
     )  # fmt: skip
-    alt = f"Duration of the trial by scenario; the means go from {_range(m, 'duration', range(m.count), ' years')}."
+    between = _range(m, "duration", range(m.count), " years")
+    alt = f"Duration of the trial by scenario; the means go from {between}."
     note = "Dot: median; bar: the middle 80% of the trials; stroke: mean."
     if any(each is not None and each[0] == each[2] for each in ranges):
         note += " Where there is no bar, at least 80% of the trials last equally long."
@@ -501,16 +521,19 @@ def _stopping_picture(m: PowerMaterial) -> Figure | None:
         return None
     reasons = power_tables.reasons_shown(m)
     named = [REASON_WORDS[code] for code in reasons]
-    panels = [Stopping(m.names[k] if m.count > 1 else "", m.endings(k), m.trials(k).count) for k in range(m.count)]
+    panels = [
+        Stopping(m.names[k] if m.count > 1 else "", m.endings(k), m.trials(k).count) for k in range(m.count)
+    ]
     if m.count > MANY:
         drawn = power_figures.stopping_of_many("f-stopping", panels, reasons, named)
-        note = "One line for each scenario, by number; the darker, the more trials end at that look for that reason."
+        note = "A line for each scenario by number; the darker, the more trials end at that look, for that reason."
     else:
         drawn = power_figures.stopping("f-stopping", panels, reasons, named)
         note = "Percent of all trials of the scenario, by the look at which they end and why."
     first = m.endings(0)
     ended = [
-        f"{power_words.percent_of(int(first[i, code]), m.trials(0).count)}% at look {i + 1}: {REASON_WORDS[code].lower()}"
+        f"{power_words.percent_of(int(first[i, code]), m.trials(0).count)}% at look {i + 1}: "
+        f"{REASON_WORDS[code].lower()}"
         for i in range(len(first))
         for code in reasons
         if first[i, code]
@@ -525,10 +548,21 @@ def _stopping_picture(m: PowerMaterial) -> Figure | None:
 
 def _estimates_picture(m: PowerMaterial) -> Figure | None:
     panels = []
-    for k in range(min(m.count, MANY)):
+    # with many scenarios, some of them from the first to the last
+    chosen = (
+        range(m.count) if m.count <= MANY else [round(i * (m.count - 1) / (MANY - 1)) for i in range(MANY)]
+    )
+    for k in chosen:
         plain, adjusted = m.column(k, "stop|log_hr"), m.column(k, "stop|adjusted log_hr")
         same = m.plan_of(k).committee.looks == 1
-        panels.append(Estimates(m.names[k] if m.count > 1 else "", plain, None if same else adjusted, m.number(k, "log hazard ratio, true")))
+        panels.append(
+            Estimates(
+                m.names[k] if m.count > 1 else "",
+                plain,
+                None if same else adjusted,
+                m.number(k, "log hazard ratio, true"),
+            )
+        )
     if not any(np.isfinite(p.plain).any() for p in panels):
         return None
     drawn = power_figures.estimates("f-estimates", panels)
@@ -540,12 +574,15 @@ def _estimates_picture(m: PowerMaterial) -> Figure | None:
         lie = "lies" if beyond == 1 else "lie"
         notes.append(f"{w.count(beyond)} of {w.count(of)} estimates {lie} beyond the ends of the axis.")
     if m.count > MANY:
-        notes.append(f"The first {MANY} scenarios; the others are in the numbers of this figure.")
+        notes.append(f"{MANY} of the scenarios, evenly spread; the others are in the numbers of this figure.")
     alt = (
-        f"Distribution of the estimated hazard ratio over the trials, true value {power_words.value(m.figure(0, 'hazard ratio, true'))}"
+        "Distribution of the estimated hazard ratio over the trials, true value "
+        f"{power_words.value(m.figure(0, 'hazard ratio, true'))}"
         f"{f' in {m.said(0)}' if m.count > 1 else ''}."
     )
-    return _figure(m, "estimates", "Estimates of the hazard ratio", alt, drawn, power_tables.estimates(m), *notes)
+    return _figure(
+        m, "estimates", "Estimates of the hazard ratio", alt, drawn, power_tables.estimates(m), *notes
+    )
 
 
 def _looks_picture(m: PowerMaterial) -> Figure | None:
@@ -553,7 +590,9 @@ def _looks_picture(m: PowerMaterial) -> Figure | None:
     if most == 1 and m.count > 1:
         return None
     names = [f"Look {n}" if n < most or most == 1 else f"Look {n} (final)" for n in range(1, most + 1)]
-    days = [[_quantiles(m.column(k, f"look {n}|day") / YEAR) for k in range(m.count)] for n in range(1, most + 1)]
+    days = [
+        [_quantiles(m.column(k, f"look {n}|day") / YEAR) for k in range(m.count)] for n in range(1, most + 1)
+    ]
     title = "Years from the first possible randomisation"
     if m.count == 1:
         ranges = [*(each[0] for each in days), _quantiles(m.column(0, "stop|day") / YEAR)]
@@ -563,7 +602,11 @@ def _looks_picture(m: PowerMaterial) -> Figure | None:
     else:
         series = [Series(name, tuple(each)) for name, each in zip(names, days, strict=True)]
         drawn = power_figures.by_scenario("f-looks", m.names, series, title)
-    middle = [f"{name} after {w.number(each[0][1], 1)} years" for name, each in zip(names, days, strict=True) if each[0]]
+    middle = [
+        f"{name} after {w.number(each[0][1], 1)} years"
+        for name, each in zip(names, days, strict=True)
+        if each[0]
+    ]
     where = f" in {m.said(0)}" if m.count > 1 else ""
     alt = f"When the looks take place{where}, medians: {'; '.join(middle)}."
     return _figure(
@@ -581,9 +624,12 @@ def compared(m: PowerMaterial) -> Section | None:
     if m.count == 1:
         return None
     text = (
-        f"Trial k of every scenario has the same virtual people with the same chances as trial k of {m.said(0)}. "
-        "The difference of two scenarios is taken trial by trial, so that what the two share drops out and its "
-        "error is smaller. Beside it stands the error that two independent sets of trials would have had, and by "
+        "Trial k of every scenario has the same virtual people with the same chances as trial k of "
+        f"{m.said(0)}. "
+        "The difference of two scenarios is taken trial by trial, so that what the two share drops out and "
+        "its "
+        "error is smaller. Beside it stands the error that two independent sets of trials would have had, "
+        "and by "
         "which factor their number would have to be larger to reach the same error."
     )
     return Section(
@@ -613,9 +659,11 @@ def monitoring(m: PowerMaterial) -> Section:
 
 
 def _who(m: PowerMaterial, plan: Plan) -> str:
-    named = [m.names[k] for k in plan.scenarios[:4]]
-    more = len(plan.scenarios) - len(named)
-    return w.listed([*named, f"{more} more"] if more else named)
+    if len(plan.scenarios) == 1:
+        return f"Scenario {m.names[plan.scenarios[0]]}"
+    numbers = [str(k + 1) for k in plan.scenarios[:8]]
+    more = len(plan.scenarios) - len(numbers)
+    return f"Scenarios {w.listed([*numbers, f'{more} more'] if more else numbers)}"
 
 
 def _plan(m: PowerMaterial, plan: Plan) -> str:
@@ -628,8 +676,7 @@ def _plan(m: PowerMaterial, plan: Plan) -> str:
     phrases = describing.looks_words(plan.looks)
     text = f"{level}. {w.capital('; '.join(phrases))}."
     if told.plan.futility is not None:
-        binding = "binding" if told.plan.binding else "non-binding"
-        text += f" The limits of futility are {binding}, and simulated committees follow them."
+        text += " Simulated committees follow the limits of futility."
     return text
 
 
@@ -639,10 +686,11 @@ def bias(m: PowerMaterial) -> Section:
     truth = (
         "The true hazard ratio is known by construction."
         if known
-        else "The true hazard ratio is the geometric mean of the estimates of all trials, had nobody stopped them."
+        else "The true hazard ratio is the geometric mean of the estimates of all trials had nobody stopped any."
     )
     text = (
-        "A trial that stops early for efficacy tends to exaggerate. The adjusted estimate is median-unbiased, by "
+        "A trial that stops early for efficacy tends to exaggerate. The adjusted estimate is "
+        "median-unbiased, by "
         "the stage-wise ordering of outcomes; its interval allows for the looks in the same way. "
     )
     if all(plan.committee.looks == 1 for plan in m.plans):
@@ -653,7 +701,9 @@ def bias(m: PowerMaterial) -> Section:
 def in_full(m: PowerMaterial) -> Section:
     blocks: list[Block | Subsection] = []
     if m.count > 2:
-        blocks.append(Paragraph(words("Every characteristic with its Monte Carlo error; open a scenario to read it.")))
+        blocks.append(
+            Paragraph(words("Every characteristic with its Monte Carlo error; open a scenario to read it."))
+        )
     blocks += [power_tables.full(m, k) for k in range(m.count)]
     return Section("full", "Each scenario in full" if m.count > 1 else "The scenario in full", tuple(blocks))
 
@@ -664,18 +714,23 @@ def in_full(m: PowerMaterial) -> Section:
 def methods(m: PowerMaterial) -> Section:
     """Definitions, methods and their papers."""
     how = (
-        "Each trial is enrolled on the calendar, randomised, followed and looked at as its protocol says; at each "
+        "Each trial is enrolled on the calendar, randomised, followed and looked at as its protocol says; "
+        "at each "
         "look the committee holds the statistic against limits recomputed for the events observed. Chance is "
         "fixed by the seed and the number of the trial alone."
         if not m.plain
-        else "Each trial draws entry, events and dropout of its participants from the hazards of their arms; at "
-        "each look the committee holds the statistic against limits recomputed for the events observed. Chance is "
+        else "Each trial draws entry, events and dropout of its participants by the hazards of their arms; at "
+        "each look the committee holds the statistic against limits recomputed for the events observed. "
+        "Chance is "
         "fixed by the seed and the number of the trial alone."
     )
     errors = (
-        "The error of a mean is its standard deviation over the trials divided by the root of their number, that "
-        "of a share is binomial, that of a quantile comes from the order statistics on either side. Numbers are "
-        "shown no finer than their errors allow. A share of none or of all trials has no error: its 95% limit is "
+        "The error of a mean is its standard deviation over the trials divided by the root of their "
+        "number, that "
+        "of a share is binomial, that of a quantile comes from the order statistics on either side. "
+        "Numbers are "
+        "shown no finer than their errors allow. A share of none or of all trials has no error: its 95% "
+        "limit is "
         "given instead."
     )
     return Section(
@@ -706,9 +761,6 @@ def repeating(m: PowerMaterial) -> Section:
         Paragraph(
             words(
                 "One trial can be replayed in full, participant by participant, and agrees with its row. Trial "
-                "4711, for instance:"
-                if m.most_trials > 4711
-                else f"One trial can be replayed in full, participant by participant, and agrees with its row. Trial "
                 f"{_example(m)}, for instance:"
             )
         ),

@@ -67,7 +67,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Line_:
+class Reference:
     """A value to compare with, and what it is."""
 
     value: float
@@ -79,7 +79,9 @@ def _colour(number: int) -> str:
 
 
 def _handle(number: int, label: str) -> Line2D:
-    return Line2D([], [], color=_colour(number), marker=_mark(number), markersize=6, linewidth=1.6, label=label)
+    return Line2D(
+        [], [], color=_colour(number), marker=_mark(number), markersize=6, linewidth=1.6, label=label
+    )
 
 
 def _mark(number: int) -> str:
@@ -90,7 +92,7 @@ def _reference_style(number: int) -> dict[str, Any]:
     return {"color": INK, "linewidth": 1.1, "linestyle": (0, (2, 2)) if number == 0 else (0, (7, 2, 1.5, 2))}
 
 
-def _reference_handles(references: Sequence[Line_]) -> list[Line2D]:
+def _reference_handles(references: Sequence[Reference]) -> list[Line2D]:
     return [Line2D([], [], label=r.label, **_reference_style(n)) for n, r in enumerate(references)]
 
 
@@ -118,7 +120,7 @@ def by_scenario(
     series: Sequence[Series],
     title: str,
     texts: Sequence[str] = (),
-    references: Sequence[Line_] = (),
+    references: Sequence[Reference] = (),
     floor: float | None = None,
     ceiling: float | None = None,
 ) -> Drawn:
@@ -137,7 +139,7 @@ def _rows(
     series: Sequence[Series],
     title: str,
     texts: Sequence[str],
-    references: Sequence[Line_],
+    references: Sequence[Reference],
     floor: float | None,
     ceiling: float | None,
 ) -> Canvas:
@@ -189,8 +191,8 @@ def _rows(
                 _bar(axes, found, start + band * (n + 0.5), n, size)
             if each.strokes:
                 axes.plot(
-                    [each.strokes[k]], [start + band * (n + 0.5)], marker="|", color=INK, markersize=size * 0.95,
-                    markeredgewidth=1.6, linestyle="none", zorder=4,
+                    [each.strokes[k]], [start + band * (n + 0.5)], marker="|", color=INK,
+                    markersize=size * 0.95, markeredgewidth=1.6, linestyle="none", zorder=4,
                 )  # fmt: skip
         y += height
     for n, reference in enumerate(references):
@@ -245,7 +247,7 @@ def _columns(
     sheet: Sheet,
     series: Sequence[Series],
     title: str,
-    references: Sequence[Line_],
+    references: Sequence[Reference],
     floor: float | None,
     ceiling: float | None,
 ) -> Canvas:
@@ -288,7 +290,7 @@ def curves(
     lines: Sequence[Series],
     title: str,
     varied: str,
-    references: Sequence[Line_] = (),
+    references: Sequence[Reference] = (),
     floor: float | None = None,
     ceiling: float | None = None,
 ) -> Drawn:
@@ -304,9 +306,7 @@ def curves(
                 handles.append(handle)
         handles += _reference_handles(references)
         top = (legend_room([str(h.get_label()) for h in handles], sheet) if handles else 4.0) + size * 2.0
-        canvas, axes = canvas_with_axes(
-            sheet, 220 if sheet.narrow else 280, size * 3.6, 18, top, size * 3.8
-        )
+        canvas, axes = canvas_with_axes(sheet, 220 if sheet.narrow else 280, size * 3.6, 18, top, size * 3.8)
         span = max(values) - min(values)
         for k, line in enumerate(lines):
             # intervals at the same place stand a little apart
@@ -438,7 +438,9 @@ def stopping(name: str, panels: Sequence[Stopping], reasons: Sequence[int], word
                     n = int(panel.counts[i, code])
                     text = percent_of(n, panel.trials)
                     _cell(axes, i, j, n / panel.trials, REASON_COLOUR[code], text, size)
-            _matrix(axes, [f"look {i + 1}" if cell > 46 else str(i + 1) for i in range(looks)], words, cell, size)
+            _matrix(
+                axes, [f"look {i + 1}" if cell > 46 else str(i + 1) for i in range(looks)], words, cell, size
+            )
             canvas.text(
                 (x0 - names) / sheet.width, 1 - (y0 - size * 0.5) / total, "\n".join(titles[k]), ha="left",
                 va="bottom", fontweight="bold", linespacing=1.15,
@@ -448,7 +450,9 @@ def stopping(name: str, panels: Sequence[Stopping], reasons: Sequence[int], word
     return draw(name, paint)
 
 
-def stopping_of_many(name: str, panels: Sequence[Stopping], reasons: Sequence[int], words: Sequence[str]) -> Drawn:
+def stopping_of_many(
+    name: str, panels: Sequence[Stopping], reasons: Sequence[int], words: Sequence[str]
+) -> Drawn:
     """Every scenario as a line: shades for how often its trials end at each look, and why."""
     looks = max(len(p.counts) for p in panels)
     kinds = [
@@ -494,8 +498,8 @@ def stopping_of_many(name: str, panels: Sequence[Stopping], reasons: Sequence[in
                 axes.axvline(start - 0.5, color=INK, linewidth=0.8)
                 axes.text(
                     start - 0.5 + width / 2, 1 + size * 2.6 / height,
-                    "\n".join(_lines(word, max(cell * width, 60), size, 2)), transform=axes.get_xaxis_transform(),
-                    ha="center", va="center", fontweight="bold", linespacing=1.05,
+                    "\n".join(_lines(word, max(cell * width, 60), size, 2)),
+                    transform=axes.get_xaxis_transform(), ha="center", va="center", fontweight="bold", linespacing=1.05,
                 )  # fmt: skip
             start += width
         return canvas
@@ -541,7 +545,8 @@ def estimates(name: str, panels: Sequence[Estimates]) -> Drawn:
     edges = np.linspace(low, high, 1 + min(48, max(10, round(2 * most ** (1 / 3)))))
     adjusted = any(p.adjusted is not None for p in panels)
     bins = [
-        [_percent(p.plain, edges), None if p.adjusted is None else _percent(p.adjusted, edges)] for p in panels
+        [_percent(p.plain, edges), None if p.adjusted is None else _percent(p.adjusted, edges)]
+        for p in panels
     ]
     tallest = max(float(b.max()) for pair in bins for b in pair if b is not None) or 1.0
 

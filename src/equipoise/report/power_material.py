@@ -1,5 +1,5 @@
-"""What the page of a power run is made from: the summary, the names of its scenarios, what is varied, the plan
-of monitoring of each."""
+"""What the page of a power run is made from: the summary, the names of its scenarios, what is varied, the
+plan of monitoring of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a power run: scenarios side by side, differences, each scenario in full, limits of its looks."""
+"""The tables of a power run: scenarios side by side, differences, each scenario in full, limits of looks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from equipoise.simulate.power.characteristics import YEAR, Difference, Figure, q
 from equipoise.simulate.power.deciding import EFFICACY, FUTILITY, HARM, NOT_SHOWN
 
 MANY = 12
-"""Scenarios above which details are folded away and pictures are of all scenarios together."""
+"""Scenarios above which pictures are of all scenarios together."""
+FOLDED = 36
+"""Scenarios above which a table of all scenarios opens only when asked."""
 SECTIONS = {
     "decision": "Decision", "stopping": "Stopping", "duration": "Duration and events", "estimate": "Estimate",
     "biomarker": "Biomarker", "treatment": "Treatment, compared arm", "safety": "Safety",
@@ -36,6 +38,8 @@ def scenarios(m: PowerMaterial) -> Table:
         ("Biomarker wins, endpoint not", m.column_of("biomarker wins, endpoint does not")),
     ]
     same = _always_randomised(m)
+    if all(plan.committee.sides == 1 for plan in m.plans):
+        offered = [each for each in offered if each[0] != "Rejected either way"]
     shown = [
         (title, texts)
         for title, texts in offered
@@ -53,6 +57,7 @@ def scenarios(m: PowerMaterial) -> Table:
         tuple(rows),
         _scenario_notes(m),
         stack=True,
+        folded=m.count > FOLDED,
     )
 
 
@@ -69,9 +74,11 @@ def _always_randomised(m: PowerMaterial) -> float | None:
 def _scenario_notes(m: PowerMaterial) -> tuple[str, ...]:
     notes = [
         "Errors of percentages are in percentage points; ≤ and ≥: 95% limit of a share of none or all of the "
-        "trials. Rejected either way: efficacy or harm shown. Duration counts from the first possible "
+        "trials. Duration counts from the first possible "
         "randomisation; in brackets the 10% and 90% quantiles."
     ]
+    if any(plan.committee.sides == 2 for plan in m.plans):
+        notes.append("Rejected either way: efficacy or harm shown.")
     same = _always_randomised(m)
     if same:
         notes.append(f"Every trial randomises {w.count(same)} participants.")
@@ -146,7 +153,10 @@ def endings(m: PowerMaterial) -> Table:
         rows.append(row("All", *totals, _count(int(counts.sum()), n), kind="total"))
     titles = ["Ended at", *(REASON_WORDS[code] for code in reasons), "All"]
     return Table(
-        "table-stopping", "Trials that ended at each look, by reason (percentage)", columns(titles), tuple(rows)
+        "table-stopping",
+        "Trials that ended at each look, by reason (percentage)",
+        columns(titles),
+        tuple(rows),
     )
 
 
@@ -161,7 +171,9 @@ def reasons_shown(m: PowerMaterial) -> tuple[int, ...]:
         seen.add(FUTILITY)
     if any(plan.committee.sides == 2 for plan in m.plans):
         seen.add(HARM)
-    return tuple(code for code in (EFFICACY, FUTILITY, HARM, NOT_SHOWN) if code in seen | {EFFICACY, NOT_SHOWN})
+    return tuple(
+        code for code in (EFFICACY, FUTILITY, HARM, NOT_SHOWN) if code in seen | {EFFICACY, NOT_SHOWN}
+    )
 
 
 def looks(m: PowerMaterial) -> Table:
@@ -181,7 +193,10 @@ def looks(m: PowerMaterial) -> Table:
             )  # fmt: skip
     titles = ["Look", "10%", "Median", "90%", "Events", "Takes place"]
     return Table(
-        "table-looks", "Years from the first possible randomisation to each look", columns(titles), tuple(rows)
+        "table-looks",
+        "Years from the first possible randomisation to each look",
+        columns(titles),
+        tuple(rows),
     )
 
 
@@ -236,6 +251,7 @@ def bias(m: PowerMaterial) -> Table:
             "Intervals as estimated are of 95%.",
         ),
         stack=True,
+        folded=m.count > FOLDED,
     )
 
 
@@ -247,7 +263,11 @@ def differences(m: PowerMaterial) -> tuple[Table, ...]:
     rows: list[Row] = []
     for k in range(1, m.count):
         rows.append(row(m.names[k], kind="heading"))
-        rows += [_difference(w.capital(d.name), d) for d in m.summary.differences[k] if d.unpaired or d.value or d.name == "power"]
+        rows += [
+            _difference(w.capital(d.name), d)
+            for d in m.summary.differences[k]
+            if d.unpaired or d.value or d.name == "power"
+        ]
     full = Table(
         "table-differences",
         f"Differences from {m.names[0]}",
@@ -266,7 +286,7 @@ def differences(m: PowerMaterial) -> tuple[Table, ...]:
             columns(["Scenario", *_DIFFERENCE_TITLES[1:]], 1, _DIFFERENCE_WIDTHS),
             tuple(_difference(m.names[k], by_name[k][name]) for k in range(1, m.count) if name in by_name[k]),
             stack=True,
-            folded=m.count > 3 * MANY,
+            folded=m.count > FOLDED,
         )
         for name in ("power", "duration")
     ]
@@ -309,9 +329,11 @@ def full(m: PowerMaterial, scenario: int) -> Table:
         f"table-scenario-{scenario + 1}",
         m.names[scenario] if several else "Every operating characteristic, with its Monte Carlo error",
         (
-            Column("Characteristic", "left", 3.0), Column("Value", "right"),
-            Column("Monte Carlo error", "right"), Column("Unit", "left"),
-        ),  # fmt: skip
+            Column("Characteristic", "left", 3.0),
+            Column("Value", "right"),
+            Column("Monte Carlo error", "right"),
+            Column("Unit", "left"),
+        ),
         tuple(rows),
         (f"{w.count(trials)} trials.",),
         folded=m.count > 2,
@@ -352,14 +374,17 @@ def limits(m: PowerMaterial, plan: Plan, number: int) -> Table:
         cells += [_small(made.alpha_spent[k])]
         rows.append(row(*cells))
     notes = [
-        "Each simulated trial recomputes its limits for the events that it observes; the last look spends all "
+        "Each simulated trial recomputes its limits for the events that it observes; the last look spends "
+        "all "
         "that is left."
     ]
     if told.sides == 2:
         notes.append("The limit with the other sign is that of harm. p-values and errors are two-sided.")
     if ratios:
         notes.append("Hazard ratio at the limit: by Schoenfeld's approximation (Biometrika 1981;68:316–9).")
-    return Table(f"table-limits-{number}", "Limits as planned", columns(titles), tuple(rows), tuple(notes), True)
+    return Table(
+        f"table-limits-{number}", "Limits as planned", columns(titles), tuple(rows), tuple(notes), True
+    )
 
 
 def _z(value: float) -> str:
@@ -389,8 +414,8 @@ def definitions(m: PowerMaterial) -> Table:
     order = [(listed, what) for _, listed, what in power_definitions.CHARACTERISTICS]
     chosen = [each for each in order if each in found]
     return Table(
-        "table-definitions", "What each characteristic is", columns(["Characteristic", "Meaning"], 2, [1, 2.6]),
-        tuple(row(listed, what) for listed, what in chosen), stack=True, folded=True,
+        "table-definitions", "What each characteristic is",
+        columns(["Characteristic", "Meaning"], 2, [1, 2.6]), tuple(row(listed, what) for listed, what in chosen), stack=True, folded=True,
     )  # fmt: skip
 
 
@@ -411,7 +436,9 @@ def dials(m: PowerMaterial) -> Table | None:
 
 def row_columns(m: PowerMaterial) -> Table:
     """The columns of the rows of this run."""
-    found = {c for trials in m.summary.trials for name in trials.names if (c := power_definitions.column(name))}
+    found = {
+        c for trials in m.summary.trials for name in trials.names if (c := power_definitions.column(name))
+    }
     order = [(listed, what) for _, listed, what in power_definitions.ROW_COLUMNS]
     chosen = [each for each in order if each in found]
     return Table(

@@ -91,15 +91,15 @@ def extreme(figure: Figure) -> bool:
 
 
 def limit(share: float, trials: int) -> str:
-    """What is known, with 95% confidence, of a share of none or all of the trials, in percent: at most 3/n, or
-    at least 1 - 3/n (Hanley & Lippman-Hand, JAMA 1983;249:1743-5)."""
+    """What is known, with 95% confidence, of a share of none or all of the trials, in percent: at most 3/n,
+    or at least 1 - 3/n (Hanley & Lippman-Hand, JAMA 1983;249:1743-5)."""
     bound = min(100.0, 300 / max(1, trials))
     decimals = max(0, 1 - math.floor(math.log10(bound)))
     return w.number(bound if share == 0 else 100 - bound, decimals)
 
 
 def both(figure: Figure | None, trials: int, wanted: int | None = None) -> str:
-    """Value and error: "58.6% ± 0.8", "7.36 ± 0.02", "0% (≤ 0.075)". The error is in the unit of the value."""
+    """Value and error in one unit: "58.6% ± 0.8", "7.36 ± 0.02", "0% (≤ 0.075)"."""
     if figure is None or not math.isfinite(figure.value):
         return w.NONE
     text = value(figure, wanted)
@@ -130,7 +130,8 @@ def error_of(size: float, percent: bool) -> str:
 
 
 def percent_of(count: int, trials: int) -> str:
-    """A share of the trials in percent, without the sign, to one decimal from 200 trials on; "<1" where rounding would claim none."""
+    """A share of the trials in percent, without the sign, to one decimal from 200 trials on; "<1" where
+    rounding would claim none."""
     if count in (0, trials):
         return "0" if count == 0 else "100"
     digits = 1 if trials >= 200 else 0
