@@ -137,8 +137,7 @@ def _simulated(m: PowerMaterial) -> str:
         text += f", which differ in {w.listed([_values(each) for each in m.varied])}"
     return text + (
         f": {_trials_each(m)}, with seed {m.summary.saved.seed}. Trial k of every scenario has the same "
-        "virtual "
-        "people and the same chances."
+        "virtual people and the same chances."
     )
 
 
@@ -177,8 +176,8 @@ def _power(m: PowerMaterial) -> str:
         return f"Efficacy is shown in this share of the trials: {w.listed(named)}. {_MEANING}{_wrongly(m)}"
     low, high = _ends(m, "power")
     return (
-        f"Efficacy is shown most rarely, in {m.both(low, 'power')} of the trials, in {m.said(low)}, and "
-        f"most often, in {m.both(high, 'power')}, in {m.said(high)}. {_MEANING}{_wrongly(m)}"
+        f"Efficacy is shown most rarely, in {m.both(low, 'power')} of the trials, in {m.said(low)}, and most "
+        f"often, in {m.both(high, 'power')}, in {m.said(high)}. {_MEANING}{_wrongly(m)}"
     )
 
 
@@ -243,7 +242,7 @@ def _stopping(m: PowerMaterial) -> str:
         return f"{text}: {w.listed(why)}." if why else f"{text}."
     low, high = _ends(m, name)
     return (
-        f"The share of trials that the committee stops before the final analysis goes from "
+        "The share of trials that the committee stops before the final analysis goes from "
         f"{m.both(low, name)} in {m.said(low)} to {m.both(high, name)} in {m.said(high)}."
     )
 
@@ -262,8 +261,7 @@ def _biomarker(m: PowerMaterial) -> str:
     low, high = _ends(m, name)
     return (
         f"The biomarker ({w.lower_first(label)}) wins while the primary endpoint does not in "
-        f"{m.both(low, name)} of the trials in {m.said(low)}, up to {m.both(high, name)} in "
-        f"{m.said(high)}."
+        f"{m.both(low, name)} of the trials in {m.said(low)}, up to {m.both(high, name)} in {m.said(high)}."
     )
 
 
@@ -278,6 +276,8 @@ def _facts(m: PowerMaterial) -> tuple[Fact, ...]:
             Fact(*_split(m, 0, "biomarker wins, endpoint does not")),
             Fact(*_split(m, 0, "cycles per participant"), note="compared arm"),
         ]
+        if m.plans[0].committee.looks == 1:
+            del facts[2]
         return tuple(fact for fact in facts if fact.value != w.NONE)[:6]
     real = [k for k in range(m.count) if not m.null(k)]
     nulls = [k for k in range(m.count) if m.null(k)]
@@ -323,45 +323,39 @@ def _largest_error(m: PowerMaterial) -> str:
 def _mind(m: PowerMaterial) -> list[str]:
     """What a reader could take wrongly."""
     texts = [
-        "No person took part in these trials. They show what a model of the design does, and are no evidence "
-        "about a treatment."
+        "No person took part in these trials. They show what a model of the design does, and are no "
+        "evidence about a treatment."
     ]
     worst = max((f.error for k in range(m.count) if (f := m.figure(k, "power")) is not None), default=0.0)
     if worst > COARSE or m.fewest_trials < 1000:
         half = power_words.NORMAL * max(worst, 0.5 / math.sqrt(m.fewest_trials) if worst == 0 else worst)
         texts.append(
             f"There are few trials ({_trials_each(m)}): a power is known to about ± "
-            f"{w.number(100 * half, 0)} "
-            "percentage points only (95%), and quantiles and rare outcomes less well. Four times the trials "
-            "halve the error."
+            f"{w.number(100 * half, 0)} percentage points only (95%), and quantiles and rare outcomes less "
+            "well. Four times the trials halve the error."
         )
     if m.count > 1:
         texts.append(
             "The scenarios share their virtual people, so that their figures err together. Compare them by "
-            "their "
-            "differences below, whose errors allow for that."
+            "their differences below, whose errors allow for that."
         )
     told, events = m.plans[0].committee, m.number(0, "events had nobody stopped")
     if math.isfinite(told.maximum) and events < 0.97 * told.maximum:
         where = f" in {m.said(0)}" if m.count > 1 else ""
         texts.append(
             f"The design plans {w.count(told.maximum)} primary events, but a trial that nobody stops has "
-            "only "
-            f"{m.both(0, 'events had nobody stopped')} on average when it ends{where}. Its power is that "
-            "of the "
-            "events that it has."
+            f"only {m.both(0, 'events had nobody stopped')} on average when it ends{where}. Its power is "
+            "that of the events that it has."
         )
     if any(trials.true_log_hr is None for trials in m.summary.trials):
         texts.append(
             "The true hazard ratio is not known by construction. What is called true here is the geometric "
-            "mean "
-            "of the estimates of all trials had nobody stopped them; bias and coverage refer to it."
+            "mean of the estimates of all trials had nobody stopped them; bias and coverage refer to it."
         )
     if any(FUTILITY in _possible(plan) for plan in m.plans):
         texts.append(
             "Limits of futility were followed in every trial. Where they are non-binding the limits of "
-            "efficacy "
-            "do not count on that, so the type I error shown here lies below the nominal one."
+            "efficacy do not count on that, so the type I error shown here lies below the nominal one."
         )
     if any(plan.assumed_alpha for plan in m.plans):
         assumed = next(plan for plan in m.plans if plan.assumed_alpha).committee
@@ -483,7 +477,8 @@ def _two_ways(
             True,
         )  # fmt: skip
     shares = np.array([[m.number(place[x, y], "power") for x in xs] for y in ys])
-    texts = [[power_words.value(m.figure(place[x, y], "power")).removesuffix("%") for x in xs] for y in ys]
+    wanted = power_words.common_places([m.figure(k, "power") for k in range(m.count)])
+    texts = [[power_words.bare(m.figure(place[x, y], "power"), wanted) for x in xs] for y in ys]
     drawn = power_figures.over_grid(
         "f-power", [f"{x:g}" for x in xs], [f"{y:g}" for y in ys], shares, texts,
         (across.title, f"Power (%) by {other.title} (down) and {across.title} (across)"),
@@ -526,7 +521,7 @@ def _stopping_picture(m: PowerMaterial) -> Figure | None:
     ]
     if m.count > MANY:
         drawn = power_figures.stopping_of_many("f-stopping", panels, reasons, named)
-        note = "A line for each scenario by number; the darker, the more trials end at that look, for that reason."
+        note = "A line for each scenario by number; the darker, the more trials end there for that reason."
     else:
         drawn = power_figures.stopping("f-stopping", panels, reasons, named)
         note = "Percent of all trials of the scenario, by the look at which they end and why."
@@ -577,8 +572,7 @@ def _estimates_picture(m: PowerMaterial) -> Figure | None:
         notes.append(f"{MANY} of the scenarios, evenly spread; the others are in the numbers of this figure.")
     alt = (
         "Distribution of the estimated hazard ratio over the trials, true value "
-        f"{power_words.value(m.figure(0, 'hazard ratio, true'))}"
-        f"{f' in {m.said(0)}' if m.count > 1 else ''}."
+        f"{power_words.value(m.figure(0, 'hazard ratio, true'))}{f' in {m.said(0)}' if m.count > 1 else ''}."
     )
     return _figure(
         m, "estimates", "Estimates of the hazard ratio", alt, drawn, power_tables.estimates(m), *notes
@@ -625,12 +619,9 @@ def compared(m: PowerMaterial) -> Section | None:
         return None
     text = (
         "Trial k of every scenario has the same virtual people with the same chances as trial k of "
-        f"{m.said(0)}. "
-        "The difference of two scenarios is taken trial by trial, so that what the two share drops out and "
-        "its "
-        "error is smaller. Beside it stands the error that two independent sets of trials would have had, "
-        "and by "
-        "which factor their number would have to be larger to reach the same error."
+        f"{m.said(0)}. The difference of two scenarios is taken trial by trial, so that what the two share "
+        "drops out and its error is smaller. Beside it stands the error that two independent sets of trials "
+        "would have had, and by which factor their number would have to be larger to reach the same error."
     )
     return Section(
         "differences",
@@ -686,12 +677,12 @@ def bias(m: PowerMaterial) -> Section:
     truth = (
         "The true hazard ratio is known by construction."
         if known
-        else "The true hazard ratio is the geometric mean of the estimates of all trials had nobody stopped any."
+        else "The true hazard ratio is the geometric mean of the estimates of all trials, none stopped."
     )
     text = (
         "A trial that stops early for efficacy tends to exaggerate. The adjusted estimate is "
-        "median-unbiased, by "
-        "the stage-wise ordering of outcomes; its interval allows for the looks in the same way. "
+        "median-unbiased, by the stage-wise ordering of outcomes; its interval allows for the looks in the "
+        "same way. "
     )
     if all(plan.committee.looks == 1 for plan in m.plans):
         text = "With a single analysis the estimate needs no adjustment for stopping. "
@@ -715,23 +706,18 @@ def methods(m: PowerMaterial) -> Section:
     """Definitions, methods and their papers."""
     how = (
         "Each trial is enrolled on the calendar, randomised, followed and looked at as its protocol says; "
-        "at each "
-        "look the committee holds the statistic against limits recomputed for the events observed. Chance is "
-        "fixed by the seed and the number of the trial alone."
+        "at each look the committee holds the statistic against limits recomputed for the events observed. "
+        "Chance is fixed by the seed and the number of the trial alone."
         if not m.plain
-        else "Each trial draws entry, events and dropout of its participants by the hazards of their arms; at "
+        else "Each trial draws entry, events and dropout of its participants by the hazards of their arms. At "
         "each look the committee holds the statistic against limits recomputed for the events observed. "
-        "Chance is "
-        "fixed by the seed and the number of the trial alone."
+        "Chance is fixed by the seed and the number of the trial alone."
     )
     errors = (
-        "The error of a mean is its standard deviation over the trials divided by the root of their "
-        "number, that "
-        "of a share is binomial, that of a quantile comes from the order statistics on either side. "
-        "Numbers are "
-        "shown no finer than their errors allow. A share of none or of all trials has no error: its 95% "
-        "limit is "
-        "given instead."
+        "The error of a mean is its standard deviation over the trials divided by the root of their number, "
+        "that of a share is binomial, that of a quantile comes from the order statistics on either side. "
+        "Numbers are shown no finer than their errors allow. A share of none or of all trials has no error: "
+        "its 95% limit is given instead."
     )
     return Section(
         "methods",
@@ -760,8 +746,8 @@ def repeating(m: PowerMaterial) -> Section:
     blocks += [
         Paragraph(
             words(
-                "One trial can be replayed in full, participant by participant, and agrees with its row. Trial "
-                f"{_example(m)}, for instance:"
+                "One trial can be replayed in full, participant by participant, and agrees with its row. "
+                f"Trial {_example(m)}, for instance:"
             )
         ),
         Code(m.provenance.get("Replay") or _replay(m, command)),

@@ -106,8 +106,8 @@ CHARACTERISTICS: tuple[tuple[str, str, str], ...] = (
     (
         r"bias of the log hazard ratio, .*",
         "Bias of the log hazard ratio",
-        "Mean difference between estimate and truth. Below 0 a benefit is exaggerated. Stopping early for "
-        "a benefit does that to the estimate as it stands.",
+        "Mean difference between estimate and truth. Below 0 a benefit is exaggerated. Stopping early for a "
+        "benefit does that to the estimate as it stands.",
     ),
     (
         r"median bias of the log hazard ratio, .*",
@@ -137,14 +137,14 @@ CHARACTERISTICS: tuple[tuple[str, str, str], ...] = (
     (
         r"biomarker wins",
         "Biomarker wins",
-        "Share of the trials whose biomarker differs in favour of the compared arm, by more standard "
-        "errors than the level of the test asks for.",
+        "Share of the trials whose biomarker differs in favour of the compared arm, by more standard errors "
+        "than the level of the test asks for.",
     ),
     (
         r"biomarker wins, endpoint does not",
         "Biomarker wins, endpoint does not",
-        "Share of the trials in which the biomarker wins and efficacy on the primary endpoint is not "
-        "shown: how often a surrogate would have misled.",
+        "Share of the trials in which the biomarker wins and efficacy on the primary endpoint is not shown: "
+        "how often a surrogate would have misled.",
     ),
     (r"both win", "Both win", "Share of the trials in which biomarker and primary endpoint both win."),
     (
@@ -288,8 +288,7 @@ PAPERS = (
     "CK, Rowe BC. Repeated significance tests on accumulating data. J R Stat Soc A 1969;132:235–44; "
     "Jennison C, Turnbull BW. Group sequential methods. Chapman & Hall 2000, chapter 19.",
     "Estimate, interval and p-value adjusted for stopping, by the stage-wise ordering: Tsiatis AA, Rosner "
-    "GL, Mehta CR. Exact confidence intervals following a group sequential test. Biometrics "
-    "1984;40:797–803.",
+    "GL, Mehta CR. Exact confidence intervals following a group sequential test. Biometrics 1984;40:797–803.",
     "Common random numbers, so that scenarios are compared on the same virtual people: Glasserman P, Yao "
     "DD. Some guidelines and guarantees for common random numbers. Management Science 1992;38:884–908.",
     "Standard error of a quantile: Woodruff RS. Confidence intervals for medians and other position "

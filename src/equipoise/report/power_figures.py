@@ -42,7 +42,7 @@ from equipoise.report.power_words import percent_of
 
 Floats = NDArray[np.float64]
 
-MOST_NAMED = 40
+MOST_NAMED = 24
 """Scenarios that are drawn by their names."""
 MOST_PANELS = 12
 """Scenarios that get a picture of their own among small ones."""
@@ -464,7 +464,7 @@ def stopping_of_many(
 
     def paint(sheet: Sheet) -> Canvas:
         size = sheet.size
-        step = 14.0 if len(panels) <= MOST_NAMED else max(2.0, 480.0 / len(panels))
+        step = max(2.0, min(14.0, 480.0 / len(panels)))
         left = size * 3.0
         cell = min(80.0, (sheet.width - left - 10) / len(kinds))
         right = sheet.width - left - cell * len(kinds)
@@ -499,7 +499,8 @@ def stopping_of_many(
                 axes.text(
                     start - 0.5 + width / 2, 1 + size * 2.6 / height,
                     "\n".join(_lines(word, max(cell * width, 60), size, 2)),
-                    transform=axes.get_xaxis_transform(), ha="center", va="center", fontweight="bold", linespacing=1.05,
+                    transform=axes.get_xaxis_transform(), ha="center", va="center", fontweight="bold",
+                    linespacing=1.05,
                 )  # fmt: skip
             start += width
         return canvas

@@ -40,6 +40,8 @@ def scenarios(m: PowerMaterial) -> Table:
     same = _always_randomised(m)
     if all(plan.committee.sides == 1 for plan in m.plans):
         offered = [each for each in offered if each[0] != "Rejected either way"]
+    if all(plan.committee.looks == 1 for plan in m.plans):
+        offered = [each for each in offered if each[0] != "Stopped early"]
     shown = [
         (title, texts)
         for title, texts in offered
@@ -73,9 +75,9 @@ def _always_randomised(m: PowerMaterial) -> float | None:
 
 def _scenario_notes(m: PowerMaterial) -> tuple[str, ...]:
     notes = [
-        "Errors of percentages are in percentage points; ≤ and ≥: 95% limit of a share of none or all of the "
-        "trials. Duration counts from the first possible "
-        "randomisation; in brackets the 10% and 90% quantiles."
+        "Errors of percentages are in percentage points; ≤ and ≥: 95% limit of a share of none or all of "
+        "the trials. Duration counts from the first possible randomisation; in brackets the 10% and 90% "
+        "quantiles."
     ]
     if any(plan.committee.sides == 2 for plan in m.plans):
         notes.append("Rejected either way: efficacy or harm shown.")
@@ -373,11 +375,12 @@ def limits(m: PowerMaterial, plan: Plan, number: int) -> Table:
             cells += [_z(made.futility[k]) if k < len(made.information) - 1 else w.NONE]
         cells += [_small(made.alpha_spent[k])]
         rows.append(row(*cells))
-    notes = [
-        "Each simulated trial recomputes its limits for the events that it observes; the last look spends "
-        "all "
-        "that is left."
-    ]
+    notes = []
+    if told.looks > 1:
+        notes.append(
+            "Each simulated trial recomputes its limits for the events that it observes; the last look spends "
+            "all that is left."
+        )
     if told.sides == 2:
         notes.append("The limit with the other sign is that of harm. p-values and errors are two-sided.")
     if ratios:
@@ -415,7 +418,8 @@ def definitions(m: PowerMaterial) -> Table:
     chosen = [each for each in order if each in found]
     return Table(
         "table-definitions", "What each characteristic is",
-        columns(["Characteristic", "Meaning"], 2, [1, 2.6]), tuple(row(listed, what) for listed, what in chosen), stack=True, folded=True,
+        columns(["Characteristic", "Meaning"], 2, [1, 2.6]),
+        tuple(row(listed, what) for listed, what in chosen), stack=True, folded=True,
     )  # fmt: skip
 
 

@@ -52,6 +52,11 @@ def _places_of(value: float, error: float, wanted: int | None = None) -> int:
     return min(4, max(0, 2 - math.floor(math.log10(abs(value))))) if value else 0
 
 
+def _finest(figure: Figure | Difference) -> int:
+    """Most decimals that make sense: a thousandth of a year is less than half a day."""
+    return 3 if figure.unit == "years" else 6
+
+
 def _scaled(figure: Figure | Difference) -> tuple[float, float, str]:
     """Value, error and unit as they are shown."""
     if is_share(figure):
@@ -59,13 +64,23 @@ def _scaled(figure: Figure | Difference) -> tuple[float, float, str]:
     return figure.value, figure.error, figure.unit
 
 
+def _digits(figure: Figure | Difference, wanted: int | None = None) -> int:
+    """Decimals of a figure and its error."""
+    shown, size, _ = _scaled(figure)
+    return min(_places_of(shown, size, wanted), _finest(figure))
+
+
+def _error(size: float, digits: int) -> str:
+    """An error; "<0.001" where so many decimals would show none."""
+    return w.number(size, digits) if size >= 0.5 * 10.0**-digits else f"<{w.number(10.0**-digits, digits)}"
+
+
 def bare(figure: Figure | None, wanted: int | None = None) -> str:
     """The value alone, without its unit: "58.6" (percent), "7.36"; "–" where there is none."""
     if figure is None or not math.isfinite(figure.value):
         return w.NONE
-    shown, error, _ = _scaled(figure)
-    known = figure.name.endswith("hazard ratio, true") and error == 0
-    return w.number(shown, 3 if known else _places_of(shown, error, wanted))
+    known = figure.name.endswith("hazard ratio, true") and figure.error == 0
+    return w.number(_scaled(figure)[0], 3 if known else _digits(figure, wanted))
 
 
 def value(figure: Figure | None, wanted: int | None = None) -> str:
@@ -81,8 +96,8 @@ def error(figure: Figure, trials: int) -> str:
         return w.NONE
     if extreme(figure):
         return f"{'at most' if figure.value == 0 else 'at least'} {limit(figure.value, trials)}"
-    shown, size, _ = _scaled(figure)
-    return w.number(size, _places_of(shown, size)) if size > 0 else "0"
+    size = _scaled(figure)[1]
+    return _error(size, _digits(figure)) if size > 0 else "0"
 
 
 def extreme(figure: Figure) -> bool:
@@ -107,17 +122,16 @@ def both(figure: Figure | None, trials: int, wanted: int | None = None) -> str:
         return f"{text} ({'≤' if figure.value == 0 else '≥'}\u00a0{limit(figure.value, trials)})"
     if not math.isfinite(figure.error) or figure.error == 0:
         return text
-    shown, size, _ = _scaled(figure)
-    return f"{text} ±\u00a0{w.number(size, _places_of(shown, size, wanted))}"
+    return f"{text} ±\u00a0{_error(_scaled(figure)[1], _digits(figure, wanted))}"
 
 
 def signed(difference: Difference) -> str:
     """A difference with its sign and error; a difference of shares is in percentage points."""
     shown, size, unit = _scaled(difference)
-    digits = _places_of(shown, size)
+    digits = _digits(difference)
     text = w.number(shown, digits)
     plus = "+" if shown > 0 and text.strip("0.,") else ""
-    tail = f" ±\u00a0{w.number(size, digits)}" if math.isfinite(size) and size > 0 else ""
+    tail = f" ±\u00a0{_error(size, digits)}" if math.isfinite(size) and size > 0 else ""
     return f"{plus}{text}{tail}{' points' if unit == '%' else f' {unit}' if unit else ''}"
 
 
