@@ -671,8 +671,12 @@ def planned_rates(protocol: Protocol) -> str:
 
 def monitoring_words(protocol: Protocol) -> list[str]:
     """Who watches, when they look, by which boundaries: a phrase each."""
-    plan = protocol.monitoring
-    words = [plan.committee]
+    return [protocol.monitoring.committee, *looks_words(protocol.monitoring)]
+
+
+def looks_words(plan: Looks) -> list[str]:
+    """When the data are looked at, by which boundaries: a phrase each."""
+    words = []
     looks = plan.schedule
     plain = [look.at for look in looks if look == Look(at=look.at)]
     if looks and len(plain) == len(looks):

@@ -175,7 +175,7 @@ def _box(x: float, y: float, width: float, entries: Sequence[tuple[str, int, boo
     lines: list[tuple[str, bool, float]] = []
     for text, n, strong in entries:
         indent = 0.0 if strong else size * 0.7
-        wrapped = f._wrap(
+        wrapped = f.wrap(
             f"{text} (n\u00a0=\u00a0{w.count(n)})",
             width - 1.4 * size - indent,
             size * (1.1 if strong else 1.0),

@@ -183,7 +183,7 @@ def _arm_line(arms: Arms, name: str) -> tuple[Any, str]:
     return (DASH[0] if index == 0 else DASH[index % len(DASH)]), MARK[index % len(MARK)] if index else "o"
 
 
-def _wrap(text: str, units: float, size: float) -> list[str]:
+def wrap(text: str, units: float, size: float) -> list[str]:
     """Lines no wider than so many units, judged by an average width of a letter (a wide face)."""
     room = max(4, int(units / (size * 0.56)))
     lines: list[str] = []
@@ -203,7 +203,8 @@ def _wrap(text: str, units: float, size: float) -> list[str]:
     return [*lines, current] if current or not lines else lines
 
 
-def _shorten(text: str, units: float, size: float) -> str:
+def shorten(text: str, units: float, size: float) -> str:
+    """The text, cut where it would be wider than so many units."""
     room = max(4, int(units / (size * 0.56)))
     return text if len(text) <= room else text[: room - 1].rstrip() + "…"
 
@@ -256,9 +257,10 @@ def _room_below(lines: int, sheet: Sheet) -> float:
     return sheet.size * (5.2 + 2.7 * lines)
 
 
-def _canvas_with_axes(
+def canvas_with_axes(
     sheet: Sheet, plot_height: float, left: float, right: float, top: float, bottom: float
 ) -> tuple[Canvas, Axes]:
+    """One plot of some height, with room around it, in units."""
     total = plot_height + top + bottom
     canvas = sheet.figure(total)
     axes = canvas.add_axes(
@@ -267,10 +269,10 @@ def _canvas_with_axes(
     return canvas, axes
 
 
-def _legend(canvas: Canvas, handles: Sequence[Any], sheet: Sheet) -> None:
+def legend(canvas: Canvas, handles: Sequence[Any], sheet: Sheet) -> None:
     """A legend at the top, in as many columns as its words leave room for."""
     for handle in handles:
-        handle.set_label(_shorten(handle.get_label(), sheet.width - 5 * sheet.size, sheet.size))
+        handle.set_label(shorten(handle.get_label(), sheet.width - 5 * sheet.size, sheet.size))
     canvas.legend(
         handles=list(handles),
         loc="upper left",
@@ -288,7 +290,7 @@ def _legend_columns(labels: Sequence[str], sheet: Sheet) -> int:
     return max(1, min(4, int(sheet.width / widest)))
 
 
-def _legend_room(labels: Sequence[str], sheet: Sheet) -> float:
+def legend_room(labels: Sequence[str], sheet: Sheet) -> float:
     """Height that the legend takes, in units."""
     return math.ceil(len(labels) / _legend_columns(labels, sheet)) * sheet.size * 1.5 + 8
 
@@ -326,8 +328,8 @@ def measure_over_time(
             text = f"Median goal{whose} ({w.number(value, w.places_for(value))})"
             lines_of_goals[arm if several else "all"] = (value, text)
         labels = [arms.label[a] for a in profiles] + [text for _, text in lines_of_goals.values()]
-        top = _legend_room(labels, sheet) + sheet.size * 1.8
-        canvas, axes = _canvas_with_axes(
+        top = legend_room(labels, sheet) + sheet.size * 1.8
+        canvas, axes = canvas_with_axes(
             sheet, 250 if sheet.narrow else 320, sheet.size * 3.9, 14, top, _room_below(len(profiles), sheet)
         )
         handles: list[Any] = []
@@ -387,14 +389,14 @@ def measure_over_time(
                     numbers.append((year, w.count(float(profile.n[nearest]))))
             lines.append((arms.label[arm], arm_colour(arms, arm), numbers))
         _below(axes, lines, "Participants measured", sheet)
-        _axis_title(canvas, axes, f"{w.capital(label)} ({unit}), mean and {100 * level:g}% interval", sheet)
-        _legend(canvas, handles, sheet)
+        axis_title(canvas, axes, f"{w.capital(label)} ({unit}), mean and {100 * level:g}% interval", sheet)
+        legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
 
 
-def _axis_title(canvas: Canvas, axes: Axes, text: str, sheet: Sheet) -> None:
+def axis_title(canvas: Canvas, axes: Axes, text: str, sheet: Sheet) -> None:
     """What the vertical axis shows, written level above it, so that nobody has to tilt their head."""
     bounds = axes.get_position()
     height = canvas.get_figheight() * 72
@@ -402,7 +404,7 @@ def _axis_title(canvas: Canvas, axes: Axes, text: str, sheet: Sheet) -> None:
     canvas.text(
         4 / sheet.width,
         y,
-        _shorten(text, sheet.width - 8, sheet.size),
+        shorten(text, sheet.width - 8, sheet.size),
         ha="left",
         va="baseline",
         fontsize=sheet.size,
@@ -426,8 +428,8 @@ def event_curves(
 
     def paint(sheet: Sheet) -> Canvas:
         last = max(float(c.day[-1]) for c in curves.values()) / DAYS_PER_YEAR
-        top = _legend_room([arms.label[a] for a in curves], sheet) + sheet.size * 1.8
-        canvas, axes = _canvas_with_axes(
+        top = legend_room([arms.label[a] for a in curves], sheet) + sheet.size * 1.8
+        canvas, axes = canvas_with_axes(
             sheet, 250 if sheet.narrow else 320, sheet.size * 3.4, 14, top, _room_below(len(curves), sheet)
         )
         handles = []
@@ -463,8 +465,8 @@ def event_curves(
             for arm in curves
         ]
         _below(axes, lines, "Number at risk", sheet)
-        _axis_title(canvas, axes, f"{title} (%), {100 * level:g}% interval", sheet)
-        _legend(canvas, handles, sheet)
+        axis_title(canvas, axes, f"{title} (%), {100 * level:g}% interval", sheet)
+        legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
@@ -486,10 +488,10 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
         plot_height = y + size * 0.5
         shown = [line for line in lines if not line.heading]
         has_published = any(line.published for line in shown)
-        top = _legend_room(["This trial", "Published trial"][: 1 + has_published], sheet) + size * 2.6
+        top = legend_room(["This trial", "Published trial"][: 1 + has_published], sheet) + size * 2.6
         left = 10.0 if sheet.narrow else 352.0
         right = 12.0 if sheet.narrow else 148.0
-        canvas, axes = _canvas_with_axes(sheet, plot_height, left, right, top, size * 5.0)
+        canvas, axes = canvas_with_axes(sheet, plot_height, left, right, top, size * 5.0)
         axes.set_xscale("log")
         axes.set_ylim(plot_height - size, -size * 1.2)
         bounds = [b for line in shown for b in (line.lower, line.upper) if b]
@@ -521,7 +523,7 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
                 axes.text(
                     label_x,
                     at,
-                    _shorten(line.label + note, sheet.width * 0.9, size),
+                    shorten(line.label + note, sheet.width * 0.9, size),
                     transform=transform,
                     ha="left",
                     va="center",
@@ -532,7 +534,7 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
             axes.text(
                 label_x,
                 text_y,
-                _shorten(line.label, room, size),
+                shorten(line.label, room, size),
                 transform=transform,
                 ha="left",
                 va="center",
@@ -629,7 +631,7 @@ def forest(name: str, lines: Sequence[ForestLine], arms: Arms, arm: str, level: 
                     label="Published trial",
                 )
             )
-        _legend(canvas, handles, sheet)
+        legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
@@ -643,8 +645,8 @@ def cycles(name: str, counts: dict[str, list[int]], arms: Arms) -> Drawn:
 
     def paint(sheet: Sheet) -> Canvas:
         several = len(counts) > 1
-        top = (_legend_room([arms.label[a] for a in counts], sheet) if several else 4) + sheet.size * 1.8
-        canvas, axes = _canvas_with_axes(
+        top = (legend_room([arms.label[a] for a in counts], sheet) if several else 4) + sheet.size * 1.8
+        canvas, axes = canvas_with_axes(
             sheet, 170 if sheet.narrow else 210, sheet.size * 3.6, 14, top, sheet.size * 4.2
         )
         most = max(len(c) for c in counts.values())
@@ -664,9 +666,9 @@ def cycles(name: str, counts: dict[str, list[int]], arms: Arms) -> Drawn:
         axes.set_xticks(range(0, most, step))
         axes.set_xlim(-0.6, most - 0.4)
         axes.set_xlabel("Cycles received from randomisation to the end of follow-up")
-        _axis_title(canvas, axes, "Participants", sheet)
+        axis_title(canvas, axes, "Participants", sheet)
         if several:
-            _legend(
+            legend(
                 canvas,
                 [
                     Patch(
@@ -751,8 +753,8 @@ def swimmer(
         groups = [(a, sorted(g, key=lambda p: (-p.last_day, p.participant))) for a, g in groups if g]
         height = step * (len(people) + 1.35 * len(groups)) + size
         handles = _legend_of_lives(people, dose_levels, unit, kinds, size)
-        top = _legend_room([str(h.get_label()) for h in handles], sheet) + size * 0.5
-        canvas, axes = _canvas_with_axes(
+        top = legend_room([str(h.get_label()) for h in handles], sheet) + size * 0.5
+        canvas, axes = canvas_with_axes(
             sheet, height, size * (2.6 if sheet.narrow else 3.4), 14, top, size * 3.6
         )
         last = max(p.last_day for p in people) / DAYS_PER_YEAR
@@ -844,7 +846,7 @@ def swimmer(
         axes.grid(True, axis="x")
         axes.set_xlim(0, last * 1.02)
         _year_ticks(axes, last)
-        _legend(canvas, handles, sheet)
+        legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)
@@ -874,7 +876,7 @@ def safety(
         size = sheet.size
         step = size * (2.5 if sheet.narrow else 1.75)
         height = step * len(terms)
-        top = _legend_room([arms.label[a] for a in shares], sheet) + size * (3.2 if sheet.narrow else 1.8)
+        top = legend_room([arms.label[a] for a in shares], sheet) + size * (3.2 if sheet.narrow else 1.8)
         total = height + top + size * 3.8
         canvas = sheet.figure(total)
         label_room = 8.0 if sheet.narrow else 230.0
@@ -905,7 +907,7 @@ def safety(
                 left.text(
                     0,
                     y - size * 0.35,
-                    _shorten(w.capital(term), sheet.width - 20, size),
+                    shorten(w.capital(term), sheet.width - 20, size),
                     ha="left",
                     va="center",
                     transform=left.get_yaxis_transform(),
@@ -914,7 +916,7 @@ def safety(
                 left.text(
                     -10 / (first - 14),
                     y,
-                    _shorten(w.capital(term), label_room - 14, size),
+                    shorten(w.capital(term), label_room - 14, size),
                     ha="right",
                     va="center",
                     transform=left.get_yaxis_transform(),
@@ -957,7 +959,7 @@ def safety(
             )
             for a in shares
         ]
-        _legend(canvas, handles, sheet)
+        legend(canvas, handles, sheet)
         return canvas
 
     return draw(name, paint)

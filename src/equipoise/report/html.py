@@ -60,7 +60,7 @@ def _table(table: d.Table, caption: bool = True) -> Markup:
         '<div class="scroll{}" tabindex="0" role="region" aria-label="{}" id="{}">\n<table>{}\n'
         "{}<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div>\n{}"
     ).format(
-        " stack" if table.stack else " few" if len(table.columns) <= 3 else "",
+        _shape(table),
         table.caption,
         table.id,
         Markup("<caption>{}</caption>").format(table.caption),
@@ -69,6 +69,13 @@ def _table(table: d.Table, caption: bool = True) -> Markup:
         body,
         notes,
     )
+
+
+def _shape(table: d.Table) -> str:
+    """How the page sets a table: as cards on a phone, closer where it has many columns, wider where few."""
+    if table.stack:
+        return " stack many" if len(table.columns) > 7 else " stack"
+    return " few" if len(table.columns) <= 3 else ""
 
 
 def _widths(table: d.Table) -> Markup:
