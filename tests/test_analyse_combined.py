@@ -1,4 +1,4 @@
-"""The maximum of weighted log-ranks and the difference of restricted means, against definitions and chance."""
+"""The maximum of weighted log-ranks and the difference of restricted means, against definitions."""
 
 from __future__ import annotations
 

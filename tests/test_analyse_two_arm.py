@@ -225,8 +225,8 @@ def test_two_groups_and_three_take_two_roads_to_one_log_rank(rho, gamma):
     time = time + 10
     pair = analyse.logrank(time, event, arm, stratum, rho=rho, gamma=gamma)
     third = analyse.logrank(
-        np.append(time, [1.0, 2.0]), np.append(event, [0, 0]), np.append(arm, [2, 2]), np.append(stratum, [0, 1]),
-        rho=rho, gamma=gamma,
+        np.append(time, [1.0, 2.0]), np.append(event, [0, 0]), np.append(arm, [2, 2]),
+        np.append(stratum, [0, 1]), rho=rho, gamma=gamma,
     )  # fmt: skip
     np.testing.assert_allclose(pair.score, third.score[:2], atol=1e-11)
     np.testing.assert_allclose(pair.variance, third.variance[:2, :2], atol=1e-11)
