@@ -397,16 +397,17 @@ def _leaving_times(plan, found, work):
     listed, cell, rate, mean = work.lists[LISTED], work.cell, work.times[RATE], work.times[MEAN]
     event_after, dropout_after = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER]
     strata = np.uint32(plan.stratum_share.shape[0])
+    high, low, leave = work.lists[ORDER], work.lists[BEFORE], work.lists[DROPOUT_PERSON]  # not in use yet
     for k in range(np.uint64(found)):
         i = listed[k]
         c = np.uint32(cell[i])
-        event_after[k] = unit(np.uint64(work.words[HIGH][i]), np.uint64(work.words[LOW][i]))
-        dropout_after[k] = (np.float64(np.int64(work.words[LEAVE][i])) + 0.5) * 2.3283064365386963e-10
+        high[k], low[k], leave[k] = work.words[HIGH][i], work.words[LOW][i], work.words[LEAVE][i]
         rate[k] = plan.hazards[c, np.uint32(0)]
         mean[k] = plan.dropout[np.uint32(c >= strata)]
     for k in range(np.uint64(found)):
-        event_after[k] = -log(event_after[k])
-        dropout_after[k] = -log(dropout_after[k]) * mean[k]
+        event_after[k] = -log(unit(np.uint64(high[k]), np.uint64(low[k])))
+    for k in range(np.uint64(found)):
+        dropout_after[k] = -log((np.float64(np.int64(leave[k])) + 0.5) * 2.3283064365386963e-10) * mean[k]
     if plan.starts.shape[0] == 1:
         for k in range(np.uint64(found)):
             event_after[k] /= rate[k]
