@@ -48,7 +48,7 @@ def the_required_trial(**changes: Any) -> PlainTrial:
     return load_plain(EXAMPLES / "simple.yaml").model_copy(update=changes)
 
 
-# --- what a look should say, computed another way -------------------------------------------------------------
+# --- what a look should say, computed another way ---------------------------------------------------------
 
 
 def observed_at(people: pl.DataFrame, cut: float, final: bool) -> pl.DataFrame:
@@ -65,8 +65,8 @@ def observed_at(people: pl.DataFrame, cut: float, final: bool) -> pl.DataFrame:
 
 
 def textbook(data: pl.DataFrame, arms: tuple[str, str], strata: list[str], rho: float, gamma: float) -> tuple:
-    """(score, variance, log hazard ratio, its standard error): Mantel, Fleming and Harrington, Cox with Efron's
-    ties by Newton's method, from risk sets formed one by one."""
+    """(score, variance, log hazard ratio, its standard error): Mantel, Fleming and Harrington, Cox with
+    Efron's ties by Newton's method, from risk sets formed one by one."""
     score = variance = 0.0
     risk_sets = []
     for stratum in strata:
@@ -108,11 +108,13 @@ def expected_days(setup: Any, people: pl.DataFrame, everyone_by: float) -> list[
     def nth(count: int) -> float:
         return reports[count - 1] if count <= len(reports) else math.inf
 
-    span = lambda quantity: quantity.value * {"d": 1, "w": 7, "m": 30.4375, "y": 365.25}[quantity.unit[0]]  # noqa: E731
-    whole = (lambda x: float(math.floor(x + 0.5))) if plan.times == "whole days" else float
+    def span(duration: Any) -> float:
+        length: float = duration.value * {"d": 1, "w": 7, "m": 30.4375, "y": 365.25}[duration.unit[0]]
+        return float(math.floor(length + 0.5)) if plan.times == "whole days" else length
+
     end = min(
         math.inf if plan.primary_events is None else nth(plan.primary_events),
-        math.inf if plan.follow_up is None else first + whole(span(plan.follow_up)),
+        math.inf if plan.follow_up is None else first + span(plan.follow_up),
         everyone_by,
     )
     days: list[float] = []
@@ -123,14 +125,14 @@ def expected_days(setup: Any, people: pl.DataFrame, everyone_by: float) -> list[
         if look.events is not None:
             waits.append(nth(look.events))
         if look.after is not None:
-            waits.append(first + whole(span(look.after)))
+            waits.append(first + span(look.after))
         if look.minimum_follow_up is not None:
-            waits.append(last + whole(span(look.minimum_follow_up)))
+            waits.append(last + span(look.minimum_follow_up))
         if look.minimum_gap is not None:
-            waits.append(days[k - 1] + whole(span(look.minimum_gap)))
+            waits.append(days[k - 1] + span(look.minimum_gap))
         day = max(waits)
         if look.at_latest is not None:
-            day = min(day, first + whole(span(look.at_latest)))
+            day = min(day, first + span(look.at_latest))
         days.append(min(max([day, *days]), end))
     days = days or [end]
     return [day if k == len(days) - 1 or day < days[k + 1] else math.nan for k, day in enumerate(days)]
@@ -262,7 +264,7 @@ def test_a_restricted_mean_beyond_the_longest_follow_up_is_undefined() -> None:
     assert row["look 1|events"][0] >= 120
 
 
-# --- who comes, and what becomes of them ------------------------------------------------------------------------
+# --- who comes, and what becomes of them ------------------------------------------------------------------
 
 
 def test_with_a_hazard_ratio_of_one_a_person_has_the_same_event_time_in_either_arm() -> None:
@@ -284,11 +286,18 @@ def test_two_trials_with_one_seed_see_the_same_people() -> None:
     mild, strong = (
         plain_participants(
             prepare_plain(
-                trial(arms={"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": ratio}}, times="exact", primary_events=None, follow_up="5 years")
-            ), 4, 9,
+                trial(
+                    arms={"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": ratio}},
+                    times="exact",
+                    primary_events=None,
+                    follow_up="5 years",
+                )
+            ),
+            4,
+            9,
         )
         for ratio in (0.8, 0.4)
-    )  # fmt: skip
+    )
     same = ["participant", "arm", "randomised", "dropout"]
     assert mild.select(same).equals(strong.select(same))
     control = mild["arm"] == "control"
@@ -515,7 +524,7 @@ def test_reports_come_an_exponential_time_after_the_event() -> None:
     assert stats.kstest(plain_participants(setup, 3, 0)["reported"].to_numpy() / 30, "expon").pvalue > 1e-4
 
 
-# --- power, error, time ---------------------------------------------------------------------------------------------
+# --- power, error, time -----------------------------------------------------------------------------------
 
 
 def test_power_and_duration_of_a_trial_whose_theory_is_known() -> None:
@@ -548,7 +557,9 @@ def test_a_delayed_effect_is_found_by_late_weights_and_by_the_maximum_more_often
     delayed = load_plain(EXAMPLES / "delayed.yaml")
     power = {}
     for name, analysis in (
-        ("log-rank", {"test": "log-rank"}), ("late", {"test": "fleming-harrington", "gamma": 1}), ("maximum", {"test": "maxcombo"}),
+        ("log-rank", {"test": "log-rank"}),
+        ("late", {"test": "fleming-harrington", "gamma": 1}),
+        ("maximum", {"test": "maxcombo"}),
     ):  # fmt: skip
         setup = prepare_plain(
             delayed.model_copy(update={"analysis": type(delayed.analysis).model_validate(analysis)})
@@ -559,7 +570,7 @@ def test_a_delayed_effect_is_found_by_late_weights_and_by_the_maximum_more_often
     assert power["maximum"] > power["log-rank"] + 0.03
 
 
-# --- when the data are looked at -------------------------------------------------------------------------------------
+# --- when the data are looked at --------------------------------------------------------------------------
 
 
 def days_of(
@@ -664,7 +675,7 @@ def test_without_any_event_there_is_no_test_and_no_estimate() -> None:
     assert row["look 1|information"][0] == 0
 
 
-# --- order ------------------------------------------------------------------------------------------------------------
+# --- order ------------------------------------------------------------------------------------------------
 
 
 def test_times_are_sorted_and_selected_whatever_their_distribution() -> None:
@@ -683,7 +694,7 @@ def test_times_are_sorted_and_selected_whatever_their_distribution() -> None:
         assert kernel.nth_smallest(values, n, n + 1, np.empty(n)) == math.inf
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -695,16 +706,43 @@ def test_times_are_sorted_and_selected_whatever_their_distribution() -> None:
         ({"monitoring": {"looks": [0.5, 0.4, 1.0]}}, "must rise"),
         ({"monitoring": {"looks": [{"events": 301}]}}, "cannot happen to 300 participants"),
         ({"monitoring": {"looks": [0.5, 1.0]}, "analysis": {"test": "maxcombo"}}, "single analysis"),
-        ({"monitoring": {"looks": [0.5, 1.0]}, "analysis": {"test": "rmst", "horizon": "1 year"}}, "single analysis"),
-        ({"follow_up": "1 year", "analysis": {"test": "rmst", "horizon": "2 years"}}, "nobody is followed for 2 years"),
+        (
+            {"monitoring": {"looks": [0.5, 1.0]}, "analysis": {"test": "rmst", "horizon": "1 year"}},
+            "single analysis",
+        ),
+        (
+            {"follow_up": "1 year", "analysis": {"test": "rmst", "horizon": "2 years"}},
+            "nobody is followed for 2 years",
+        ),
         ({"block": 5}, "not a multiple of 2"),
         ({"block": 4, "randomization": "simple"}, "no blocks"),
         ({"accrual": "0 days"}, "too short"),
-        ({"accrual": {"a": [{"to": "50 days", "rate": "1 / day"}, {"from": "40 days", "to": "60 days", "rate": "1 / day"}]}}, "overlap"),
-        ({"dropout": None, "arms": {"control": {"hazard": [{"until": "1 year", "hazard": "0.1 / year"}, {"hazard": "0 / year"}]}, "treated": {"hazard_ratio": 1}}}, "never end"),
+        (
+            {
+                "accrual": {
+                    "a": [
+                        {"to": "50 days", "rate": "1 / day"},
+                        {"from": "40 days", "to": "60 days", "rate": "1 / day"},
+                    ]
+                }
+            },
+            "overlap",
+        ),
+        (
+            {
+                "dropout": None,
+                "arms": {
+                    "control": {
+                        "hazard": [{"until": "1 year", "hazard": "0.1 / year"}, {"hazard": "0 / year"}]
+                    },
+                    "treated": {"hazard_ratio": 1},
+                },
+            },
+            "never end",
+        ),
         ({"strata": {f"s{k}": {"share": 1 / 128} for k in range(128)}}, "too many"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_carried_out_is_refused_with_the_reason(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         prepare_plain(trial(**changes))

@@ -1,9 +1,9 @@
 """When a trial is looked at: the cut-off of every interim analysis and of the final one, on the calendar.
 
-A look waits until everything it asks for holds: a number of primary events, a time, a minimum follow-up of the
-participant randomised last, a minimum gap since the look before. `at_latest` ends the wait, and no look comes
-after the end of the trial. The last look of a schedule is the final analysis. Days may be whole or real; day 0
-is the first day on which anybody could be randomised.
+A look waits until everything it asks for holds: a number of primary events, a time, a minimum follow-up of
+the participant randomised last, a minimum gap since the look before. `at_latest` ends the wait, and no look
+comes after the end of the trial. The last look of a schedule is the final analysis. Days may be whole or
+real; day 0 is the first day on which anybody could be randomised.
 """
 
 from __future__ import annotations
@@ -62,15 +62,19 @@ def look_rules(
 ) -> LookRules:
     """The rules of a schedule. Lengths of time are rounded to days where the trial counts in whole days.
 
-    `day_of` gives the day of the trial of a calendar date; None: the trial has no calendar. Raises `UserError`
-    for a date without a calendar, a share of the information without `primary_events`, looks that do not rise,
-    or a gap before the first look.
+    `day_of` gives the day of the trial of a calendar date; None: the trial has no calendar. Raises
+    `UserError` for a date without a calendar, a share of the information without `primary_events`, looks that
+    do not rise, or a gap before the first look.
     """
     span = days if whole_days else exact_days
     count = len(schedule)
+
+    def none(value: float) -> Floats:
+        return np.full(count, value)
+
     rules = LookRules(
-        np.zeros(count, np.int64), *(np.full(count, AT_ONCE) for _ in range(4)),
-        np.full(count, NEVER), np.full(count, NEVER),
+        np.zeros(count, np.int64), none(AT_ONCE), none(AT_ONCE), none(AT_ONCE), none(AT_ONCE), none(NEVER),
+        none(NEVER),
     )  # fmt: skip
 
     def on(when: date, key: str) -> float:

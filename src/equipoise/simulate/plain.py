@@ -1,8 +1,8 @@
 """Plain event-time trials: from the file to one row of results per simulated trial.
 
 No biology, visits or doses: people come, are allocated, and after a time that their arm's hazard decides have
-the event, drop out or are still under observation when the data are cut. What happens to a person follows from
-(seed, trial, person) and the hazards alone, not from the arm: two trials with the same seed see the same
+the event, drop out or are still under observation when the data are cut. What happens to a person follows
+from (seed, trial, person) and the hazards alone, not from the arm: two trials with the same seed see the same
 people, and with a hazard ratio of 1 both arms have identical event times.
 """
 
@@ -64,7 +64,8 @@ def prepare_plain(trial: PlainTrial) -> PlainSetup:
     """Everything the loop needs to know of a trial, in days.
 
     Raises `UserError` for what the file may say but nobody can carry out: a look that waits for a date, a
-    trial that may never end, interim looks with MaxCombo or restricted means, blocks that do not fit the ratio.
+    trial that may never end, interim looks with MaxCombo or restricted means, blocks that do not fit the
+    ratio.
     """
     rules = _rules(trial)
     _refuse(trial, len(rules.events))
@@ -129,16 +130,16 @@ def plain_rows(setup: PlainSetup, seed: int, first: int, count: int) -> dict[str
     """Trials number first .. first + count - 1, one row each, whatever the chunks they are asked for in.
 
     Columns: `trial`; for each look k = 1.. `look k|day` (cut-off, days since the first possible day of
-    accrual), `look k|events`, `... reference`, `... other`, `look k|enrolled` (randomised by then), `look k|z`
-    (positive: fewer events in the other arm), `look k|information` (variance of the score; of restricted
+    accrual), `look k|events`, `... reference`, `... other`, `look k|enrolled` (randomised by then), `look
+    k|z` (positive: fewer events in the other arm), `look k|information` (variance of the score; of restricted
     means 1 / se^2), `look k|log_hr` and `look k|log_se` (Cox, Efron ties, stratified where the analysis is),
     `look k|p` (one-sided); for restricted means `look k|rmst difference` (days, other minus reference) and
     `look k|rmst se`; `end|day` and `participants` of the final analysis, which is the last look. A look that
-    does not take place, because the trial ended before it, is NaN. Raises `UserError` for numbers outside
-    0 .. 2^32 - 1 (trials) or 2^64 - 1 (seed). Needs memory for one trial, besides the rows.
+    does not take place, because the trial ended before it, is NaN. Raises `UserError` for numbers outside 0
+    .. 2^32 - 1 (trials) or 2^64 - 1 (seed). Needs memory for one trial, besides the rows.
     """
     _check_numbers(seed, first, count)
-    out = np.empty((count, setup.looks, kernel.COLUMNS))
+    out = np.full((count, setup.looks, kernel.COLUMNS), math.nan)
     enrolled = np.empty(count, np.int64)
     work, combo = kernel.workspace(setup.plan), kernel.combo_of(setup.plan)
     kernel.simulate(setup.plan, setup.rules, np.uint64(seed), first, count, work, combo, out, enrolled)
@@ -154,11 +155,11 @@ def plain_rows(setup: PlainSetup, seed: int, first: int, count: int) -> dict[str
 def plain_participants(setup: PlainSetup, seed: int, trial: int) -> pl.DataFrame:
     """One trial replayed in full: everybody who was randomised up to its end, one row each.
 
-    Columns: `participant` (from 1, in order of randomisation), `country`, `stratum`, `arm`, `randomised` (day of
-    the trial), `event` and `dropout` (days since randomisation; null: never, whatever else happens first),
+    Columns: `participant` (from 1, in order of randomisation), `country`, `stratum`, `arm`, `randomised` (day
+    of the trial), `event` and `dropout` (days since randomisation; null: never, whatever else happens first),
     `reported` (days from the event to its report), and what is observed at the end of the trial: `observed`
-    (days since randomisation) and `status` ("event", "dropout", or "under observation"). The same draws as the
-    row of `plain_rows`. Raises `UserError` as that does.
+    (days since randomisation) and `status` ("event", "dropout", or "under observation"). The same draws as
+    the row of `plain_rows`. Raises `UserError` as that does.
     """
     _check_numbers(seed, trial, 1)
     plan, n = setup.plan, setup.plan.participants
@@ -200,7 +201,7 @@ def _check_numbers(seed: int, first: int, count: int) -> None:
         raise UserError(f"trials are numbered from 0 to {WORD - 1}, not {first} to {first + count - 1}")
 
 
-# --- from the file to arrays ----------------------------------------------------------------------------------
+# --- from the file to arrays ------------------------------------------------------------------------------
 
 
 def _span(trial: PlainTrial, duration: Quantity) -> float:
@@ -339,7 +340,7 @@ def _allocation(trial: PlainTrial, arms: tuple[str, str]) -> tuple[int, int, NDA
     return kernel.PERMUTED_BLOCKS, size, np.array(masks, np.uint32)
 
 
-# --- how far ahead to search for events -----------------------------------------------------------------------
+# --- how far ahead to search for events -------------------------------------------------------------------
 
 
 def _cumulative_hazard(times: Floats, starts: Floats, hazards: Floats, cumulative: Floats) -> Floats:
@@ -357,8 +358,8 @@ def _cumulative_hazard(times: Floats, starts: Floats, hazards: Floats, cumulativ
 def _smallest_word(threshold: Floats) -> NDArray[np.uint32]:
     """The smallest first word of 32 bits whose exponential may stay below a threshold; a little too small
     rather than too large, since the loop decides exactly."""
-    words = np.floor(np.exp(-threshold) * WORD) - 4.0
-    return np.clip(words, 0.0, WORD - 1.0).astype(np.uint32)
+    words: Floats = np.clip(np.floor(np.exp(-threshold) * WORD) - 4.0, 0.0, WORD - 1.0)
+    return words.astype(np.uint32)
 
 
 def _horizons(
@@ -406,7 +407,8 @@ def _arm_order(trial: PlainTrial) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Expectation:
-    """Expected numbers of events by a day, roughly: 64 arrivals and the median of each of 64 steps of time."""
+    """Expected numbers of events by a day, roughly: 64 arrivals and the median of each of 64 steps of
+    time."""
 
     trial: PlainTrial
     edges: Floats

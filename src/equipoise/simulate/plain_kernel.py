@@ -1,10 +1,10 @@
 """The loop of plain event-time trials: people drawn, events selected, looks timed, risk tables built.
 
-One pass over the participants draws their chances in loops without branches. Only those whose event or dropout
-can come before the end of the trial (about a third, usually) need a logarithm, and only their events are
-sorted: everybody else leaves at the cut-off, in reverse order of arrival, and is merely counted. People are
-numbered by arrival: given their total, the arrivals of a Poisson process are order statistics, which gaps of
-unit exponentials yield in order (Devroye 1986, section V.2), so nobody is sorted by arrival either.
+One pass over the participants draws their chances in loops without branches. Only those whose event or
+dropout can come before the end of the trial (about a third, usually) need a logarithm, and only their events
+are sorted: everybody else leaves at the cut-off, in reverse order of arrival, and is merely counted. People
+are numbered by arrival: given their total, the arrivals of a Poisson process are order statistics, which gaps
+of unit exponentials yield in order (Devroye 1986, section V.2), so nobody is sorted by arrival either.
 
 The tests and the estimate are those of `equipoise.analyse.survival`, on its table of risk sets.
 """
@@ -250,11 +250,11 @@ def _allocate(plan, seed, trial, work):
         return
     k0, k1 = split_seed(seed)
     c3 = np.uint64(trial) & _LOW
-    shares = plan.ratio.sum()
-    begun = np.zeros(strata, np.int64)
-    left = np.zeros(strata, np.int64)
-    left1 = np.zeros(strata, np.int64)
-    bits = np.zeros(strata, np.uint32)
+    shares = plan.ratio[0] + plan.ratio[1]
+    begun, left, left1 = np.empty(strata, np.int64), np.empty(strata, np.int64), np.empty(strata, np.int64)
+    bits = np.empty(strata, np.uint32)
+    for s in range(strata):
+        begun[s], left[s], left1[s], bits[s] = 0, 0, 0, 0
     for i in range(n):
         _, in_stratum, in_simple, in_block = block(
             np.uint64(PLAIN_PERSON), np.uint64(1), np.uint64(i), c3, k0, k1
@@ -344,7 +344,8 @@ def time_of(plan, cell, threshold):
     j = plan.starts.shape[0] - 1
     while plan.cumulative[cell, j] > threshold:
         j -= 1
-    # a piece without hazard is passed in no time: the threshold belongs to the last piece that begins below it
+    # a piece without hazard is passed in no time: the threshold belongs to the last piece that begins below
+    # it
     if plan.hazards[cell, j] == 0.0:
         return math.inf
     return plan.starts[j] + (threshold - plan.cumulative[cell, j]) / plan.hazards[cell, j]
@@ -396,16 +397,17 @@ def _leaving_times(plan, found, work):
     listed, cell, rate, mean = work.lists[LISTED], work.cell, work.times[RATE], work.times[MEAN]
     event_after, dropout_after = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER]
     strata = np.uint32(plan.stratum_share.shape[0])
+    high, low, leave = work.lists[ORDER], work.lists[BEFORE], work.lists[DROPOUT_PERSON]  # not in use yet
     for k in range(np.uint64(found)):
         i = listed[k]
         c = np.uint32(cell[i])
-        event_after[k] = unit(np.uint64(work.words[HIGH][i]), np.uint64(work.words[LOW][i]))
-        dropout_after[k] = (np.float64(np.int64(work.words[LEAVE][i])) + 0.5) * 2.3283064365386963e-10
+        high[k], low[k], leave[k] = work.words[HIGH][i], work.words[LOW][i], work.words[LEAVE][i]
         rate[k] = plan.hazards[c, np.uint32(0)]
         mean[k] = plan.dropout[np.uint32(c >= strata)]
     for k in range(np.uint64(found)):
-        event_after[k] = -log(event_after[k])
-        dropout_after[k] = -log(dropout_after[k]) * mean[k]
+        event_after[k] = -log(unit(np.uint64(high[k]), np.uint64(low[k])))
+    for k in range(np.uint64(found)):
+        dropout_after[k] = -log((np.float64(np.int64(leave[k])) + 0.5) * 2.3283064365386963e-10) * mean[k]
     if plan.starts.shape[0] == 1:
         for k in range(np.uint64(found)):
             event_after[k] /= rate[k]
@@ -416,7 +418,8 @@ def _leaving_times(plan, found, work):
 
 @part
 def _recorded(plan, time, leaves):
-    """Times since randomisation as they are recorded: the whole day that they fall on, the first being day 1."""
+    """Times since randomisation as they are recorded: the whole day that they fall on, the first being day
+    1."""
     if plan.whole_days:
         return max(np.ceil(time), 1.0), max(np.ceil(leaves), 1.0)
     return time, leaves
@@ -432,11 +435,8 @@ def leavers(plan, seed, trial, level, work):
     _leaving_times(plan, found, work)
     horizon = plan.horizons[level]
     event_after, dropout_after, arrival = work.times[EVENT_AFTER], work.times[DROPOUT_AFTER], work.arrival
-    event_time, event_day, event_person = (
-        work.times[EVENT_TIME],
-        work.times[EVENT_DAY],
-        work.lists[EVENT_PERSON],
-    )
+    event_time, event_day = work.times[EVENT_TIME], work.times[EVENT_DAY]
+    event_person = work.lists[EVENT_PERSON]
     dropout_time, dropout_person = work.times[DROPOUT_TIME], work.lists[DROPOUT_PERSON]
     events = np.uint64(0)
     dropouts = np.uint64(0)
@@ -463,7 +463,7 @@ def leavers(plan, seed, trial, level, work):
     return np.int64(events), np.int64(dropouts)
 
 
-# --- order ----------------------------------------------------------------------------------------------------
+# --- order ------------------------------------------------------------------------------------------------
 
 
 @njit
@@ -474,8 +474,9 @@ def nth_smallest(values, count, nth, spare):
     """
     if nth > count:
         return math.inf
-    spare[:count] = values[:count]
-    drawers = np.zeros(64, np.int64)
+    for k in range(np.uint64(count)):
+        spare[k] = values[k]
+    drawers = np.empty(64, np.int64)
     while count > 24:
         low, high = spare[0], spare[0]
         for k in range(1, count):
@@ -484,7 +485,8 @@ def nth_smallest(values, count, nth, spare):
         if high <= low:
             return low
         scale = 63.999 / (high - low)
-        drawers[:] = 0
+        for d in range(64):
+            drawers[d] = 0
         for k in range(count):
             drawers[np.int64((spare[k] - low) * scale)] += 1
         here = 0
@@ -553,17 +555,17 @@ def sort_times(key, count, order, place):
     for d in range(n + np.uint64(2)):
         place[d] = 0
     for k in range(n):
-        d = np.uint64(np.int64((key[k] - low) * scale))
-        drawer[k] = d
-        place[d + np.uint64(1)] += 1
+        its = np.uint64(np.int64((key[k] - low) * scale))
+        drawer[k] = its
+        place[its + np.uint64(1)] += 1
     most = 0
     for d in range(np.uint64(1), n + np.uint64(1)):
         most = max(most, place[d])
         place[d] += place[d - np.uint64(1)]
     for k in range(n):
-        d = np.uint64(drawer[k])
-        order[np.uint64(place[d])] = k
-        place[d] += 1
+        its = np.uint64(drawer[k])
+        order[np.uint64(place[its])] = k
+        place[its] += 1
     if most > 32 and high > low:
         first = 0
         for d in range(count):
@@ -615,7 +617,7 @@ def put_in_order(last, events, dropouts, work):
     return np.int64(kept), np.int64(left)
 
 
-# --- one look -------------------------------------------------------------------------------------------------
+# --- one look ---------------------------------------------------------------------------------------------
 
 
 @part
@@ -631,7 +633,8 @@ def _count(plan, cut, work, strata, at_risk):
             others += side[i]
         at_risk[0], at_risk[1] = enrolled - others, others
     else:
-        at_risk[:] = 0
+        for c in range(2 * strata):
+            at_risk[c] = 0
         for i in range(enrolled):
             at_risk[side[i]] += 1
     return enrolled
@@ -646,17 +649,17 @@ def _follow_up(cut, enrolled, at_risk, events, dropouts, strata, work):
         last[s, 0] = -1.0
         last[s, 1] = -1.0
     for i in range(enrolled):
-        s = np.int64(work.side[i])
+        c = np.int64(work.side[i])
         if work.gone[i] == 0:
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], cut - work.arrival[i])
+            last[c % strata, c // strata] = max(last[c % strata, c // strata], cut - work.arrival[i])
     for k in range(events):
-        s = np.int64(work.side[work.lists[EVENT_PERSON][k]])
+        c = np.int64(work.side[work.lists[EVENT_PERSON][k]])
         if work.gone[work.lists[EVENT_PERSON][k]]:
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.times[EVENT_TIME][k])
+            last[c % strata, c // strata] = max(last[c % strata, c // strata], work.times[EVENT_TIME][k])
     for k in range(dropouts):
-        s = np.int64(work.side[work.lists[DROPOUT_PERSON][k]])
+        c = np.int64(work.side[work.lists[DROPOUT_PERSON][k]])
         if work.gone[work.lists[DROPOUT_PERSON][k]]:
-            last[s % strata, s // strata] = max(last[s % strata, s // strata], work.times[DROPOUT_TIME][k])
+            last[c % strata, c // strata] = max(last[c % strata, c // strata], work.times[DROPOUT_TIME][k])
 
 
 @part
@@ -664,11 +667,9 @@ def _leave_for_good(cut, last_look, events, dropouts, work):
     """Mark in `gone` who has had an event, or dropped out, by a cut-off. An event that is not known yet (the
     last look knows all) leaves its participant under observation."""
     gone = work.gone
+    known = work.times[EVENT_DAY] if last_look else work.times[KNOWN_DAY]
     for k in range(np.uint64(events)):
-        known = (
-            work.times[EVENT_DAY][k] if last_look else max(work.times[EVENT_DAY][k], work.times[KNOWN_DAY][k])
-        )
-        gone[work.lists[EVENT_PERSON][k]] = known <= cut
+        gone[work.lists[EVENT_PERSON][k]] = known[k] <= cut
     for k in range(np.uint64(dropouts)):
         i = work.lists[DROPOUT_PERSON][k]
         gone[i] = work.arrival[i] + work.times[DROPOUT_TIME][k] <= cut
@@ -680,19 +681,14 @@ def _rows(cut, enrolled, at_risk, events, dropouts, work):
 
     The numbers of both arms are packed into one: that of arm 1 in the upper half.
     """
-    arrival, side, gone, time, person = (
-        work.arrival,
-        work.side,
-        work.gone,
-        work.times[EVENT_TIME],
-        work.lists[EVENT_PERSON],
-    )
+    arrival, side, gone = work.arrival, work.side, work.gone
+    time, person = work.times[EVENT_TIME], work.lists[EVENT_PERSON]
+    who, before = work.lists[DROPOUT_PERSON], work.lists[BEFORE]
     n0, n1, d0, d1 = work.table.table[0], work.table.table[1], work.table.table[2], work.table.table[3]
     when, lost, order = work.table.table[4], work.lost[:, 0], work.lists[ORDER]
     one, half, low_half = np.int64(1), np.int64(32), np.int64(0xFFFFFFFF)
-    for k in range(np.uint64(dropouts)):
-        i = work.lists[DROPOUT_PERSON][k]
-        lost[work.lists[BEFORE][k]] += np.int64(gone[i]) << (np.int64(side[i]) << np.int64(5))
+    for j in range(np.uint64(dropouts)):
+        lost[before[j]] += np.int64(gone[who[j]]) << (np.int64(side[who[j]]) << np.int64(5))
     present = np.int64(enrolled)
     here = at_risk[0] + (at_risk[1] << half)
     rows = np.uint64(0)
@@ -730,22 +726,13 @@ def _rows(cut, enrolled, at_risk, events, dropouts, work):
 
 @part
 def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
-    """As `_rows`, with strata: each is given room for all its events, and the rows are closed up at the end."""
-    arrival, side, gone, time, person = (
-        work.arrival,
-        work.side,
-        work.gone,
-        work.times[EVENT_TIME],
-        work.lists[EVENT_PERSON],
-    )
-    lost, order, table, first, rows = (
-        work.lost,
-        work.lists[ORDER],
-        work.table.table,
-        work.table.first,
-        work.rows,
-    )
-    first[: strata + 1] = 0
+    """As `_rows`, with strata: each is given room for all its events, and the rows are closed up at the
+    end."""
+    arrival, side, gone = work.arrival, work.side, work.gone
+    time, person, order = work.times[EVENT_TIME], work.lists[EVENT_PERSON], work.lists[ORDER]
+    lost, table, first, rows = work.lost, work.table.table, work.table.first, work.rows
+    for s in range(strata + 1):
+        first[s] = 0
     for k in range(events):
         first[np.int64(side[person[k]]) % strata + 1] += gone[person[k]]
     for s in range(strata):
@@ -753,14 +740,14 @@ def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
         rows[s] = first[s]
     half, low_half = np.int64(32), np.int64(0xFFFFFFFF)
     here = np.empty(strata, np.int64)
-    died = np.zeros(strata, np.int64)
+    died = np.empty(strata, np.int64)
     for s in range(strata):
+        died[s] = 0
         here[s] = at_risk[s] + (at_risk[strata + s] << half)
     for k in range(dropouts):
-        s = np.int64(side[work.lists[DROPOUT_PERSON][k]])
-        lost[work.lists[BEFORE][k], s % strata] += np.int64(gone[work.lists[DROPOUT_PERSON][k]]) << (
-            half * (s // strata)
-        )
+        i = work.lists[DROPOUT_PERSON][k]
+        c = np.int64(side[i])
+        lost[work.lists[BEFORE][k], c % strata] += np.int64(gone[i]) << (half * (c // strata))
     present = enrolled
     all_died = np.int64(0)
     k = 0
@@ -776,8 +763,8 @@ def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
             k += 1
         while present > 0 and cut - arrival[present - 1] < now:
             present -= 1
-            s = np.int64(side[present])
-            here[s % strata] -= np.int64(1 - gone[present]) << (half * (s // strata))
+            c = np.int64(side[present])
+            here[c % strata] -= np.int64(1 - gone[present]) << (half * (c // strata))
         for tied in range(begin, k):
             s = np.int64(side[person[order[tied]]]) % strata
             if died[s] != 0:  # else not known yet, or in the row of another event of this time and stratum
@@ -791,9 +778,9 @@ def _rows_by_stratum(cut, enrolled, at_risk, events, dropouts, strata, work):
                 here[s] -= died[s]
                 all_died += died[s]
                 died[s] = 0
-    lost[events] = 0
     end = 0
     for s in range(strata):
+        lost[events, s] = 0
         begin = first[s]
         first[s] = end
         for g in range(begin, rows[s]):
@@ -811,7 +798,7 @@ def risk_table(plan, cut, last_look, events, dropouts, work):
     Returns (rows, enrolled, events in arm 0, events in arm 1).
     """
     strata = plan.stratum_share.shape[0] if plan.stratified else 1
-    at_risk = np.zeros(2 * strata, np.int64)
+    at_risk = np.empty(2 * strata, np.int64)
     enrolled = _count(plan, cut, work, strata, at_risk)
     _leave_for_good(cut, last_look, events, dropouts, work)
     if plan.test == RESTRICTED_MEAN:
@@ -848,9 +835,8 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, combo, out):
     out[EVENTS_1] = events1
     out[ENROLLED] = enrolled
     score, variance = logrank_of_table(rows, table)
-    beta, se, status, _ = cox_of_table(rows, table, True, score / variance if variance > 0.0 else 0.0)
-    out[LOG_HR] = beta
-    out[LOG_SE] = se
+    start = score / variance if variance > 0.0 else 0.0
+    out[LOG_HR], out[LOG_SE], _, _ = cox_of_table(rows, table, True, start)
     if plan.test == RESTRICTED_MEAN:
         mean0, variance0, mean1, variance1 = restricted_means_of_table(strata, table, plan.horizon)
         variance = variance0 + variance1
@@ -870,7 +856,7 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, combo, out):
         out[Z] = -normal_quantile(min(max(out[P], 1e-300), 0.9999999999999999))
 
 
-# --- one trial ------------------------------------------------------------------------------------------------
+# --- one trial --------------------------------------------------------------------------------------------
 
 
 @part
@@ -911,7 +897,6 @@ def simulate(plan, rules, seed, first, count, work, combo, out, enrolled):
     looks = rules.events.shape[0]
     days = np.empty(looks)
     event_days = np.empty(looks)
-    out[:] = math.nan
     for row in range(count):
         trial = first + row
         draw_people(plan, seed, trial, work)
@@ -929,7 +914,7 @@ def simulate(plan, rules, seed, first, count, work, combo, out, enrolled):
         enrolled[row] = np.int64(out[row, looks - 1, ENROLLED])
 
 
-# --- one trial, person by person --------------------------------------------------------------------------------
+# --- one trial, person by person --------------------------------------------------------------------------
 
 
 @njit
