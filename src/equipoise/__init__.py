@@ -60,8 +60,8 @@ _PLACES = {
 
 __all__ = [
     "Protocol", "Record", "Results", "UserError", "__version__", "analyse_record", "bundled_protocols",
-    "check_record", "decide", "load_protocol", "map_data", "power", "read_record", "run", "simulate_replicates",
-    "simulate_trial", "summary", "write_report", "write_results",
+    "check_record", "decide", "load_protocol", "map_data", "power", "read_record", "run",
+    "simulate_replicates", "simulate_trial", "summary", "write_report", "write_results",
 ]  # fmt: skip
 
 

@@ -172,7 +172,7 @@ def power(
     seed); with `resume` the run that is there goes on. `engine`: see `equipoise.simulate.power.engines`
     (default: a thread for each core). Raises UserError for whatever the user can mend.
     """
-    from equipoise import report
+    from equipoise.report.power import write_power
     from equipoise.simulate.power import characteristics, running, telling
     from equipoise.simulate.power import scenarios as choose
 
@@ -202,7 +202,7 @@ def power(
     say("Summing up", None)
     summary = characteristics.summarise(saved)
     say("Writing the page", None)
-    files = {"page": report.write_power(summary, folder, provenance=_provenance(command))}
+    files = {"page": write_power(summary, folder, provenance=_provenance(command), force=True)}
     table = summary.table()
     for name in ("characteristics.parquet", "characteristics.csv"):
         with new_file(folder / name, force=True) as temporary:
