@@ -16,6 +16,8 @@ from equipoise.record import Record
 from equipoise.simulate.plans import prepare
 from equipoise.simulate.power import guided
 from equipoise.simulate.power.scenarios import Design, changed, design_of
+from equipoise.simulate.power.store import rows_of
+from equipoise.simulate.power.tasks import Task, compute, fingerprint, packed
 from equipoise.simulate.runs import trial_of
 
 SMALL = {"size.primary_events": 60, "monitoring.looks": [0.5, 1.0]}
@@ -140,6 +142,12 @@ def test_what_was_given_and_measured_is_that_until_the_trial_ended(trial: int) -
 def test_rows_do_not_depend_on_where_they_begin() -> None:
     later = guided.rows(guided.prepare(_design()), SEED, 2, 2)
     assert later.equals(_rows()[2:])
+
+
+def test_a_design_simulates_the_same_trials_after_its_journey_to_a_worker() -> None:
+    # countries, arms and levels are drawn in their order, which the journey must keep
+    content = compute(Task(packed(_design()), SEED, 0, 4, fingerprint()))
+    assert rows_of(content).equals(_rows())
 
 
 def test_cells_that_do_nothing_leave_the_endpoint_as_it_would_have_been() -> None:

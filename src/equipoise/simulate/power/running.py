@@ -14,7 +14,7 @@ from equipoise.simulate.power import store
 from equipoise.simulate.power.engines import Engine, threads
 from equipoise.simulate.power.scenarios import Scenario
 from equipoise.simulate.power.store import Entry, Saved
-from equipoise.simulate.power.tasks import Task, fingerprint, packed
+from equipoise.simulate.power.tasks import Task, check, fingerprint, packed
 from equipoise.simulate.progress import Progress, silent
 from equipoise.simulate.runs import checked_seed
 
@@ -64,6 +64,8 @@ def run(
     if len(kinds) != 1:
         raise UserError("a run is either of plain event-time trials or of protocols, not of both")
     (kind,) = kinds
+    for each in scenarios:  # a design that cannot be simulated is refused before anything is written
+        check(each.design)
     mine = fingerprint()
     if resume:
         saved = store.continued(store.read(folder), scenarios, seed, mine)

@@ -72,13 +72,14 @@ class Design:
     """The arm that is compared with the reference arm; needed where there are several."""
 
     def canonical(self) -> bytes:
-        """One line of JSON: the same bytes for the same trials."""
+        """One line of JSON: the same bytes for the same trials. The order of keys is kept, since arms,
+        countries and levels are drawn in their order."""
         return json.dumps(
             {
                 "kind": self.kind, "protocol": self.protocol, "dials": self.dials, "arm": self.arm,
                 "population": self.population, "baseline": self.baseline,
             },
-            sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"),
+            ensure_ascii=False, allow_nan=False, separators=(",", ":"),
         ).encode()  # fmt: skip
 
     @property

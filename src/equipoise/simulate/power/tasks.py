@@ -41,12 +41,17 @@ class Task:
 
 
 def packed(design: Design) -> bytes:
-    """A design for the journey to a worker."""
+    """A design for the journey to a worker. The order of keys is kept: countries and levels have one."""
     fields = {
         "kind": design.kind, "name": design.name, "protocol": design.protocol, "dials": design.dials,
         "population": design.population, "baseline": design.baseline, "arm": design.arm,
     }  # fmt: skip
-    return zlib.compress(json.dumps(fields, sort_keys=True).encode())
+    return zlib.compress(json.dumps(fields).encode())
+
+
+def check(design: Design) -> None:
+    """Raise UserError when a design cannot be simulated or monitored."""
+    _prepared(packed(design))
 
 
 def compute(task: Task) -> bytes:
