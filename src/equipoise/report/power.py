@@ -709,7 +709,7 @@ def methods(m: PowerMaterial) -> Section:
         "at each look the committee holds the statistic against limits recomputed for the events observed. "
         "Chance is fixed by the seed and the number of the trial alone."
         if not m.plain
-        else "Each trial draws entry, events and dropout of its participants by the hazards of their arms. At "
+        else "Each trial draws entry, events and dropout of its participants by the hazards of the arms. At "
         "each look the committee holds the statistic against limits recomputed for the events observed. "
         "Chance is fixed by the seed and the number of the trial alone."
     )

@@ -378,7 +378,7 @@ def limits(m: PowerMaterial, plan: Plan, number: int) -> Table:
     notes = []
     if told.looks > 1:
         notes.append(
-            "Each simulated trial recomputes its limits for the events that it observes; the last look spends "
+            "Each simulated trial recomputes its limits for the events that it observes; the last spends "
             "all that is left."
         )
     if told.sides == 2:
