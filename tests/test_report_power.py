@@ -336,7 +336,7 @@ def shares() -> Iterator[tuple[Figure, str]]:
     yield Figure("treatment", "dose of the trial", 199954.35, 350.7, "MIU"), "200,000 ±\u00a0400"
     yield (
         Figure("estimate", "bias of the log hazard ratio, as estimated", -0.0318, 0.0096),
-        "−0.03 ±\u00a00.01",
+        "−0.032 ±\u00a00.010",
     )
     yield Figure("duration", "duration", math.nan, math.nan, "years"), "–"
 
