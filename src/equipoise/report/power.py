@@ -396,9 +396,7 @@ def pictures(m: PowerMaterial) -> Section:
     return Section("pictures", "Pictures", tuple(figure for figure in drawn if figure is not None))
 
 
-def _figure(
-    m: PowerMaterial, name: str, caption: str, alt: str, drawn: Drawn, table: Table, *notes: str
-) -> Figure:
+def _figure(name: str, caption: str, alt: str, drawn: Drawn, table: Table, *notes: str) -> Figure:
     return Figure(f"figure-{name}", caption, alt, drawn.wide, drawn.narrow, table, notes)
 
 
@@ -445,7 +443,7 @@ def _power_picture(m: PowerMaterial) -> Figure | None:
             "f-power", m.names, [Series("", tuple(ranges))], "Power (%)", texts, _references(m), 0.0, 100.0
         )
         caption = "Power by scenario"
-    return _figure(m, "power", caption, alt, drawn, power_tables.power(m), note)
+    return _figure("power", caption, alt, drawn, power_tables.power(m), note)
 
 
 def _curve(
@@ -500,7 +498,7 @@ def _duration_picture(m: PowerMaterial) -> Figure | None:
     note = "Dot: median; bar: the middle 80% of the trials; stroke: mean."
     if any(each is not None and each[0] == each[2] for each in ranges):
         note += " Where there is no bar, at least 80% of the trials last equally long."
-    return _figure(m, "duration", "Duration of the trial", alt, drawn, power_tables.duration(m), note)
+    return _figure("duration", "Duration of the trial", alt, drawn, power_tables.duration(m), note)
 
 
 def _quantiles(values: Floats) -> tuple[float, float, float] | None:
@@ -536,7 +534,7 @@ def _stopping_picture(m: PowerMaterial) -> Figure | None:
     where = f" in {m.said(0)}" if m.count > 1 else ""
     alt = f"When and why trials end{where}: {'; '.join(ended)}."
     return _figure(
-        m, "stopping", "When trials end, and why", alt, drawn, power_tables.endings(m), note,
+        "stopping", "When trials end, and why", alt, drawn, power_tables.endings(m), note,
         "“Nothing shown”: the trial ends at its last analysis with no limit passed.",
     )  # fmt: skip
 
@@ -575,7 +573,7 @@ def _estimates_picture(m: PowerMaterial) -> Figure | None:
         f"{power_words.value(m.figure(0, 'hazard ratio, true'))}{f' in {m.said(0)}' if m.count > 1 else ''}."
     )
     return _figure(
-        m, "estimates", "Estimates of the hazard ratio", alt, drawn, power_tables.estimates(m), *notes
+        "estimates", "Estimates of the hazard ratio", alt, drawn, power_tables.estimates(m), *notes
     )
 
 
@@ -604,7 +602,7 @@ def _looks_picture(m: PowerMaterial) -> Figure | None:
     where = f" in {m.said(0)}" if m.count > 1 else ""
     alt = f"When the looks take place{where}, medians: {'; '.join(middle)}."
     return _figure(
-        m, "looks", "When the looks take place", alt, drawn, power_tables.looks(m),
+        "looks", "When the looks take place", alt, drawn, power_tables.looks(m),
         "Mark: median; bar: the middle 80% of the trials. Looks are shown as they would be held had nobody "
         "stopped the trial before.",
     )  # fmt: skip
@@ -637,7 +635,7 @@ def monitoring(m: PowerMaterial) -> Section:
     """The plan of the committee, once for all scenarios that share it."""
     blocks: list[Block | Subsection] = []
     for number, plan in enumerate(m.plans[:MANY], 1):
-        inside = (Paragraph(words(_plan(m, plan))), power_tables.limits(m, plan, number))
+        inside = (Paragraph(words(_plan(plan))), power_tables.limits(m, plan, number))
         if len(m.plans) == 1:
             blocks += inside
         else:
@@ -657,7 +655,7 @@ def _who(m: PowerMaterial, plan: Plan) -> str:
     return f"Scenarios {w.listed([*numbers, f'{more} more'] if more else numbers)}"
 
 
-def _plan(m: PowerMaterial, plan: Plan) -> str:
+def _plan(plan: Plan) -> str:
     told = plan.committee
     by = "assumed, as the protocol gives none" if plan.assumed_alpha else ""
     level = f"{w.capital(_level(told.alpha, told.sides))}{f' ({by})' if by else ''}"
@@ -709,7 +707,7 @@ def methods(m: PowerMaterial) -> Section:
         "at each look the committee holds the statistic against limits recomputed for the events observed. "
         "Chance is fixed by the seed and the number of the trial alone."
         if not m.plain
-        else "Each trial draws entry, events and dropout of its participants by the hazards of their arms. At "
+        else "Each trial draws entry, events and dropout of its participants by the hazards of the arms. At "
         "each look the committee holds the statistic against limits recomputed for the events observed. "
         "Chance is fixed by the seed and the number of the trial alone."
     )

@@ -217,13 +217,8 @@ def estimates(m: PowerMaterial) -> Table:
 
 
 def _ratios(log_hr: Floats) -> list[str]:
-    found = []
-    for q in (0.025, 0.5, 0.975):
-        value, error = quantile(log_hr, q)
-        ratio = math.exp(value) if math.isfinite(value) else math.nan
-        digits = max(2, min(3, power_words.places(ratio * error))) if error > 0 else 2
-        found.append(w.number(ratio, digits))
-    return found
+    digits = 3 if len(log_hr) >= 1000 else 2
+    return [w.number(math.exp(quantile(log_hr, q)[0]), digits) for q in (0.025, 0.5, 0.975)]
 
 
 def bias(m: PowerMaterial) -> Table:
@@ -378,7 +373,7 @@ def limits(m: PowerMaterial, plan: Plan, number: int) -> Table:
     notes = []
     if told.looks > 1:
         notes.append(
-            "Each simulated trial recomputes its limits for the events that it observes; the last look spends "
+            "Each simulated trial recomputes its limits for the events that it observes; the last spends "
             "all that is left."
         )
     if told.sides == 2:
