@@ -47,6 +47,40 @@ from equipoise.errors import UserError
 
 
 @njit
+def _moments(X):
+    """Mean and standard deviation of each covariate; exactly 0 for a constant."""
+    n, p = X.shape
+    mean = np.zeros(p)
+    low = X[0].copy()
+    high = X[0].copy()
+    for i in range(n):
+        for a in range(p):
+            mean[a] += X[i, a]
+            low[a] = min(low[a], X[i, a])
+            high[a] = max(high[a], X[i, a])
+    mean /= n
+    square = np.zeros(p)
+    for i in range(n):
+        for a in range(p):
+            square[a] += (X[i, a] - mean[a]) ** 2
+    spread = np.sqrt(square / n)
+    for a in range(p):
+        if low[a] == high[a]:
+            spread[a] = 0.0
+    return mean, spread
+
+
+@njit
+def _in_order(X, order, mean, spread):
+    """The covariates centred, of unit spread, their rows put in order."""
+    out = np.empty(X.shape)
+    for k in range(order.shape[0]):
+        for a in range(X.shape[1]):
+            out[k, a] = (X[order[k], a] - mean[a]) / spread[a]
+    return out
+
+
+@njit
 def _cox_terms(beta, start, stop, event, X, stratum, order, entry_order, late_entry, efron, U, J):
     """Log partial likelihood; fills the score U[p] and the information J[p, p].
 
@@ -461,7 +495,8 @@ def _of_rows(
     events = int(happened.sum())
     if events == 0:
         return _without_estimate(p, n, 0, NO_EVENTS)
-    mean, spread = covariates.mean(axis=0), covariates.std(axis=0)
+    covariates = np.ascontiguousarray(covariates)
+    mean, spread = _moments(covariates)
     if not (spread > 0).all():
         return _without_estimate(p, n, events, DEPENDENT)
     order, entry_order = orders(levels, start, stop, late, latest_first=True)
@@ -472,7 +507,7 @@ def _of_rows(
         place = np.empty(n, np.int64)
         place[order] = rows
         entries = place[entry_order]
-    scaled = np.ascontiguousarray((covariates[order] - mean) / spread)
+    scaled = _in_order(covariates, order, mean, spread)
     data = (start[order], stop[order], happened[order], scaled, levels[order], rows, entries, late, efron)
     status, beta, information, loglik, null, score_test, iterations = _cox_newton(*data)
     if status:

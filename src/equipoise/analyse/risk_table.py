@@ -243,7 +243,7 @@ def _distinct_times(count, n_strata, scratch):
 
 
 @njit
-def _last_row(t, at, end, when):
+def _first_later(t, at, end, when):
     """First row at or after `at` whose time is later than t, before `end`."""
     while end - at > _U(8):
         middle = (at + end) >> _U(1)
@@ -279,9 +279,8 @@ def _table_by_bucket(time, event, arm, stratum, n_strata, scratch):
         if s < strata and side <= _U(1) and t >= low:
             b = s * _U(count) + _U(_bucket_of(t, low, scale, count))
             # a participant is counted in the cell of the last row at which they were still present
-            cell = _last_row(t, _U(bucket[b]), _U(bucket[b + _U(1)]), when)
-            if cell == _U(first[s]):
-                cell = _U(0)
+            passed = _first_later(t, _U(bucket[b]), _U(bucket[b + _U(1)]), when)
+            cell = passed if passed > _U(first[s]) else _U(0)
             cells[cell + (events if event[i] and t < np.inf else _U(0))] += _U(1) << (side * half)
     for s in range(n_strata):
         _count_rows(first[s], first[s + 1], rows + 1, cells, scratch.table)
