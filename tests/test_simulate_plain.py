@@ -19,7 +19,7 @@ from scipy import stats
 
 from equipoise.analyse.combined_tests import maxcombo
 from equipoise.errors import UserError
-from equipoise.protocol.model import Look, Looks
+from equipoise.protocol.model import Looks
 from equipoise.protocol.plain import PlainTrial, load_plain
 from equipoise.simulate import plain_kernel as kernel
 from equipoise.simulate.looks import cut_offs, events_at, look_rules
@@ -768,5 +768,9 @@ def test_the_examples_of_the_manual_run(name: str) -> None:
     assert (rows[f"look {setup.looks}|events"] > 0).all()
 
 
-def test_a_bare_share_is_a_look(tmp_path: Path) -> None:
-    assert Looks.model_validate({"looks": [0.5]}).schedule == (Look(at=0.5),)
+def test_the_file_in_the_manual_is_the_simple_example(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent.parent / "plain-trials.md").read_text(encoding="utf-8")
+    file = tmp_path / "simple.yaml"
+    file.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    shown, example = load_plain(file), the_required_trial()
+    assert shown == example.model_copy(update={"title": "", "power": None})
