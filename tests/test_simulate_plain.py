@@ -359,6 +359,19 @@ def test_arrivals_follow_the_rates_of_the_countries_and_each_country_its_own() -
     assert days.filter(pl.col("country") == "south")["randomised"].min() >= 20
 
 
+def test_nobody_arrives_while_accrual_pauses() -> None:
+    accrual = {
+        "north": [
+            {"to": "50 days", "rate": "1 / day"},
+            {"from": "90 days", "to": "120 days", "rate": "1 / day"},
+        ]
+    }
+    for times in ("exact", "whole days"):
+        came = plain_participants(prepare_plain(trial(accrual=accrual, times=times)), 3, 0)["randomised"]
+        assert not came.is_between(50, 90, closed="none").any()
+        assert (came < 50).sum() == pytest.approx(300 * 50 / 80, abs=4.5 * math.sqrt(300 * 15 / 64))
+
+
 def test_event_times_follow_the_hazards_of_their_pieces() -> None:
     arms = {
         "control": {
