@@ -177,9 +177,7 @@ def peers(large: bool) -> None:
             lambda: two_arm.two_arm_times(real, event, arm, stratum, 1, scratch),  # noqa: B023
             repeats(n),
         )
-        print(
-            f"\nLog-rank and Cox on real times, n = {n:,}, by others (times of {written(both).strip()} here)"
-        )
+        print(f"\nLog-rank and Cox on real times, n = {n:,}: {written(both).strip()} here; by others:")
         for what, work in _others(real, event, arm):
             seconds = median_seconds(work, 5 if n == SMALL else 1)
             show(what, seconds, f"{seconds / both:,.0f} times as long")

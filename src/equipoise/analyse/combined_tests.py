@@ -38,7 +38,8 @@ _FLAT = 1e-10
 
 class MaxComboScratch(NamedTuple):
     """Working memory for `maxcombo_of_table` with k weights, all float64: score[k], covariance[k, k],
-    at_time[k]; for the integral factor[k, k], bound[4, 2, k], corner[4, 256]."""
+    at_time[k]; for the integral factor[k, k], bound[4, 2, k], corner[256], place and weight [3, 2048],
+    total[3]; and int64 places[3], done[3]."""
 
     score: Floats
     covariance: Floats
@@ -46,13 +47,19 @@ class MaxComboScratch(NamedTuple):
     factor: Floats
     bound: Floats
     corner: Floats
+    place: Floats
+    weight: Floats
+    total: Floats
+    places: NDArray[np.int64]
+    done: NDArray[np.int64]
 
 
 def maxcombo_scratch(weights: int) -> MaxComboScratch:
     """Working memory for that many weights (1 to 4)."""
     return MaxComboScratch(
         np.empty(weights), np.empty((weights, weights)), np.empty(weights), np.empty((weights, weights)),
-        np.empty((4, 2, weights)), np.empty((4, 256)),
+        np.empty((4, 2, weights)), np.empty(256), np.empty((3, 2048)), np.empty((3, 2048)), np.empty(3),
+        np.empty(3, np.int64), np.empty(3, np.int64),
     )  # fmt: skip
 
 
@@ -155,9 +162,8 @@ def _steep_places(F, column, columns, bound, count, low, high, corner):
 
 
 @njit
-def _corners_of_two(F, column, columns, bound, count, low, high, corner):
+def _corners_of_two(F, column, columns, bound, count, low, high, corner, used):
     """Where the limits of the last coordinate change, as the one before it goes from low to high."""
-    used = _steep_places(F, column, columns, bound, count, low, high, corner)
     for i in range(2 * count):
         p = i // 2
         for j in range(i + 1, 2 * count):
@@ -174,7 +180,7 @@ def _corners_of_two(F, column, columns, bound, count, low, high, corner):
 
 
 @njit
-def _corners_of_three(F, column, columns, bound, count, low, high, corner):
+def _corners_of_three(F, column, columns, bound, count, low, high, corner, used):
     """As `_corners_of_two`, with two coordinates left."""
     used = _steep_places(F, column, columns, bound, count, low, high, corner)
     c, d, e = column, column + 1, column + 2
@@ -237,113 +243,87 @@ def _density(x):
 
 
 @njit
-def _leaves_two(F, column, columns, bounds, count, corners, mirrored):
-    """Two coordinates left. `mirrored`: the limits are symmetric about 0, so half the plane is enough."""
+def _lay_out(F, column, columns, bounds, count, own, mirrored):
+    """Places and weights at which a coordinate is integrated, given those before it, into `own.place` and
+    `own.weight`. Returns their number and the probability that its own limits alone are passed.
+    `mirrored`: the limits are symmetric about 0, so half of the places are enough."""
     bound = bounds[column]
     low, high = _span(F, column, columns, bound, count)
     if low >= high:
-        return 1.0
-    total = _below(low) + _below(-high)
+        return 0, 1.0
+    outside = _below(low) + _below(-high)
     low, high = max(low, -_REACH), min(high, _REACH)
     if mirrored:
         low = 0.0
-    weight = 2.0 if mirrored else 1.0
-    used = _corners_of_two(F, column, columns, bound, count, low, high, corners[column])
+    corner = own.corner
+    used = _steep_places(F, column, columns, bound, count, low, high, corner)
+    longest = _PIECE
+    if columns - column == 2:
+        used = _corners_of_two(F, column, columns, bound, count, low, high, corner, used)
+    elif columns - column == 3:
+        used = _corners_of_three(F, column, columns, bound, count, low, high, corner, used)
+    else:
+        # three times integrated, the corners are smooth enough for short intervals
+        longest = 0.5 * _PIECE
+    corner[used] = high
     begin = low
+    n = 0
     for k in range(used + 1):
-        end = corners[column, k] if k < used else high
-        pieces = max(1, math.ceil((end - begin) / _PIECE))
-        half = 0.5 * (end - begin) / pieces
+        pieces = max(1, math.ceil((corner[k] - begin) / longest))
+        half = 0.5 * (corner[k] - begin) / pieces
         for piece in range(pieces):
-            centre = begin + half * (2 * piece + 1)
             for node in range(_NODES.shape[0]):
-                x = centre + half * _NODES[node]
-                _fix(F, column, x, bound, count, bounds[column + 1])
-                tail = _leaves_one(F, column + 1, bounds[column + 1], count)
-                total += weight * half * _SHARES[node] * _density(x) * tail
-        begin = end
-    return total
+                x = begin + half * (2 * piece + 1 + _NODES[node])
+                own.place[column, n] = x
+                own.weight[column, n] = half * _SHARES[node] * _density(x) * (2.0 if mirrored else 1.0)
+                n += 1
+        begin = corner[k]
+    return n, outside
 
 
 @njit
-def _leaves_three(F, column, columns, bounds, count, corners, mirrored):
-    """Three coordinates left."""
-    bound = bounds[column]
-    low, high = _span(F, column, columns, bound, count)
-    if low >= high:
-        return 1.0
-    total = _below(low) + _below(-high)
-    low, high = max(low, -_REACH), min(high, _REACH)
-    if mirrored:
-        low = 0.0
-    weight = 2.0 if mirrored else 1.0
-    used = _corners_of_three(F, column, columns, bound, count, low, high, corners[column])
-    begin = low
-    for k in range(used + 1):
-        end = corners[column, k] if k < used else high
-        pieces = max(1, math.ceil((end - begin) / _PIECE))
-        half = 0.5 * (end - begin) / pieces
-        for piece in range(pieces):
-            centre = begin + half * (2 * piece + 1)
-            for node in range(_NODES.shape[0]):
-                x = centre + half * _NODES[node]
-                _fix(F, column, x, bound, count, bounds[column + 1])
-                tail = _leaves_two(F, column + 1, columns, bounds, count, corners, False)
-                total += weight * half * _SHARES[node] * _density(x) * tail
-        begin = end
-    return total
+def _leaves_box(correlation, count, low, high, own):
+    """Probability that a normal vector with this correlation (overwritten) is not all within (low, high).
 
-
-@njit
-def _leaves_four(F, columns, bounds, count, corners, mirrored):
-    """The outermost of four coordinates: its limits alone are corners; beyond that the integrand is smooth
-    enough for short intervals."""
-    bound = bounds[0]
-    low, high = _span(F, 0, columns, bound, count)
-    if low >= high:
-        return 1.0
-    total = _below(low) + _below(-high)
-    low, high = max(low, -_REACH), min(high, _REACH)
-    if mirrored:
-        low = 0.0
-    weight = 2.0 if mirrored else 1.0
-    used = _steep_places(F, 0, columns, bound, count, low, high, corners[0])
-    begin = low
-    for k in range(used + 1):
-        end = corners[0, k] if k < used else high
-        pieces = max(1, math.ceil((end - begin) / (0.5 * _PIECE)))
-        half = 0.5 * (end - begin) / pieces
-        for piece in range(pieces):
-            centre = begin + half * (2 * piece + 1)
-            for node in range(_NODES.shape[0]):
-                x = centre + half * _NODES[node]
-                _fix(F, 0, x, bound, count, bounds[1])
-                tail = _leaves_three(F, 1, columns, bounds, count, corners, False)
-                total += weight * half * _SHARES[node] * _density(x) * tail
-        begin = end
-    return total
-
-
-@njit
-def _leaves_box(correlation, count, low, high, scratch):
-    """Probability that a normal vector with this correlation (overwritten) is not all within (low, high)."""
-    F = scratch.factor
+    One coordinate after another is fixed at its next place; when the last but one is, the last is added up
+    in closed form; when a coordinate has no more places, its sum goes to the one before."""
+    F = own.factor
     rank = _factorise(correlation, count, F)
-    mirrored = low == -high
     for a in range(count):
-        scratch.bound[0, 0, a] = low
-        scratch.bound[0, 1, a] = high
+        own.bound[0, 0, a] = low
+        own.bound[0, 1, a] = high
     if rank == 1:
-        return _leaves_one(F, 0, scratch.bound[0], count)
-    if rank == 2:
-        return _leaves_two(F, 0, 2, scratch.bound, count, scratch.corner, mirrored)
-    if rank == 3:
-        return _leaves_three(F, 0, 3, scratch.bound, count, scratch.corner, mirrored)
-    return _leaves_four(F, rank, scratch.bound, count, scratch.corner, mirrored)
+        return _leaves_one(F, 0, own.bound[0], count)
+    level = -1
+    inward = True
+    while True:
+        if inward:
+            level += 1
+            mirrored = level == 0 and low == -high
+            places, outside = _lay_out(F, level, rank, own.bound, count, own, mirrored)
+            own.places[level] = places
+            own.done[level] = 0
+            own.total[level] = outside
+            inward = False
+        at = own.done[level]
+        if at == own.places[level]:
+            if level == 0:
+                return own.total[0]
+            level -= 1
+            own.total[level] += own.weight[level, own.done[level]] * own.total[level + 1]
+            own.done[level] += 1
+        else:
+            _fix(F, level, own.place[level, at], own.bound[level], count, own.bound[level + 1])
+            if level + 2 == rank:
+                tail = _leaves_one(F, rank - 1, own.bound[level + 1], count)
+                own.total[level] += own.weight[level, at] * tail
+                own.done[level] += 1
+            else:
+                inward = True
 
 
 @njit
-def maxcombo_of_scores(score, covariance, count, alternative, scratch):
+def maxcombo_of_scores(score, covariance, count, alternative, own):
     """(statistic, p-value) of `count` weighted log-ranks with this covariance (overwritten).
 
     alternative: `TWO_SIDED` (the statistic is the largest |z|), `FEWER` events in arm 1 (the smallest z) or
@@ -370,7 +350,7 @@ def maxcombo_of_scores(score, covariance, count, alternative, scratch):
     for a in range(kept):
         covariance[a, a] = 1.0
     low = -furthest if alternative == TWO_SIDED else -math.inf
-    p = _leaves_box(covariance, kept, low, furthest, scratch)
+    p = _leaves_box(covariance, kept, low, furthest, own)
     return furthest if alternative == TWO_SIDED else alternative * furthest, min(1.0, p)
 
 

@@ -94,22 +94,57 @@ def _too_many(participants, cells):
 
 
 @njit
+def _all_fit(days, arm, stratum, n_strata, width):
+    """Whether every row belongs to the comparison and its day to the histogram. A negative number is a very
+    large one without a sign, so three maxima answer it."""
+    last = np.uint32(0)
+    side = np.uint8(0)
+    level = np.uint32(0)
+    for i in range(days.shape[0]):
+        last = max(last, np.uint32(days[i]))
+    for i in range(days.shape[0]):
+        side = max(side, arm[i])
+    for i in range(days.shape[0]):
+        level = max(level, np.uint32(stratum[i]))
+    return last < width and side <= 1 and level < n_strata
+
+
+@njit
 def _fill_days(days, event, arm, stratum, n_strata, width, cells):
     """Count who leaves observation, by stratum and day: censored in the first half of `cells`, events in the
     second. False where a day lies beyond the histogram."""
+    if not _all_fit(days, arm, stratum, n_strata, width):
+        return _fill_some_days(days, event, arm, stratum, n_strata, width, cells)
+    half = _half(cells)
+    across = _U(width)
+    events = _U(n_strata) * across
+    cells[: 2 * n_strata * width] = 0
+    if n_strata == 1:
+        for i in range(days.shape[0]):
+            at = _U(np.uint32(days[i])) + events * _U(event[i] != 0)
+            cells[at] += _U(1) << (_U(arm[i]) * half)
+    else:
+        for i in range(days.shape[0]):
+            at = _U(np.uint32(stratum[i])) * across + _U(np.uint32(days[i])) + events * _U(event[i] != 0)
+            cells[at] += _U(1) << (_U(arm[i]) * half)
+    return True
+
+
+@njit
+def _fill_some_days(days, event, arm, stratum, n_strata, width, cells):
+    """As `_fill_days`, leaving out the rows that do not belong."""
     half = _half(cells)
     across = _U(width)
     strata = _U(n_strata)
     events = strata * across
     cells[: 2 * n_strata * width] = 0
     for i in range(days.shape[0]):
-        # a negative number is a very large one without a sign
         day = _U(np.uint32(days[i]))
-        cell = _U(np.uint32(stratum[i]))
+        level = _U(np.uint32(stratum[i]))
         side = _U(arm[i])
-        if cell < strata and side <= _U(1):
+        if level < strata and side <= _U(1):
             if day < across:
-                at = cell * across + day + events * _U(event[i] != 0)
+                at = level * across + day + events * _U(event[i] != 0)
                 cells[at] += _U(1) << (side * half)
             elif days[i] >= 0:
                 return False
@@ -282,8 +317,8 @@ def _table_by_bucket(time, event, arm, stratum, n_strata, scratch):
             passed = _first_later(t, _U(bucket[b]), _U(bucket[b + _U(1)]), when)
             cell = passed if passed > _U(first[s]) else _U(0)
             cells[cell + (events if event[i] and t < np.inf else _U(0))] += _U(1) << (side * half)
-    for s in range(n_strata):
-        _count_rows(first[s], first[s + 1], rows + 1, cells, scratch.table)
+    for level in range(n_strata):
+        _count_rows(first[level], first[level + 1], rows + 1, cells, scratch.table)
     return rows
 
 
