@@ -19,7 +19,7 @@ from scipy import stats
 
 from equipoise.analyse.combined_tests import maxcombo
 from equipoise.errors import UserError
-from equipoise.protocol.model import Look, Looks
+from equipoise.protocol.model import Looks
 from equipoise.protocol.plain import PlainTrial, load_plain
 from equipoise.simulate import plain_kernel as kernel
 from equipoise.simulate.looks import cut_offs, events_at, look_rules
@@ -357,6 +357,19 @@ def test_arrivals_follow_the_rates_of_the_countries_and_each_country_its_own() -
         assert (np.abs(counts - 4000 * shares) <= 4.5 * np.sqrt(4000 * shares * (1 - shares))).all()
     days = plain_participants(prepare_plain(trial(accrual=accrual)), 3, 0)
     assert days.filter(pl.col("country") == "south")["randomised"].min() >= 20
+
+
+def test_nobody_arrives_while_accrual_pauses() -> None:
+    accrual = {
+        "north": [
+            {"to": "50 days", "rate": "1 / day"},
+            {"from": "90 days", "to": "120 days", "rate": "1 / day"},
+        ]
+    }
+    for times in ("exact", "whole days"):
+        came = plain_participants(prepare_plain(trial(accrual=accrual, times=times)), 3, 0)["randomised"]
+        assert not came.is_between(50, 90, closed="none").any()
+        assert (came < 50).sum() == pytest.approx(300 * 50 / 80, abs=4.5 * math.sqrt(300 * 15 / 64))
 
 
 def test_event_times_follow_the_hazards_of_their_pieces() -> None:
@@ -768,5 +781,9 @@ def test_the_examples_of_the_manual_run(name: str) -> None:
     assert (rows[f"look {setup.looks}|events"] > 0).all()
 
 
-def test_a_bare_share_is_a_look(tmp_path: Path) -> None:
-    assert Looks.model_validate({"looks": [0.5]}).schedule == (Look(at=0.5),)
+def test_the_file_in_the_manual_is_the_simple_example(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent.parent / "plain-trials.md").read_text(encoding="utf-8")
+    file = tmp_path / "simple.yaml"
+    file.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    shown, example = load_plain(file), the_required_trial()
+    assert shown == example.model_copy(update={"title": "", "power": None})

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
+from equipoise.analyse.combined_tests import FEWER, maxcombo_of_scores, maxcombo_scratch
 from equipoise.errors import UserError
 from equipoise.protocol.plain import AccrualPiece, HazardPiece, PlainTrial
 from equipoise.protocol.quantities import Quantity, days, exact_days, per_day
@@ -30,6 +32,8 @@ MOST_STRATA = 100
 LARGEST_TABLE = 1000
 """Arrangements of a permuted block that are kept as a table; larger blocks are drawn place by place."""
 NO_END = "trial: without `follow_up` it may never end, since the hazard becomes 0 and nobody drops out"
+MAX_COMBO = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+"""Weights (rho, gamma) of MaxCombo."""
 WORD = 4_294_967_296
 
 
@@ -116,11 +120,10 @@ def prepare_plain(trial: PlainTrial) -> PlainSetup:
         primary_events=trial.primary_events or 0,
         longest=longest,
         stratified=int(analysis.stratified),
-        test={"maxcombo": kernel.MAX_COMBO, "rmst": kernel.RESTRICTED_MEAN}.get(
-            analysis.test, kernel.LOG_RANK
-        ),
-        rho=float(analysis.rho or 0.0),
-        gamma=float(analysis.gamma or 0.0),
+        test=kernel.RESTRICTED_MEAN if analysis.test == "rmst" else kernel.LOG_RANKS,
+        weights=MAX_COMBO
+        if analysis.test == "maxcombo"
+        else np.array([[analysis.rho or 0.0, analysis.gamma or 0.0]]),
         horizon=0.0 if analysis.horizon is None else exact_days(analysis.horizon),
     )
     return PlainSetup(trial, arms, strata, countries, by_country, plan, rules)
@@ -141,8 +144,16 @@ def plain_rows(setup: PlainSetup, seed: int, first: int, count: int) -> dict[str
     _check_numbers(seed, first, count)
     out = np.full((count, setup.looks, kernel.COLUMNS), math.nan)
     enrolled = np.empty(count, np.int64)
-    work, combo = kernel.workspace(setup.plan), kernel.combo_of(setup.plan)
-    kernel.simulate(setup.plan, setup.rules, np.uint64(seed), first, count, work, combo, out, enrolled)
+    weights = len(setup.plan.weights)
+    score, covariance = np.zeros((count, weights)), np.zeros((count, weights, weights))
+    kernel.simulate(
+        setup.plan, setup.rules, np.uint64(seed), first, count, kernel.workspace(setup.plan), out, enrolled,
+        score, covariance,
+    )  # fmt: skip
+    if setup.trial.analysis.test == "maxcombo":
+        p = _joint_p(score, covariance)
+        out[:, -1, kernel.P] = p
+        out[:, -1, kernel.Z] = -ndtri(np.clip(p, 1e-300, 1.0 - 1e-16))
     rows: dict[str, NDArray[Any]] = {"trial": np.arange(first, first + count, dtype=np.int64)}
     for k in range(setup.looks):
         for place, name in enumerate(setup.columns):
@@ -150,6 +161,14 @@ def plain_rows(setup: PlainSetup, seed: int, first: int, count: int) -> dict[str
     rows["end|day"] = np.ascontiguousarray(out[:, -1, kernel.DAY])
     rows["participants"] = enrolled
     return rows
+
+
+def _joint_p(score: Floats, covariance: Floats) -> Floats:
+    """One-sided p-value of the maximum of each row's weighted log-ranks: float64[rows, weights] and
+    [rows, weights, weights] (overwritten)."""
+    own = maxcombo_scratch(score.shape[1])
+    pairs = zip(score, covariance, strict=True)
+    return np.array([maxcombo_of_scores(u, v, len(u), FEWER, own)[1] for u, v in pairs], dtype=np.float64)
 
 
 def plain_participants(setup: PlainSetup, seed: int, trial: int) -> pl.DataFrame:
@@ -345,14 +364,11 @@ def _allocation(trial: PlainTrial, arms: tuple[str, str]) -> tuple[int, int, NDA
 
 def _cumulative_hazard(times: Floats, starts: Floats, hazards: Floats, cumulative: Floats) -> Floats:
     """Cumulative hazard of each cell two days after each time, shape (times, cells); inf at infinity."""
-    out = np.empty((len(times), len(hazards)))
-    for row, time in enumerate(times):
-        if math.isinf(time):
-            out[row] = math.inf
-            continue
-        j = int(np.searchsorted(starts, time + 2.0, side="right")) - 1
-        out[row] = cumulative[:, j] + hazards[:, j] * (time + 2.0 - starts[j])
-    return out
+    later = times[:, None] + 2.0
+    finite = np.where(np.isfinite(later), later, 0.0)
+    piece = np.searchsorted(starts, finite[:, 0], side="right") - 1
+    reached: Floats = cumulative.T[piece] + hazards.T[piece] * (finite - starts[piece, None])
+    return np.where(np.isfinite(later), reached, math.inf)
 
 
 def _smallest_word(threshold: Floats) -> NDArray[np.uint32]:
@@ -407,8 +423,7 @@ def _arm_order(trial: PlainTrial) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Expectation:
-    """Expected numbers of events by a day, roughly: 64 arrivals and the median of each of 64 steps of
-    time."""
+    """Expected numbers of events by a day, roughly: 64 arrivals, each followed in 64 steps of time."""
 
     trial: PlainTrial
     edges: Floats
@@ -423,10 +438,8 @@ class _Expectation:
         mass = np.concatenate([[0.0], np.cumsum(self.density * np.diff(self.edges))])
         arrivals = np.interp((np.arange(64) + 0.5) / 64 * mass[-1], mass, self.edges)
         follow_up = np.maximum(day - arrivals, 0.0)
-        total = 0.0
-        for span in follow_up:
-            steps = np.linspace(0.0, span, 65)
-            hazard = _cumulative_hazard(steps - 2.0, self.starts, self.hazards, self.cumulative)
-            stay = np.exp(-self.leave * ((steps[:-1] + steps[1:]) / 2)[:, None])
-            total += float((self.weight * (-np.diff(np.exp(-hazard), axis=0) * stay).sum(axis=0)).sum())
-        return self.trial.participants * total / 64
+        steps = follow_up[:, None] * np.linspace(0.0, 1.0, 65)
+        hazard = _cumulative_hazard(steps.ravel() - 2.0, self.starts, self.hazards, self.cumulative)
+        dying = -np.diff(np.exp(-hazard).reshape(64, 65, -1), axis=1)
+        stay = np.exp(-self.leave * ((steps[:, :-1] + steps[:, 1:]) / 2)[:, :, None])
+        return float(self.trial.participants * (self.weight * (dying * stay).sum(axis=1)).sum() / 64)

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise._compile import njit
-from equipoise.analyse.combined_tests import FEWER, MaxComboScratch, maxcombo_of_table, maxcombo_scratch
-from equipoise.analyse.risk_table import Scratch, two_arm_scratch
+from equipoise.analyse.risk_table import Scratch
 from equipoise.analyse.two_arm import (
     cox_of_table,
     logrank_of_table,
@@ -28,7 +27,7 @@ from equipoise.analyse.two_arm import (
     weighted_logrank_of_table,
 )
 from equipoise.simulate.looks import cut_offs
-from equipoise.virtual.maths import log, normal_quantile, normal_share
+from equipoise.virtual.maths import log, normal_share
 from equipoise.virtual.philox import _unit as unit
 from equipoise.virtual.philox import block, split_seed, uniforms
 from equipoise.virtual.streams import PLAIN_BLOCK, PLAIN_PERSON, PLAIN_REPORT
@@ -38,8 +37,8 @@ Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint32]
 
-LOG_RANK, MAX_COMBO, RESTRICTED_MEAN = 0, 1, 2
-"""Tests; the log-rank may have Fleming-Harrington weights."""
+LOG_RANKS, RESTRICTED_MEAN = 0, 1
+"""Tests: log-ranks, weighted or not, or the difference of restricted means."""
 PERMUTED_BLOCKS, LARGE_BLOCKS, SIMPLE = 0, 1, 2
 """How participants are allocated; blocks are large when their arrangements are too many for a table."""
 DAY, EVENTS, EVENTS_0, EVENTS_1, ENROLLED, Z, INFORMATION, LOG_HR, LOG_SE, P, RMST, RMST_SE = range(12)
@@ -92,25 +91,10 @@ class Plan(NamedTuple):
     """Days from the first randomisation to the end of the trial; inf: no limit."""
     stratified: int
     test: int
-    rho: float
-    gamma: float
+    weights: Floats
+    """Exponents (rho, gamma) of the log-ranks, shape (weights, 2): one, or those of MaxCombo."""
     horizon: float
     """Of the restricted mean (days)."""
-
-
-class Combo(NamedTuple):
-    """What MaxCombo needs besides: the weights (rho, gamma) and working memory."""
-
-    weights: Floats
-    own: MaxComboScratch
-
-
-def combo_of(plan: Plan) -> Combo | None:
-    """The weights of MaxCombo; None for other tests, which then are compiled without it."""
-    if plan.test != MAX_COMBO:
-        return None
-    weights = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    return Combo(weights, maxcombo_scratch(len(weights)))
 
 
 class Work(NamedTuple):
@@ -144,7 +128,7 @@ that it does not live to see."""
 
 
 def workspace(plan: Plan) -> Work:
-    """Room for trials of this plan: about 250 bytes per participant."""
+    """Room for trials of this plan: about 180 bytes per participant."""
     n = plan.participants + 1
     several = len(plan.stratum_share) > 1
     strata = len(plan.stratum_share) if plan.stratified else 1
@@ -153,7 +137,17 @@ def workspace(plan: Plan) -> Work:
     return Work(
         np.empty(n), cell, side, np.zeros(n, np.uint8), np.empty((4, n), np.uint32), np.empty((8, n)),
         np.empty((5, n), np.uint32), np.zeros((n, strata), np.int64), np.empty(2 * n + 8, np.int64),
-        np.empty(strata, np.int64), two_arm_scratch(n, strata),
+        np.empty(strata, np.int64), _table(n, strata),
+    )  # fmt: skip
+
+
+def _table(rows: int, strata: int) -> Scratch:
+    """Room for a risk table of so many rows, without what only its making from columns of times would
+    need."""
+    none = np.empty(0, np.int32)
+    return Scratch(
+        cells=np.empty(0, np.uint64), days=0, table=np.empty((5, rows)), first=np.empty(strata + 1, np.int64),
+        bucket=none, moment=np.empty((2, 0)), home=none, last=np.empty((strata, 2)), size=np.empty(strata),
     )  # fmt: skip
 
 
@@ -815,17 +809,9 @@ def risk_table(plan, cut, last_look, events, dropouts, work):
 
 
 @part
-def _weighted(rho, gamma, strata, table):
-    """Score and variance of one Fleming-Harrington log-rank."""
-    weights, score, covariance = np.empty((1, 2)), np.empty(1), np.empty((1, 1))
-    weights[0, 0], weights[0, 1] = rho, gamma
-    weighted_logrank_of_table(strata, table, weights, score, covariance, np.empty(1))
-    return score[0], covariance[0, 0]
-
-
-@part
-def analyse_look(plan, cut, last_look, events, dropouts, work, combo, out):
-    """One look: the test and the estimate into the columns `out`. combo: see `combo_of`."""
+def analyse_look(plan, cut, last_look, events, dropouts, work, out, score, covariance):
+    """One look: the test and the estimate into the columns `out`; of weighted log-ranks their scores and
+    the covariance between them as well."""
     table = work.table
     strata = plan.stratum_share.shape[0] if plan.stratified else 1
     rows, enrolled, events0, events1 = risk_table(plan, cut, last_look, events, dropouts, work)
@@ -834,26 +820,23 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, combo, out):
     out[EVENTS_0] = events0
     out[EVENTS_1] = events1
     out[ENROLLED] = enrolled
-    score, variance = logrank_of_table(rows, table)
-    start = score / variance if variance > 0.0 else 0.0
+    excess, variance = logrank_of_table(rows, table)
+    start = excess / variance if variance > 0.0 else 0.0
     out[LOG_HR], out[LOG_SE], _, _ = cox_of_table(rows, table, True, start)
+    many = plan.weights.shape[0]
     if plan.test == RESTRICTED_MEAN:
         mean0, variance0, mean1, variance1 = restricted_means_of_table(strata, table, plan.horizon)
-        variance = variance0 + variance1
         out[RMST] = mean1 - mean0
-        out[RMST_SE] = math.sqrt(variance)
-        out[INFORMATION] = 1.0 / variance
-        score = -out[RMST] / variance
-        variance = out[INFORMATION]
-    elif plan.rho != 0.0 or plan.gamma != 0.0:
-        score, variance = _weighted(plan.rho, plan.gamma, strata, table)
+        out[RMST_SE] = math.sqrt(variance0 + variance1)
+        variance = 1.0 / (variance0 + variance1)
+        excess = -out[RMST] * variance
+    elif many > 1 or plan.weights[0, 0] != 0.0 or plan.weights[0, 1] != 0.0:
+        weighted_logrank_of_table(strata, table, plan.weights, score, covariance, np.empty(many))
+        excess, variance = score[0], covariance[0, 0]
     out[INFORMATION] = variance
     if variance > 0.0:
-        out[Z] = -score / math.sqrt(variance)
+        out[Z] = -excess / math.sqrt(variance)
         out[P] = normal_share(-out[Z])
-    if combo is not None:
-        out[P] = maxcombo_of_table(strata, table, combo.weights, FEWER, combo.own)[1]
-        out[Z] = -normal_quantile(min(max(out[P], 1e-300), 0.9999999999999999))
 
 
 # --- one trial --------------------------------------------------------------------------------------------
@@ -892,8 +875,12 @@ def look_days(plan, rules, events, dropouts, complete, everybody, work, event_da
 
 
 @njit
-def simulate(plan, rules, seed, first, count, work, combo, out, enrolled):
-    """Trials first .. first + count - 1; out: float64[count, looks, COLUMNS], enrolled: int64[count]."""
+def simulate(plan, rules, seed, first, count, work, out, enrolled, score, covariance):
+    """Trials first .. first + count - 1.
+
+    out: float64[count, looks, COLUMNS], NaN before; enrolled: int64[count]; score: float64[count, weights]
+    and covariance: float64[count, weights, weights], of the weighted log-ranks of the final analysis.
+    """
     looks = rules.events.shape[0]
     days = np.empty(looks)
     event_days = np.empty(looks)
@@ -910,7 +897,17 @@ def simulate(plan, rules, seed, first, count, work, combo, out, enrolled):
         events, dropouts = put_in_order(days[looks - 1], events, dropouts, work)
         for k in range(looks):
             if not math.isnan(days[k]):
-                analyse_look(plan, days[k], k == looks - 1, events, dropouts, work, combo, out[row, k])
+                analyse_look(
+                    plan,
+                    days[k],
+                    k == looks - 1,
+                    events,
+                    dropouts,
+                    work,
+                    out[row, k],
+                    score[row],
+                    covariance[row],
+                )
         enrolled[row] = np.int64(out[row, looks - 1, ENROLLED])
 
 
