@@ -21,7 +21,7 @@ from equipoise.design.from_protocol import Changes, Plan, of_plain, of_protocol
 from equipoise.design.summary import DesignSummary, summarise
 from equipoise.design.telling import text
 from equipoise.errors import UserError
-from equipoise.protocol import Protocol, load
+from equipoise.protocol import Protocol, load, sha256
 from equipoise.protocol.plain import PlainTrial
 from equipoise.protocol.quantities import parse_rate
 from test_design_calendar import log_rank_z, simulated
@@ -107,6 +107,7 @@ def test_one_analysis_at_the_230th_event_has_power_0_588_by_schoenfeld() -> None
     assert found.looks[0].planned.mean == pytest.approx(9.13 * 365.25, abs=2)
     assert (found.end, found.start, len(found.looks)) == (None, None, 1)
     assert "109.6 months" in text(found)
+    assert "expected          58.3%" in text(found)
 
 
 def test_stopping_under_a_delayed_effect_is_as_often_as_in_simulated_trials() -> None:
@@ -247,6 +248,8 @@ def test_the_command_prints_the_design_and_writes_it(tmp_path: Path) -> None:
     data = json.loads(numbers.read_text())
     assert data["looks"][0]["planned"]["mean_date"] == "2003-07-17"
     assert data["end"]["day_date"] == "2008-11-15"
+    assert data["sha256"] == sha256(load("silcaat"))
+    assert f"version 3, SHA-256 {data['sha256']}" in result.output
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 

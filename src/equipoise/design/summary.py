@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from equipoise import __version__
 from equipoise.design import calendar as when
 from equipoise.design import events as size
 from equipoise.design import integration
@@ -107,8 +108,8 @@ class EndOfFollowUp:
     power: float
     power_with_looks: float
     detectable: float | None
-    """The hazard ratio, on the planned side of 1, for which one analysis of the events expected has the planned power, by
-    Schoenfeld's formula; None where no power is planned."""
+    """The hazard ratio, on the planned side of 1, for which one analysis of the events expected has the
+    planned power, by Schoenfeld's formula; None where no power is planned."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,9 @@ class DesignSummary:
 
     name: str
     title: str
+    version: str | None
+    sha256: str | None
+    """Version of the protocol, and its hash; None for a plain trial."""
     start: date | None
     reference_arm: str
     experimental_arm: str
@@ -184,7 +188,7 @@ class DesignSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; dates beside days where there is a calendar, months otherwise."""
-        data: dict[str, Any] = _plain(asdict(self))
+        data: dict[str, Any] = {"equipoise": __version__} | _plain(asdict(self))
         for look in data["looks"]:
             for key in ("planned", "no_effect"):
                 for name in ("mean", "median", "lower", "upper"):
@@ -253,6 +257,8 @@ def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
     return DesignSummary(
         name=plan.name,
         title=plan.title,
+        version=plan.version,
+        sha256=plan.sha256,
         start=plan.start,
         reference_arm=model.reference.name,
         experimental_arm=model.experimental.name,
