@@ -107,7 +107,7 @@ def test_one_analysis_at_the_230th_event_has_power_0_588_by_schoenfeld() -> None
     assert found.looks[0].planned.mean == pytest.approx(9.13 * 365.25, abs=2)
     assert (found.end, found.start, len(found.looks)) == (None, None, 1)
     assert "109.6 months" in text(found)
-    assert "expected          58.3%" in text(found)
+    assert "expected      58.3%" in text(found)
 
 
 def test_stopping_under_a_delayed_effect_is_as_often_as_in_simulated_trials() -> None:
