@@ -169,6 +169,8 @@ def test_looks_wait_for_what_their_file_says() -> None:
     assert third.planned.mean == pytest.approx(5 * year, abs=40)  # 150 events come later
     assert third.events < 150
     assert last.events == 230
+    assert third.planned.reached == 1.0
+    assert third.planned.upper == pytest.approx(5 * year)
     follow = plain(monitoring={"looks": [{"minimum_follow_up": "2 years"}, 1.0], "spending": "pocock"})
     assert summarise(follow).looks[0].planned.mean == pytest.approx(5.5 * year)
 

@@ -43,7 +43,7 @@ VARIED = 0.25
 class Timing:
     """When a look is expected, in days from the first randomisation: mean (of the day, or of the end of
     follow-up if that comes first), quantiles at the level of the summary (None: not by the end of
-    follow-up), the probability that its events come by the end; and the participants randomised and
+    follow-up), the probability that it takes place by the end, and the participants randomised and
     person-years by then."""
 
     mean: float | None
@@ -407,7 +407,9 @@ def _cut(
         mean = min(max(mean_floor, 0.0), latest, model.end)
         return _Cut(float(when.expected_events(model, mean).sum()), mean, _three(quantiles), 1.0)
     mean = when.mean_time(model, count, mean_floor, latest)
-    reached = float(when.probability_of_events(model, count, when.horizon(model)))
+    reached = 1.0  # a look that waits no longer takes place, whatever has come
+    if latest > model.end or latest == math.inf:
+        reached = float(when.probability_of_events(model, count, when.horizon(model)))
     only_events = mean_floor <= 0 and latest == math.inf
     events = float(count) if only_events else max(float(when.expected_events(model, mean).sum()), 1.0)
     if not only_events and latest == math.inf:
