@@ -21,7 +21,7 @@ from equipoise.design.from_protocol import Changes, Plan, of_plain, of_protocol
 from equipoise.design.summary import DesignSummary, summarise
 from equipoise.design.telling import text
 from equipoise.errors import UserError
-from equipoise.protocol import Protocol, load
+from equipoise.protocol import Protocol, load, sha256
 from equipoise.protocol.plain import PlainTrial
 from equipoise.protocol.quantities import parse_rate
 from test_design_calendar import log_rank_z, simulated
@@ -107,6 +107,7 @@ def test_one_analysis_at_the_230th_event_has_power_0_588_by_schoenfeld() -> None
     assert found.looks[0].planned.mean == pytest.approx(9.13 * 365.25, abs=2)
     assert (found.end, found.start, len(found.looks)) == (None, None, 1)
     assert "109.6 months" in text(found)
+    assert "expected      58.3%" in text(found)
 
 
 def test_stopping_under_a_delayed_effect_is_as_often_as_in_simulated_trials() -> None:
@@ -125,8 +126,8 @@ def test_stopping_under_a_delayed_effect_is_as_often_as_in_simulated_trials() ->
                 break
     for number, look in enumerate(found.looks[:-1]):
         se = math.sqrt(look.stops * (1 - look.stops) / trials)
-        assert stopped[number] / trials == pytest.approx(look.stops, abs=4 * se + 0.015)
-    assert stopped.sum() / trials == pytest.approx(found.power_with_looks, abs=0.06)
+        assert stopped[number] / trials == pytest.approx(look.stops, abs=4 * se)
+    assert stopped.sum() / trials == pytest.approx(found.power_with_looks, abs=0.035)
 
 
 def test_a_trial_without_planned_events_is_analysed_when_follow_up_ends() -> None:
@@ -168,6 +169,8 @@ def test_looks_wait_for_what_their_file_says() -> None:
     assert third.planned.mean == pytest.approx(5 * year, abs=40)  # 150 events come later
     assert third.events < 150
     assert last.events == 230
+    assert third.planned.reached == 1.0
+    assert third.planned.upper == pytest.approx(5 * year)
     follow = plain(monitoring={"looks": [{"minimum_follow_up": "2 years"}, 1.0], "spending": "pocock"})
     assert summarise(follow).looks[0].planned.mean == pytest.approx(5.5 * year)
 
@@ -247,6 +250,8 @@ def test_the_command_prints_the_design_and_writes_it(tmp_path: Path) -> None:
     data = json.loads(numbers.read_text())
     assert data["looks"][0]["planned"]["mean_date"] == "2003-07-17"
     assert data["end"]["day_date"] == "2008-11-15"
+    assert data["sha256"] == sha256(load("silcaat"))
+    assert f"version 3, SHA-256 {data['sha256']}" in result.output
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
@@ -265,6 +270,12 @@ def test_a_drawing_may_be_svg_and_is_the_same_twice(tmp_path: Path) -> None:
         pictures.append((tmp_path / name).read_bytes())
     assert pictures[0] == pictures[1]
     assert b"look 3: 240" in pictures[0]
+
+
+def test_the_manual_shows_the_example_as_it_is() -> None:
+    page = (DELAY.parents[1] / "design.md").read_text(encoding="utf-8")
+    _, _, example = DELAY.read_text(encoding="utf-8").partition("\n")
+    assert f"```yaml\n{example}```" in page
 
 
 def test_options_change_the_plan() -> None:

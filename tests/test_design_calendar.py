@@ -33,6 +33,7 @@ from equipoise.design.calendar import (
     time_to_events,
     with_effect,
 )
+from equipoise.design.events import schoenfeld_power
 from equipoise.errors import UserError
 
 
@@ -212,14 +213,32 @@ def test_the_log_rank_statistic_is_on_average_what_is_expected(now: float) -> No
     assert z.mean() == pytest.approx(log_rank(model, now).z, abs=4 * z.std() / math.sqrt(trials) + 0.02)
 
 
+@pytest.mark.parametrize(
+    ("share", "ratio", "schoenfeld_errs"), [(1 / 3, 0.65, -1), (2 / 3, 0.65, 1), (1 / 3, 1 / 0.65, 1)]
+)
+def test_power_with_unequal_arms_is_that_of_simulated_trials(
+    share: float, ratio: float, schoenfeld_errs: int
+) -> None:
+    model = two_arms(1.5, 450, 0.3, 0.3 * ratio, share=share, dropout=0.02)
+    trials, number = 2000, 190
+    data = simulated(model, trials, 5)
+    times = np.sort(data.known, axis=1)[:, number - 1]
+    z = np.array([abs(log_rank_z(data, i, times[i])) for i in range(trials)])
+    at = expected_time(model, number)
+    assert at is not None
+    power = log_rank(model, at).power(1.959964)
+    assert (z > 1.959964).mean() == pytest.approx(power, abs=3 * math.sqrt(power * (1 - power) / trials))
+    formula = schoenfeld_power(number, ratio, share=share)
+    assert (formula - power) * schoenfeld_errs > 0.02  # what the formula leaves out
+
+
 def test_the_plain_trial_of_1695_comes_to_its_230th_event_after_9_13_years_with_power_0_588() -> None:
     found = time_to_events(PLAIN, 230)
     assert found.mean == pytest.approx(9.13, abs=0.005)
     assert found.lower is not None and found.upper is not None  # noqa: PT018
     assert found.lower < found.mean < found.upper
     assert found.reached == pytest.approx(1.0)
-    z = log_rank(PLAIN, found.mean).z
-    assert NormalDist().cdf(z - 1.959964) == pytest.approx(0.588, abs=0.008)
+    assert log_rank(PLAIN, found.mean).power(1.959964) == pytest.approx(0.588, abs=0.006)
 
 
 # --- closed forms against quadrature, and properties -------------------------------------------------------
@@ -309,6 +328,9 @@ def test_events_only_ever_add_up(
 def test_equal_hazards_are_expected_to_show_nothing() -> None:
     none = UNEVEN.without_effect()
     assert log_rank(none, 40).o_minus_e == pytest.approx(0, abs=1e-12)
+    same_dropout = replace(none, experimental=replace(none.experimental, dropout=0.1))
+    assert log_rank(none, 40).spread == pytest.approx(1, abs=1e-12)
+    assert log_rank(same_dropout, 40).spread == pytest.approx(1, abs=0.01)
     assert log_rank(with_effect(UNEVEN, 0.0), 40).o_minus_e == pytest.approx(0, abs=1e-9)
     same = with_effect(UNEVEN, 1.0)
     assert log_rank(same, 40).z == pytest.approx(log_rank(UNEVEN, 40).z, rel=1e-12)

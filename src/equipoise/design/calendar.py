@@ -37,6 +37,11 @@ FOREVER = 45.0
 TINY = 1e-13
 """Probability that is left out at either end when the mean of a time is taken."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_POLYNOMIALS = np.polynomial.legendre.legvander(_NODES, 15)
+_RUNNING = np.polynomial.legendre.legval(
+    _NODES, np.polynomial.legendre.legint(np.eye(16), lbnd=-1)
+).T @ np.linalg.inv(_POLYNOMIALS)
+"""Integrals from -1 to each node of what has given values at the nodes."""
 
 
 # --- what is assumed --------------------------------------------------------------------------------------
@@ -458,12 +463,18 @@ def events_quantile(model: EventModel, time: float, probability: float) -> int:
 @dataclass(frozen=True)
 class LogRank:
     """What the log-rank test is expected to find at a calendar time: observed minus expected events of
-    the experimental arm, their variance (the information), and z, positive when the experimental arm does
-    better."""
+    the experimental arm; their variance as the test takes it (the information); z, positive when the
+    experimental arm does better; and the standard deviation of z, which is 1 without an effect and near
+    it otherwise."""
 
     o_minus_e: float
     variance: float
     z: float
+    spread: float
+
+    def power(self, critical: float) -> float:
+        """The probability that z is beyond a critical value above 0, on the side of the expected z."""
+        return 0.5 * math.erfc((critical - abs(self.z)) / (self.spread * math.sqrt(2)))
 
 
 def log_rank(model: EventModel, time: float, stratified: bool = False) -> LogRank:
@@ -476,29 +487,75 @@ def log_rank(model: EventModel, time: float, stratified: bool = False) -> LogRan
     now = min(time, model.end)
     if not now > model.accrual.edges[0]:
         raise UserError("no event can be expected by then, so there is no log-rank statistic")
-    points, weights = _grid(model, now)
-    open_ = model.accrual.by(now - points) * (points < model.follow_up)
-    at_risk, events = [], []
+    grid = _grid(model, now)
+    open_ = model.accrual.by(now - grid.points) * (grid.points < model.follow_up)
+    at_risk, events, sizes = [], [], []
     for arm in model.arms:
         hazards = [arm.hazard.times(stratum.multiple) for stratum in model.strata]
-        sizes = np.array([arm.participants * stratum.share for stratum in model.strata])[:, None]
-        people = sizes * np.stack([h.survival(points, arm.dropout) for h in hazards]) * open_
+        size = np.array([arm.participants * stratum.share for stratum in model.strata])[:, None]
+        people = size * np.stack([h.survival(grid.points, arm.dropout) for h in hazards]) * open_
         at_risk.append(people)
-        events.append(people * np.stack([h.at(points) for h in hazards]))
+        events.append(people * np.stack([h.at(grid.points) for h in hazards]))
+        sizes.append(size)
     if not stratified:
-        at_risk = [people.sum(axis=0, keepdims=True) for people in at_risk]
-        events = [each.sum(axis=0, keepdims=True) for each in events]
+        at_risk, events, sizes = (
+            [each.sum(axis=0, keepdims=True) for each in of_arms] for of_arms in (at_risk, events, sizes)
+        )
     (y0, y1), (d0, d1) = at_risk, events
     everybody = np.where(y0 + y1 > 0, y0 + y1, 1.0)
-    drift = float((weights * (y0 * d1 - y1 * d0) / everybody).sum())
-    variance = float((weights * y0 * y1 * (d0 + d1) / everybody**2).sum())
+    drift = float((grid.weights * (y0 * d1 - y1 * d0) / everybody).sum())
+    variance = float((grid.weights * y0 * y1 * (d0 + d1) / everybody**2).sum())
     if not variance > 0:
         raise UserError("no event can be expected by then, so there is no log-rank statistic")
-    return LogRank(drift, variance, -drift / math.sqrt(variance))
+    spread = math.sqrt(_score_variance(grid, at_risk, events, sizes, model.fixed) / variance)
+    return LogRank(drift, variance, -drift / math.sqrt(variance), spread)
 
 
-def _grid(model: EventModel, now: float) -> tuple[Array, Array]:
-    """Points and weights over the time since randomisation, in panels within which everything is smooth."""
+def _score_variance(
+    grid: _Grid, at_risk: list[Array], events: list[Array], sizes: list[Array], fixed: bool
+) -> float:
+    """The variance of observed minus expected events: a sum over participants of independent terms
+
+        event (Z - e(X)) - int_0^X (Z - e(s)) h(s) ds,    e = Y1 / (Y0 + Y1), h the hazard of both together,
+
+    Z = 1 in the experimental arm, X the time under observation (Lin & Wei, J Am Stat Assoc 1989;84:1074-8).
+    Rows are strata. With fixed sizes the means of the arms do not vary.
+    """
+    everybody = np.where(at_risk[0] + at_risk[1] > 0, at_risk[0] + at_risk[1], 1.0)
+    share, pooled = at_risk[1] / everybody, (events[0] + events[1]) / everybody
+    means, squares = [], []
+    for treated, (people, happened) in enumerate(zip(at_risk, events, strict=True)):
+        off = treated - share
+        pull = off * (happened - people * pooled)
+        so_far = grid.running(off * pooled)
+        means.append((grid.weights * pull).sum(axis=1))
+        squares.append((grid.weights * (off**2 * happened - 2 * so_far * pull)).sum(axis=1))
+    if fixed:
+        spent = sum(mean**2 / size[:, 0] for mean, size in zip(means, sizes, strict=True))
+    else:
+        spent = (means[0] + means[1]) ** 2 / (sizes[0] + sizes[1])[:, 0]
+    return float((squares[0] + squares[1] - spent).sum())
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Points and weights over the time since randomisation, in panels within which everything is smooth;
+    `half` the half-widths of the panels."""
+
+    points: Array
+    weights: Array
+    half: Array
+
+    def running(self, values: Array) -> Array:
+        """The integral of `values` (strata, points) from 0 to each point."""
+        panels = values.reshape(len(values), len(self.half), len(_NODES))
+        inside = self.half[:, None] * (panels @ _RUNNING.T)
+        whole = self.half * (panels @ _WEIGHTS)
+        before = np.cumsum(whole, axis=1) - whole
+        return np.asarray((before[:, :, None] + inside).reshape(values.shape), dtype=np.float64)
+
+
+def _grid(model: EventModel, now: float) -> _Grid:
     last = min(now - model.accrual.edges[0], model.follow_up)
     breaks = {0.0, last}
     breaks |= {start for arm in model.arms for start in arm.hazard.starts}
@@ -507,11 +564,10 @@ def _grid(model: EventModel, now: float) -> tuple[Array, Array]:
     fastest = max(
         max(arm.hazard.rates) * max(s.multiple for s in model.strata) + arm.dropout for arm in model.arms
     )
-    points, weights = [], []
+    edges = [known[0]]
     for a, b in pairwise(known):
         panels = math.ceil(min(1 + fastest * (b - a), 200))
-        edges = np.linspace(a, b, panels + 1)
-        half = np.diff(edges)[:, None] / 2
-        points.append(((edges[:-1, None] + half) + half * _NODES).ravel())
-        weights.append(np.broadcast_to(half * _WEIGHTS, (panels, len(_NODES))).ravel())
-    return np.concatenate(points), np.concatenate(weights)
+        edges += np.linspace(a, b, panels + 1)[1:].tolist()
+    half = np.diff(edges) / 2
+    points = np.array(edges[:-1])[:, None] + half[:, None] * (1 + _NODES)
+    return _Grid(points.ravel(), (half[:, None] * _WEIGHTS).ravel(), half)

@@ -17,6 +17,7 @@ from equipoise.errors import UserError
 from equipoise.protocol.model import BoundaryName, Look, Looks, Protocol
 from equipoise.protocol.plain import HazardPiece, PlainArm, PlainTrial
 from equipoise.protocol.quantities import Quantity, exact_days, number_text, per_day
+from equipoise.protocol.writing import sha256
 
 Value = TypeVar("Value")
 
@@ -56,6 +57,9 @@ class Plan:
     countries: Mapping[str, float] = field(default_factory=dict)
     """Share of the participants by country."""
     stratified: bool = False
+    version: str | None = None
+    sha256: str | None = None
+    """Of the protocol; None for a plain trial."""
     remarks: tuple[str, ...] = ()
 
 
@@ -112,6 +116,8 @@ def of_protocol(protocol: Protocol, changes: Changes | None = None) -> Plan:
         _first(change.events, size.primary_events),
         _looks(protocol.monitoring, change),
         shares,
+        version=protocol.version,
+        sha256=sha256(protocol),
         remarks=_remarks(protocol, dropout),
     )
 
@@ -184,7 +190,7 @@ def of_plain(trial: PlainTrial, changes: Changes | None = None) -> Plan:
         _looks(trial.monitoring, change),
         shares,
         trial.analysis.stratified,
-        _test_remark(trial),
+        remarks=_test_remark(trial),
     )
 
 

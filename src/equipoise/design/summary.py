@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from equipoise import __version__
 from equipoise.design import calendar as when
 from equipoise.design import events as size
 from equipoise.design import integration
@@ -42,7 +43,7 @@ VARIED = 0.25
 class Timing:
     """When a look is expected, in days from the first randomisation: mean (of the day, or of the end of
     follow-up if that comes first), quantiles at the level of the summary (None: not by the end of
-    follow-up), the probability that its events come by the end; and the participants randomised and
+    follow-up), the probability that it takes place by the end, and the participants randomised and
     person-years by then."""
 
     mean: float | None
@@ -107,8 +108,8 @@ class EndOfFollowUp:
     power: float
     power_with_looks: float
     detectable: float | None
-    """The hazard ratio below 1 for which one analysis of the events expected has the planned power, by
-    Schoenfeld's formula; None where no power is planned."""
+    """The hazard ratio, on the planned side of 1, for which one analysis of the events expected has the
+    planned power, by Schoenfeld's formula; None where no power is planned."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,9 @@ class DesignSummary:
 
     name: str
     title: str
+    version: str | None
+    sha256: str | None
+    """Version of the protocol, and its hash; None for a plain trial."""
     start: date | None
     reference_arm: str
     experimental_arm: str
@@ -184,7 +188,7 @@ class DesignSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; dates beside days where there is a calendar, months otherwise."""
-        data: dict[str, Any] = _plain(asdict(self))
+        data: dict[str, Any] = {"equipoise": __version__} | _plain(asdict(self))
         for look in data["looks"]:
             for key in ("planned", "no_effect"):
                 for name in ("mean", "median", "lower", "upper"):
@@ -244,15 +248,17 @@ def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
     events = [cut.events for cut in cuts]
     _check_order(plan, events)
     design, upper, lower = _limits(plan, events, [cut.mean for cut in cuts])
-    means = _means(plan, model, events)
+    means = _statistics(plan, model, events)
     shares = [count / events[-1] for count in events]
-    h1, h0 = (_stops(shares, upper, lower, mean) for mean in (means, [0.0] * len(means)))
+    h1, h0 = (_stops(shares, upper, lower, each) for each in (means, [_NONE] * len(means)))
     inflation = design.inflation if design is not None else 1.0
     powers = _formula_powers(plan)
     looks = zip(cuts, null_cuts, shares, upper, lower, means, h1.ends, h0.ends, strict=True)
     return DesignSummary(
         name=plan.name,
         title=plan.title,
+        version=plan.version,
+        sha256=plan.sha256,
         start=plan.start,
         reference_arm=model.reference.name,
         experimental_arm=model.experimental.name,
@@ -401,7 +407,9 @@ def _cut(
         mean = min(max(mean_floor, 0.0), latest, model.end)
         return _Cut(float(when.expected_events(model, mean).sum()), mean, _three(quantiles), 1.0)
     mean = when.mean_time(model, count, mean_floor, latest)
-    reached = float(when.probability_of_events(model, count, when.horizon(model)))
+    reached = 1.0  # a look that waits no longer takes place, whatever has come
+    if latest > model.end or latest == math.inf:
+        reached = float(when.probability_of_events(model, count, when.horizon(model)))
     only_events = mean_floor <= 0 and latest == math.inf
     events = float(count) if only_events else max(float(when.expected_events(model, mean).sum()), 1.0)
     if not only_events and latest == math.inf:
@@ -545,11 +553,21 @@ def _design_power(plan: Plan) -> float:
     return min(max(found, 1.001 * plan.alpha / plan.looks.sides), 1 - 1e-6)
 
 
-def _means(plan: Plan, model: EventModel, events: Sequence[float]) -> list[float]:
-    """The expected statistic when so many events have happened, whatever the end of follow-up; positive
-    in the direction that is planned."""
+@dataclass(frozen=True)
+class _Statistic:
+    """The log-rank statistic as it is expected at a look; positive in the direction that is planned."""
+
+    mean: float
+    spread: float
+
+
+_NONE = _Statistic(0.0, 1.0)
+
+
+def _statistics(plan: Plan, model: EventModel, events: Sequence[float]) -> list[_Statistic]:
+    """The statistic when so many events have happened, whatever the end of follow-up."""
     endless = replace(model, end=math.inf, delay=0.0)
-    return [_direction(plan) * _mean_at(plan, endless, count) for count in events]
+    return [_statistic(plan, endless, count) for count in events]
 
 
 def _direction(plan: Plan) -> float:
@@ -562,27 +580,29 @@ def _direction(plan: Plan) -> float:
     return -1.0 if when.log_rank(endless, at, plan.stratified).z < -1e-9 else 1.0
 
 
-def _mean_at(plan: Plan, endless: EventModel, events: float) -> float:
+def _statistic(plan: Plan, endless: EventModel, events: float) -> _Statistic:
     time = when.expected_time(endless, events)
     last = when.horizon(endless)
-    found = when.log_rank(endless, last if time is None else time, plan.stratified).z
-    if time is not None:
-        return found
-    most = float(when.expected_events(endless, last).sum())  # more events than can be expected at all
-    return found * math.sqrt(events / most)
+    found = when.log_rank(endless, last if time is None else time, plan.stratified)
+    mean = _direction(plan) * found.z
+    if time is None:  # more events than can be expected at all
+        mean *= math.sqrt(events / float(when.expected_events(endless, last).sum()))
+    return _Statistic(mean, found.spread)
 
 
 def _stops(
-    shares: Sequence[float], upper: Sequence[float], lower: Sequence[float], means: Sequence[float]
+    shares: Sequence[float],
+    upper: Sequence[float],
+    lower: Sequence[float],
+    statistics: Sequence[_Statistic],
 ) -> _Stops:
     """Probabilities of ending at each look. Means need not be proportional to the square root of information:
-    they are taken off the limits, which leaves statistics of mean 0."""
-    below, above = integration.crossing(
-        np.array(shares),
-        np.array([limit - mean for limit, mean in zip(lower, means, strict=True)]),
-        np.array([limit - mean for limit, mean in zip(upper, means, strict=True)]),
-        0.0,
+    the limits are moved by them, and scaled, which leaves statistics of mean 0 and variance 1."""
+    low, high = (
+        np.array([(limit - each.mean) / each.spread for limit, each in zip(limits, statistics, strict=True)])
+        for limits in (lower, upper)
     )
+    below, above = integration.crossing(np.array(shares), low, high, 0.0)
     ends = [float(a + b) for a, b in zip(above, below, strict=True)]
     ends[-1] = 1.0 - sum(ends[:-1])
     return _Stops(tuple(ends), float(above.sum()))
@@ -595,7 +615,7 @@ def _look(
     share: float,
     limit: float,
     low: float,
-    mean: float,
+    statistic: _Statistic,
     stops: tuple[float, float],
 ) -> LookSummary:
     model, count, direction = plan.model, cuts[0].events, _direction(plan)
@@ -613,7 +633,7 @@ def _look(
         futility_hazard_ratio=None
         if futile is None
         else hazard_ratio(direction * futile, count, experimental),
-        expected_z=mean,
+        expected_z=statistic.mean,
         planned=_timing(model, cuts[0]),
         no_effect=_timing(model.without_effect(), cuts[1]),
         stops=stops[0],
@@ -689,11 +709,12 @@ def _log_rank_events(plan: Plan, power: float) -> float | None:
     at = plan.model.end
     if plan.events is not None:
         at = when.expected_time(endless, plan.events) or when.horizon(endless)
-    found = when.log_rank(endless, at, plan.stratified).z
-    if found == 0:
+    found = when.log_rank(endless, at, plan.stratified)
+    if abs(found.z) < 1e-9:
         return None
-    wanted = fixed_drift(plan.alpha, plan.looks.sides, power)
-    return float(when.expected_events(endless, at).sum()) * (wanted / found) ** 2
+    critical = size.critical(plan.alpha, plan.looks.sides)
+    wanted = critical + found.spread * (fixed_drift(plan.alpha, plan.looks.sides, power) - critical)
+    return float(when.expected_events(endless, at).sum()) * (wanted / found.z) ** 2
 
 
 def _end(plan: Plan, cuts: Sequence[_Cut], level: float) -> EndOfFollowUp | None:
@@ -720,7 +741,8 @@ def _end(plan: Plan, cuts: Sequence[_Cut], level: float) -> EndOfFollowUp | None
 
 
 def _detectable(plan: Plan, events: float, power: float) -> float:
-    return size.detectable_hazard_ratio(events, power, plan.alpha, plan.looks.sides, plan.model.share)
+    found = size.detectable_hazard_ratio(events, power, plan.alpha, plan.looks.sides, plan.model.share)
+    return found if _direction(plan) > 0 else 1 / found
 
 
 def _power_at_end(plan: Plan, counts: Sequence[float], events: float) -> float:
@@ -739,13 +761,13 @@ def _power_at_end(plan: Plan, counts: Sequence[float], events: float) -> float:
     upper = list(now.efficacy)
     lower = [-z for z in upper] if plan.looks.sides == 2 else list(now.futility or (-math.inf,) * len(upper))
     shares = [count / events for count in observed]
-    return _stops(shares, upper, lower, _means(plan, plan.model, observed)).rejects
+    return _stops(shares, upper, lower, _statistics(plan, plan.model, observed)).rejects
 
 
 def _stops_of(plan: Plan, counts: Sequence[float]) -> float:
     _, upper, lower = _limits(replace(plan, looks=_by_information(plan)), counts, counts)
     shares = [count / counts[-1] for count in counts]
-    return _stops(shares, upper, lower, _means(plan, plan.model, counts)).rejects
+    return _stops(shares, upper, lower, _statistics(plan, plan.model, counts)).rejects
 
 
 def _by_information(plan: Plan) -> Any:
@@ -754,8 +776,9 @@ def _by_information(plan: Plan) -> Any:
 
 def _single_power(plan: Plan, model: EventModel, events: float) -> float:
     """Power of one log-rank test when so many events have happened, in the planned direction."""
-    mean = _means(plan, model, [events])[0]
-    return 0.5 * math.erfc((size.critical(plan.alpha, plan.looks.sides) - mean) / math.sqrt(2))
+    found = _statistics(plan, model, [events])[0]
+    short = size.critical(plan.alpha, plan.looks.sides) - found.mean
+    return 0.5 * math.erfc(short / (found.spread * math.sqrt(2)))
 
 
 def _scenarios(plan: Plan) -> tuple[Scenario, ...]:

@@ -66,6 +66,7 @@ def _plan(s: DesignSummary) -> list[str]:
             ("Dropout", f"{leaving} per 100 person-years"),
             ("Level", f"{SIDES[s.sides]} alpha of {number_text(s.alpha)}"),
             ("Boundary", BOUNDARIES[s.boundary] if len(s.looks) > 1 else "none: one analysis"),
+            *([("Protocol", f"version {s.version}, SHA-256 {s.sha256}")] if s.sha256 is not None else []),
         ]
     )
 
@@ -85,7 +86,10 @@ def _power(s: DesignSummary) -> list[str]:
         formulas = f"{s.schoenfeld_power:.1%} by Schoenfeld's formula, {s.freedman_power:.1%} by Freedman's"
         rows.append(("  their power", formulas))
     rows.append(
-        ("  with the looks", f"{s.power_with_looks:.1%} (log-rank test, expected over the people at risk)")
+        (
+            "  with the looks" if len(s.looks) > 1 else "  expected",
+            f"{s.power_with_looks:.1%} (log-rank test, expected over the people at risk)",
+        )
     )
     return _pairs(rows)
 
@@ -98,7 +102,7 @@ def _needed(s: DesignSummary, multiple: float) -> str:
         (s.needed.log_rank, "by the expected log-rank"),
     )
     known = [f"{math.ceil(count * multiple - 1e-9)} {way}" for count, way in ways if count is not None]
-    return ", ".join(known) or "no number: the experimental arm does no better"
+    return ", ".join(known) or "no number: no effect is planned"
 
 
 def _looks(s: DesignSummary) -> list[str]:
