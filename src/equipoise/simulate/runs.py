@@ -103,7 +103,7 @@ def _tables(
     n = enrolment.participants
     tell("participants", 0, n)
     yield "participants", assemble.participants_table(setup, enrolment), False
-    yield "screening", assemble.screening_table(setup, enrolment), False
+    yield "screening", assemble.screening_table(setup, enrolment, seed, trial), False
     happened = outcomes(n, len(setup.landmarks))
 
     def chunk(start: int) -> tuple[int, assemble.Tables, assemble.Tables]:

@@ -43,7 +43,7 @@ from equipoise.virtual.streams import (
 )
 from equipoise.virtual.virology import suppressed_level, viraemic_level
 
-__all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_baseline"]
+__all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_baseline", "places"]
 
 Column = NDArray[Any]
 
@@ -367,7 +367,7 @@ def candidates(
         population.value("rna_level_low"),
         population.value("rna_level_high"),
     )
-    country, site = _places(protocol, seed, trial, first, count)
+    country, site = places(protocol, seed, trial, first, count)
     person = Candidates(first, {}, country, site, true_count, nadir, age, female, prior_aids, viraemic, level)
 
     answers = _Answers(population, baseline, protocol, seed, trial, person, u_illness)
@@ -401,7 +401,7 @@ def site_blocks(weights: list[int], sites: int) -> list[int]:
     return blocks
 
 
-def _places(
+def places(
     protocol: Protocol, seed: int | np.uint64, trial: int, first: int, count: int
 ) -> tuple[Column, Column]:
     """Country (position in the accrual) and site (1 and up) of each candidate; large sites are assumed a

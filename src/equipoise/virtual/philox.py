@@ -12,7 +12,7 @@ import numpy as np
 from equipoise._compile import njit
 from equipoise.virtual.maths import normal_quantile
 
-__all__ = ["block", "normal_column", "split_seed", "uniform_column", "uniforms"]
+__all__ = ["block", "normal_column", "split_seed", "uniform_column", "uniforms", "unit"]
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
@@ -45,7 +45,7 @@ def split_seed(seed):
 
 
 @njit(forceinline=True)
-def _unit(high, low):
+def unit(high, low):
     """Two 32-bit words to a uniform of 53 bits strictly inside (0, 1)."""
     whole = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
     # 2^-53 times (whole + 1/2) rounds to 1 for the largest value only; shift that one down.
@@ -65,7 +65,7 @@ def uniforms(seed, purpose, index, person, trial):
         k0,
         k1,
     )
-    return _unit(x0, x1), _unit(x2, x3)
+    return unit(x0, x1), unit(x2, x3)
 
 
 @njit
@@ -79,8 +79,8 @@ def uniform_indices(seed, purpose, person, trial, first, count, first_out, secon
     start = np.uint64(first)
     for i in range(np.uint64(count)):
         x0, x1, x2, x3 = block(c0, (start + i) & _LOW, c2, c3, k0, k1)
-        first_out[i] = _unit(x0, x1)
-        second_out[i] = _unit(x2, x3)
+        first_out[i] = unit(x0, x1)
+        second_out[i] = unit(x2, x3)
 
 
 @njit
@@ -92,8 +92,8 @@ def uniform_column(seed, purpose, index, trial, first, count):
     start = np.uint64(first)
     for i in range(np.uint64(count)):
         x0, x1, x2, x3 = block(c0, c1, (start + i) & _LOW, c3, k0, k1)
-        out[0, i] = _unit(x0, x1)
-        out[1, i] = _unit(x2, x3)
+        out[0, i] = unit(x0, x1)
+        out[1, i] = unit(x2, x3)
     return out
 
 
