@@ -23,7 +23,7 @@ from equipoise.virtual.baseline import (
     _number_column,
 )
 from equipoise.virtual.maths import floor_day, normal_quantiles
-from equipoise.virtual.philox import block, split_seed, unit
+from equipoise.virtual.philox import block, split_seed, unit, unit32
 
 BLOCK = 512
 """Candidates in hand at a time. The result does not depend on it."""
@@ -129,10 +129,10 @@ def _block(program, biology, item, seed, trial, n, who, status, r, first, eligib
             c0, c1 = np.uint64(item), np.uint64(a)
             for i in range(m):
                 w0, w1, w2, w3 = block(c0, c1, who[i], c3, k0, k1)
-                out[i] = (np.float64(np.int64(w0)) + 0.5) * 2.3283064365386963e-10
-                out_b[i] = (np.float64(np.int64(w1)) + 0.5) * 2.3283064365386963e-10
-                out_c[i] = (np.float64(np.int64(w2)) + 0.5) * 2.3283064365386963e-10
-                out_d[i] = (np.float64(np.int64(w3)) + 0.5) * 2.3283064365386963e-10
+                out[i] = unit32(w0)
+                out_b[i] = unit32(w1)
+                out_c[i] = unit32(w2)
+                out_d[i] = unit32(w3)
         elif op == PAIR:
             out_c = r[c]
             c0, c1 = np.uint64(a), np.uint64(b)

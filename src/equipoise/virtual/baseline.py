@@ -31,7 +31,7 @@ from equipoise.virtual.maths import (
 )
 from equipoise.virtual.observation import copies, measured_count_from
 from equipoise.virtual.parameters import Population, first_complaint, read_source
-from equipoise.virtual.philox import block, split_seed, uniform_column
+from equipoise.virtual.philox import block, split_seed, uniform_column, unit32
 from equipoise.virtual.streams import (
     CD4_TRUE,
     COUNTRY,
@@ -305,10 +305,10 @@ def _words(seed, purpose, index, trial, first, count):
     c0, c1, c3, start = np.uint64(purpose), np.uint64(index), np.uint64(trial), np.uint64(first)
     for i in range(np.uint64(count)):
         w0, w1, w2, w3 = block(c0, c1, (start + i) & np.uint64(0xFFFFFFFF), c3, k0, k1)
-        a[i] = (np.float64(np.int64(w0)) + 0.5) * 2.3283064365386963e-10
-        b[i] = (np.float64(np.int64(w1)) + 0.5) * 2.3283064365386963e-10
-        c[i] = (np.float64(np.int64(w2)) + 0.5) * 2.3283064365386963e-10
-        d[i] = (np.float64(np.int64(w3)) + 0.5) * 2.3283064365386963e-10
+        a[i] = unit32(w0)
+        b[i] = unit32(w1)
+        c[i] = unit32(w2)
+        d[i] = unit32(w3)
     return out
 
 

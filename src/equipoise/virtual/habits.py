@@ -29,6 +29,7 @@ __all__ = [
     "cycle_outcome",
     "episode_switch",
     "leaving",
+    "leaving_day",
     "visit_day",
 ]
 
@@ -42,9 +43,13 @@ _FAR = 1e6
 def leaving(h, seed, trial, number):
     """(loss day, withdrawal day): days (whole, from 1) on which contact is lost, or consent withdrawn."""
     u, v = uniforms(seed, LOSS, 0, number, trial)
-    lost = 1 + floor_day(min(exponential_quantile(u) / max(h.loss, 1e-12), _FAR))
-    withdrew = 1 + floor_day(min(exponential_quantile(v) / max(h.withdrawal, 1e-12), _FAR))
-    return lost, withdrew
+    return leaving_day(u, h.loss), leaving_day(v, h.withdrawal)
+
+
+@njit(forceinline=True)
+def leaving_day(u, rate):
+    """Day (whole, from 1) on which somebody leaves at a rate per day, given its uniform u."""
+    return 1 + floor_day(min(exponential_quantile(u) / max(rate, 1e-12), _FAR))
 
 
 @njit(forceinline=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from equipoise._compile import njit
-from equipoise.virtual.maths import normal_quantile
+from equipoise.virtual.maths import normal_quantile, whole_number
 
-__all__ = ["block", "normal_column", "split_seed", "uniform_column", "uniforms", "unit"]
+__all__ = ["block", "normal_column", "split_seed", "uniform_column", "uniforms", "unit", "unit32"]
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
@@ -47,10 +47,15 @@ def split_seed(seed):
 @njit(forceinline=True)
 def unit(high, low):
     """Two 32-bit words to a uniform of 53 bits strictly inside (0, 1)."""
-    whole = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
+    whole = whole_number(high >> np.uint64(5)) * 67108864.0 + whole_number(low >> np.uint64(6))
     # 2^-53 times (whole + 1/2) rounds to 1 for the largest value only; shift that one down.
-    u = (np.float64(np.int64(whole)) + 0.5) * 1.1102230246251565e-16
-    return min(u, 0.9999999999999999)
+    return min((whole + 0.5) * 1.1102230246251565e-16, 0.9999999999999999)
+
+
+@njit(forceinline=True)
+def unit32(word):
+    """A 32-bit word to a uniform strictly inside (0, 1)."""
+    return (whole_number(word) + 0.5) * 2.3283064365386963e-10
 
 
 @njit(forceinline=True)
