@@ -116,8 +116,9 @@ def _randomise(setup: Setup, seed: int, trial: int, eligible: Column, result: Co
     within = days(protocol.eligibility.within)
     shortest = min(round(setup.population.value("screening_shortest")), within)
     span = (protocol.calendar.last_randomization - protocol.calendar.first_randomization).days
-    exponential_quantiles(gap, gap, screened)
-    elapsed = np.cumsum(gap)
+    waits = np.empty(screened)
+    exponential_quantiles(gap, waits, screened)
+    elapsed = np.cumsum(waits)
     assessed = np.floor(elapsed / elapsed[-1] * span).astype(np.int64)
     after_traits = 1 + len(TRAITS)
     levels = np.ascontiguousarray(result[after_traits + 1 : after_traits + 1 + strata].T.astype(np.int64))

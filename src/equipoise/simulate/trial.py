@@ -23,6 +23,27 @@ from equipoise.rules.dosing import decide
 from equipoise.rules.schedule import induction_slot, next_decision_day
 from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
+from equipoise.simulate import outset
+from equipoise.simulate.clinical import (
+    BACKGROUND4,
+    CYCLE3,
+    CYCLE4,
+    DIED_OF,
+    OD,
+    cycles_for,
+    happen,
+    pieces_for,
+)
+from equipoise.simulate.outset import (
+    COMPLETED,
+    DIED,
+    LOST,
+    PARTICIPANTS,
+    WITHDREW,
+    outset_for,
+    person_of,
+    settle,
+)
 from equipoise.virtual.habits import (
     accepts,
     accepts_from,
@@ -30,26 +51,23 @@ from equipoise.virtual.habits import (
     contact_delay_from,
     cycle_outcome,
     episode_switch,
-    leaving,
-    visit_day_from,
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
-from equipoise.virtual.hazards import PIECES_AHEAD, crossing_day, pieces_ahead, threshold, touched
-from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
-from equipoise.virtual.maths import exponential_quantiles, log, normal_quantiles
-from equipoise.virtual.observation import copies, measured_count_from
+from equipoise.virtual.hazards import touched
+from equipoise.virtual.latent import exposure, long_lived, native, person, rise
+from equipoise.virtual.maths import exponential_quantiles, log
+from equipoise.virtual.observation import measured_count_from
 from equipoise.virtual.philox import uniform_indices
-from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OFFER, OPPORTUNISTIC, VISIT
-from equipoise.virtual.virology import level, next_switch
+from equipoise.virtual.streams import OFFER
+
+__all__ = [
+    "BACKGROUND4", "COMPLETED", "CYCLE3", "CYCLE4", "DIED", "DIED_OF", "LOST", "OD", "WITHDREW", "ArmPlan",
+    "Diary", "Outcomes", "People", "Plan", "diary", "outcomes", "traits", "walk",
+]  # fmt: skip
 
 for _rule in dosing.LOOP_FUNCTIONS:
     register_jitable(forceinline=True)(_rule)
 
-COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
-"""How follow-up ended."""
-OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
-"""What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3
-toxicity."""
 DISEASES_KEPT = 4
 """First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
 
@@ -216,326 +234,311 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
     int64; keep_diary: bool; outcomes: `Outcomes`; diary: `Diary`. Returns True, or False when the diary is
     full (the notes are then to be thrown away). Order of operations on one day: see
     `equipoise.simulate.reference`."""
-    b, d, h = kernel.biology, kernel.dials, kernel.habits
-    couples = touched(d)
-    cycled = arm.cycled == YES
-    rules = arm.rules
-    chances = np.empty((6, len(arm.planned)))
-    offer_chances = np.empty((2, OFFERS_AHEAD))
-    ends = np.empty(PIECES_AHEAD, np.int64)
-    rates, work = np.empty((3, PIECES_AHEAD)), np.empty((5, PIECES_AHEAD))
-
+    longest = 0
     for i in rows:
+        longest = max(longest, people.end_day[i])
+    o = outset_for(len(arm.planned), longest)
+    cycles, pieces = cycles_for(longest), pieces_for(longest)
+    offer_chances = np.empty((2, OFFERS_AHEAD))
+    start = 0
+    while start < len(rows):
+        block = rows[start : start + PARTICIPANTS]
+        block = block[: settle(kernel, arm, people, block, seed, trial, o, longest)]
+        if not _walk_block(
+            kernel, arm, plan, people, block, seed, trial, keep_diary, o, cycles, pieces, offer_chances,
+            outcomes, diary,
+        ):  # fmt: skip
+            return False
+        start += len(block)
+    return True
+
+
+@njit
+def _walk_block(
+    kernel, arm, plan, people, rows, seed, trial, keep_diary, o, courses, pieces, offer_chances, outcomes,
+    diary,
+):  # fmt: skip
+    """`walk` for one block of participants, for whom all is settled that can be."""
+    b, d, h = kernel.biology, kernel.dials, kernel.habits
+    cycled = arm.cycled == YES
+    couples = touched(d) and cycled
+    rules = arm.rules
+
+    for l in range(len(rows)):
+        i = rows[l]
         _clear(outcomes, i)
-        p = person(
-            b, d, h, seed, trial, people.number[i], people.count[i], people.nadir[i], people.age[i],
-            people.female[i], people.prior_aids[i], people.viraemic[i], people.log10_level[i],
-        )  # fmt: skip
+        p = person_of(o, people, i, l)
         number = p.number
-        last, status = people.end_day[i], COMPLETED
-        lost, withdrew = leaving(h, seed, trial, number)
-        if lost < last:
-            last, status = lost, LOST
-        if withdrew < last:
-            last, status = withdrew, WITHDREW
-
-        # The body: native cells relax from the last switch, induced cells and exposure fade from the last
-        # cycle.
-        viraemic, switches = p.viraemic, 0
-        n_start, n_day = p.count, 0
-        n_rate, n_target = relax(b, p, viraemic)
-        switch_on = next_switch(b, seed, trial, number, 0, viraemic, 0)
-        burst = long = acute = chronic = 0.0
-        cycle_day = -1
-
-        # Clinical events: cumulative hazards against thresholds drawn beforehand, in pieces of constant
-        # hazard. Pieces are worked out a few ahead; after a switch of the virus, an opportunistic disease or
-        # a cycle those that are left are not used (piece = PIECES_AHEAD).
-        after_od = 0
-        diseases = background4 = 0
-        od_reached = death_reached = grade4_reached = 0.0
-        od_needed = threshold(seed, trial, number, OPPORTUNISTIC, 0)
-        death_needed = threshold(seed, trial, number, DEATH, 0)
-        grade4_needed = threshold(seed, trial, number, GRADE4, 0)
-        begin_piece = True
-        piece_start = piece_end = 0
-        piece = PIECES_AHEAD
-        od_rate = death_rate = grade4_rate = 0.0
-        od_on = death_on = grade4_on = NO_DAY
-
-        # The course of the drug, as the rules know it.
-        contact_on = 0 if cycled else NO_DAY
-        contacts = offers = decisions = drawn = 0
-        offer_from = 0
-        stopped, reduced = NO, NO
-        cycles, at_dose = 0, 0
-        first_cycle = last_cycle = -1
-        dose = 0.0
-        toxicity, toxicity_on = 0, NO_DAY
-        measure, measured_day = people.baseline[i], 0
-        visits = counts = rnas = 0
-        count_sum, rna_product = 0.0, 1.0
-        mask, hold_until = 0, 0
-        held_since = (-1, -1, -1)
-        switched = (0, 0, 0)
-        episodes = (NO_DAY, NO_DAY, NO_DAY)
-        if cycled:
-            episodes = (
-                episode_switch(h, p, seed, trial, 0, 0, 0),
-                episode_switch(h, p, seed, trial, 1, 0, 0),
-                episode_switch(h, p, seed, trial, 2, 0, 0),
+        last, status = o.last[l], o.status[l]
+        if not cycled:
+            # Nothing that is done depends on what is measured: events first, then the visits before them.
+            death, room = happen(
+                b, d, p, False, o, l, courses, 0, 0, last, seed, trial, pieces, i, keep_diary, outcomes, diary
             )
-
-        # Visits that can take place before the last day, with their chances drawn ahead.
-        due = np.searchsorted(arm.earliest, last, side="right")
-        uniform_indices(seed, VISIT, number, trial, 0, due, chances[0], chances[1])
-        uniform_indices(seed, MEASUREMENT, number, trial, 0, due, chances[2], chances[3])
-        normal_quantiles(chances[1], chances[4], due)
-        normal_quantiles(chances[2], chances[5], due)
-        visit, visit_on = _next_visit(h, chances, arm, -1, due)
-        day = 0
-
-        while True:
-            if begin_piece:
-                if piece == PIECES_AHEAD:
-                    pieces_ahead(
-                        b, d, p, viraemic, after_od, couples, day, switch_on, n_start, n_target, n_rate,
-                        n_day, burst, long, acute, chronic, cycle_day, ends, rates, work,
-                    )  # fmt: skip
-                    piece = 0
-                piece_start, piece_end = day, ends[piece]
-                od_rate, death_rate, grade4_rate = rates[0, piece], rates[1, piece], rates[2, piece]
-                piece += 1
-                od_on = crossing_day(piece_start, piece_end, od_reached, od_rate, od_needed)
-                death_on = crossing_day(piece_start, piece_end, death_reached, death_rate, death_needed)
-                grade4_on = crossing_day(piece_start, piece_end, grade4_reached, grade4_rate, grade4_needed)
-                begin_piece = False
-
-            # The next day on which something happens.
-            day = min(od_on, death_on, grade4_on, piece_end, visit_on, contact_on, last)
-            if cycled:
-                day = min(day, toxicity_on, episodes[0], episodes[1], episodes[2])
-
-            # 1-4. Clinical events.
-            if od_on == day:
-                if diseases < DISEASES_KEPT:
-                    outcomes.diseases[i, diseases] = day
-                if keep_diary and not _note_event(diary, i, day, OD, diseases):
-                    return False
-                od_reached += od_rate * (day - piece_start)
-                death_reached += death_rate * (day - piece_start)
-                grade4_reached += grade4_rate * (day - piece_start)
-                after_od = 1
-                piece = PIECES_AHEAD
-                diseases += 1
-                od_needed += threshold(seed, trial, number, OPPORTUNISTIC, diseases)
-                begin_piece = True
-                continue
-            while grade4_on == day:
-                if outcomes.grade4[i] < 0:
-                    outcomes.grade4[i] = day
-                if keep_diary and not _note_event(diary, i, day, BACKGROUND4, background4):
-                    return False
-                background4 += 1
-                grade4_needed += threshold(seed, trial, number, GRADE4, background4)
-                grade4_on = crossing_day(piece_start, piece_end, grade4_reached, grade4_rate, grade4_needed)
-            if toxicity_on == day:
-                toxicity_on = NO_DAY
-                if toxicity == 4 and outcomes.grade4[i] < 0:
-                    outcomes.grade4[i] = day
-                if keep_diary and not _note_event(
-                    diary, i, day, CYCLE4 if toxicity == 4 else CYCLE3, cycles - 1
-                ):
-                    return False
-            if death_on == day:
-                if keep_diary and not _note_event(diary, i, day, DIED_OF, 0):
-                    return False
-                outcomes.death[i] = day
-                last, status = day, DIED
-                break
-
-            # 5. A piece of constant hazard ends, perhaps because the virus switches.
-            if piece_end == day:
-                od_reached += od_rate * (day - piece_start)
-                death_reached += death_rate * (day - piece_start)
-                grade4_reached += grade4_rate * (day - piece_start)
-                if switch_on == day:
-                    n_start, n_day = native(n_start, n_target, n_rate, day - n_day), day
-                    viraemic = 1 - viraemic
-                    switches += 1
-                    n_rate, n_target = relax(b, p, viraemic)
-                    switch_on = next_switch(b, seed, trial, number, switches, viraemic, day)
-                    piece = PIECES_AHEAD
-                begin_piece = True
-
-            # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
-            if cycled and (episodes[0] == day or episodes[1] == day or episodes[2] == day):
-                for kind in range(3):
-                    if episodes[kind] != day:
-                        continue
-                    since = -1
-                    if switched[kind] % 2 == 0:
-                        mask |= 1 << kind
-                        since = day
-                    else:
-                        if arm.holds[mask] == YES:
-                            hold_until = max(hold_until, day + arm.resume[mask])
-                        mask &= ~(1 << kind)
-                        if keep_diary and not _note_hold(diary, i, kind, held_since[kind], day):
-                            return False
-                    held_since = _set(held_since, kind, since)
-                    switched = _set(switched, kind, switched[kind] + 1)
-                    following = episode_switch(h, p, seed, trial, kind, switched[kind], day)
-                    episodes = _set(episodes, kind, following)
-
-            # 7. A visit: CD4 and HIV RNA are measured.
-            came = visit_on == day
-            if came:
-                z, v = chances[5, visit], chances[3, visit]
-                now_native = native(n_start, n_target, n_rate, day - n_day)
-                now_burst = now_long = 0.0
-                if cycle_day >= 0:
-                    now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
-                visits += 1
-                count = rna = np.nan
-                if arm.measures_count[visit] == YES:
-                    count = measured_count_from(b, now_native + now_burst + now_long, z)
-                    measure, measured_day = count, day
-                    counts += 1
-                    count_sum += count
-                    _look_up(outcomes, i, plan, day, count, last_cycle)
-                if arm.measures_rna[visit] == YES:
-                    rna = copies(level(b, p, viraemic, v))
-                    rnas += 1
-                    # A product of values needs one logarithm for many; it is taken before it can overflow.
-                    rna_product *= max(rna, plan.rna_limit)
-                    if rna_product > 1e290:
-                        outcomes.rna_sum[i] += log(rna_product) / LN_10
-                        rna_product = 1.0
-                if keep_diary:
-                    now_acute = now_chronic = 0.0
-                    if cycle_day >= 0:
-                        now_acute = exposure(acute, day - cycle_day, d.tau_acute)
-                        now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
-                    body = (now_native, now_burst, now_long, now_acute, now_chronic)
-                    if not _note_visit(diary, i, visit, day, viraemic, count, rna, body):
-                        return False
-                visit, visit_on = _next_visit(h, chances, arm, visit, due)
-
-            # 9. The last day, on which no decision is taken any more.
-            if day == last:
-                break
-
-            # 8. The dosing decision: the offer, its acceptance, the cycle.
-            if cycled and (came or contact_on == day):
-                now = Situation(
-                    day, YES, YES, YES, stopped, arm.holds[mask], hold_until,
-                    NO if arm.cover == YES and mask & 4 else YES,
-                    cycles, first_cycle, last_cycle, dose, at_dose, reduced,
-                    toxicity if toxicity_on == NO_DAY else 0,
-                    people.baseline[i], measure, measured_day, people.goal[i],
-                )  # fmt: skip
-                decision = decide(rules, now)
-
-                accepted = -1
-                following = decision.not_before
-                if decision.action == START or decision.action == REDUCE or decision.action == ESCALATE:
-                    if day < offer_from:
-                        following = next_decision_day(rules, _on_day(now, offer_from - 1))
-                    else:
-                        maintenance = induction_slot(rules, now, day) == NEVER
-                        if offers < OFFERS_AHEAD:
-                            drawn = _draw_offers(seed, trial, number, offers, drawn, offer_chances)
-                            accepted = accepts_from(h, p, offer_chances[0, offers], cycles, maintenance, day)
-                        else:
-                            accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
-                        offers += 1
-                        if accepted == 1:
-                            given, toxicity, delay = cycle_outcome(
-                                b, h, seed, trial, number, cycles, decision.dose, arm.administrations
-                            )
-                            toxicity_on = day + delay if toxicity > 0 else NO_DAY
-                            taken = given / arm.administrations
-                            now_native = native(n_start, n_target, n_rate, day - n_day)
-                            if cycle_day >= 0:
-                                burst, long = long_lived(b, p, burst, long, day - cycle_day)
-                                acute = exposure(acute, day - cycle_day, d.tau_acute)
-                                chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
-                            burst += rise(b, p, decision.dose, taken, now_native, now_native + burst + long)
-                            acute += decision.dose * taken / 7.5
-                            chronic += decision.dose * taken / 7.5
-                            cycle_day = day
-                            if keep_diary and not _note_cycle(
-                                diary,
-                                i,
-                                day,
-                                decision.dose,
-                                given,
-                                maintenance,
-                                decisions,
-                                toxicity,
-                                day + delay,
-                            ):
-                                return False
-                            at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
-                            if decision.action == REDUCE:
-                                reduced = YES
-                                outcomes.reductions[i] += 1
-                            elif decision.action == ESCALATE:
-                                outcomes.escalations[i] += 1
-                            if first_cycle < 0:
-                                first_cycle = day
-                                outcomes.first_dose[i] = decision.dose
-                            dose, last_cycle = decision.dose, day
-                            cycles += 1
-                            outcomes.injections[i] += given
-                            outcomes.dose_total[i] += given * dose
-                            if couples:
-                                piece = PIECES_AHEAD
-                            if couples and not begin_piece:
-                                od_reached += od_rate * (day - piece_start)
-                                death_reached += death_rate * (day - piece_start)
-                                grade4_reached += grade4_rate * (day - piece_start)
-                                begin_piece = True
-                        else:
-                            offer_from = day + h.offer_again
-                        following = next_decision_day(
-                            rules,
-                            _after(
-                                now,
-                                max(day, offer_from - 1),
-                                cycles,
-                                first_cycle,
-                                last_cycle,
-                                dose,
-                                at_dose,
-                                reduced,
-                            ),
-                        )
-                elif decision.action == STOP:
-                    stopped = YES
-                contact_on = NO_DAY
-                if following > day:
-                    if contacts < OFFERS_AHEAD:
-                        drawn = _draw_offers(seed, trial, number, contacts, drawn, offer_chances)
-                        contact_on = following + contact_delay_from(h, offer_chances[1, contacts])
-                    else:
-                        contact_on = following + contact_delay(h, seed, trial, number, contacts)
-                    contacts += 1
-                decisions += 1
-                if keep_diary and not _note_decision(diary, i, now, decision, accepted):
-                    return False
-
-        for kind in range(3):
-            if keep_diary and held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
+            if not room:
                 return False
-        outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visits, counts, rnas
-        outcomes.count_sum[i] = count_sum
-        outcomes.rna_sum[i] += log(rna_product) / LN_10
-        outcomes.last_day[i] = last
-        outcomes.status[i] = status
-        outcomes.cycles[i] = cycles
-        outcomes.last_dose[i] = dose
+            if death >= 0:
+                outcomes.death[i] = death
+                last, status = death, DIED
+            outcomes.last_day[i], outcomes.status[i] = last, status
+            if not keep_diary:
+                _measure(b, arm, plan, o, l, i, last, status == DIED, outcomes)
+                continue
+
+        # The course is walked to the end of follow-up, then the events along it are found; after a death, and
+        # for the diary, it is walked again to the day that is now known.
+        again = not cycled
+        while True:
+            noting = keep_diary and again
+            dies = again and status == DIED
+            _clear_landmarks(outcomes, i)
+            injections = escalations = reductions = 0
+            dose_total = first_dose = 0.0
+
+            # The body: native cells relax from the last switch, induced cells and exposure fade from the last
+            # cycle.
+            stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
+            burst = long = acute = chronic = 0.0
+            cycle_day = -1
+
+            # The course of the drug, as the rules know it.
+            contact_on = 0 if cycled else NO_DAY
+            contacts = offers = decisions = drawn = 0
+            offer_from = 0
+            stopped, reduced = NO, NO
+            cycles, at_dose = 0, 0
+            first_cycle = last_cycle = -1
+            dose = 0.0
+            toxicity, toxicity_on, toxicities = 0, NO_DAY, 0
+            grade4 = -1
+            measure, measured_day = people.baseline[i], 0
+            visits = counts = rnas = 0
+            count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
+            mask, hold_until = 0, 0
+            held_since = (-1, -1, -1)
+            switched = (0, 0, 0)
+            episodes = (NO_DAY, NO_DAY, NO_DAY)
+            if cycled:
+                episodes = (
+                    episode_switch(h, p, seed, trial, 0, 0, 0),
+                    episode_switch(h, p, seed, trial, 1, 0, 0),
+                    o.off_art[l],
+                )
+            visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
+            visit_on = o.day[visit] if visit < end_visit else NO_DAY
+
+            while True:
+                # The next day on which something happens.
+                day = min(visit_on, contact_on, last)
+                if cycled:
+                    day = min(day, toxicity_on, episodes[0], episodes[1], episodes[2])
+                while stretch + 1 < end_stretch and o.stretch[stretch + 1] <= day:
+                    stretch += 1
+
+                # 3. Toxicity of the last cycle.
+                if toxicity_on == day:
+                    toxicity_on = NO_DAY
+                    if toxicity == 4 and grade4 < 0:
+                        grade4 = day
+                    courses.toxicity_day[toxicities], courses.toxicity[toxicities] = day, toxicity
+                    courses.toxicity_cycle[toxicities] = cycles - 1
+                    toxicities += 1
+                # 4. Death.
+                if dies and day == last:
+                    break
+
+                # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
+                if cycled and (episodes[0] == day or episodes[1] == day or episodes[2] == day):
+                    for kind in range(3):
+                        if episodes[kind] != day:
+                            continue
+                        since = -1
+                        if switched[kind] % 2 == 0:
+                            mask |= 1 << kind
+                            since = day
+                        else:
+                            if arm.holds[mask] == YES:
+                                hold_until = max(hold_until, day + arm.resume[mask])
+                            mask &= ~(1 << kind)
+                            if noting and not _note_hold(diary, i, kind, held_since[kind], day):
+                                return False
+                        held_since = _set(held_since, kind, since)
+                        switched = _set(switched, kind, switched[kind] + 1)
+                        following = episode_switch(h, p, seed, trial, kind, switched[kind], day)
+                        episodes = _set(episodes, kind, following)
+
+                # 7. A visit: CD4 and HIV RNA are measured.
+                came = visit_on == day
+                if came:
+                    planned = o.visit[visit]
+                    now_native = o.visits[outset.NATIVE, visit]
+                    now_burst = now_long = 0.0
+                    if cycle_day >= 0:
+                        now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
+                    visits += 1
+                    count = rna = np.nan
+                    if arm.measures_count[planned] == YES:
+                        noise = o.visits[outset.NOISE, visit]
+                        count = measured_count_from(b, now_native + now_burst + now_long, noise)
+                        measure, measured_day = count, day
+                        counts += 1
+                        count_sum += count
+                        _look_up(outcomes, i, plan, day, count, last_cycle)
+                    if arm.measures_rna[planned] == YES:
+                        rna = o.visits[outset.COPIES, visit]
+                        rnas += 1
+                        # A product of values needs one logarithm for many; it is taken before it can
+                        # overflow.
+                        rna_product *= max(rna, plan.rna_limit)
+                        if rna_product > 1e290:
+                            rna_sum += log(rna_product) / LN_10
+                            rna_product = 1.0
+                    if noting:
+                        now_acute = now_chronic = 0.0
+                        if cycle_day >= 0:
+                            now_acute = exposure(acute, day - cycle_day, d.tau_acute)
+                            now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                        body = (now_native, now_burst, now_long, now_acute, now_chronic)
+                        viraemic = o.viraemic_then[visit]
+                        if not _note_visit(diary, i, planned, day, viraemic, count, rna, body):
+                            return False
+                    visit += 1
+                    visit_on = o.day[visit] if visit < end_visit else NO_DAY
+
+                # 9. The last day, on which no decision is taken any more.
+                if day == last:
+                    break
+
+                # 8. The dosing decision: the offer, its acceptance, the cycle.
+                if cycled and (came or contact_on == day):
+                    now = Situation(
+                        day, YES, YES, YES, stopped, arm.holds[mask], hold_until,
+                        NO if arm.cover == YES and mask & 4 else YES,
+                        cycles, first_cycle, last_cycle, dose, at_dose, reduced,
+                        toxicity if toxicity_on == NO_DAY else 0,
+                        people.baseline[i], measure, measured_day, people.goal[i],
+                    )  # fmt: skip
+                    decision = decide(rules, now)
+
+                    accepted = -1
+                    following = decision.not_before
+                    if decision.action == START or decision.action == REDUCE or decision.action == ESCALATE:
+                        if day < offer_from:
+                            following = next_decision_day(rules, _on_day(now, offer_from - 1))
+                        else:
+                            maintenance = induction_slot(rules, now, day) == NEVER
+                            if offers < OFFERS_AHEAD:
+                                drawn = _draw_offers(seed, trial, number, offers, drawn, offer_chances)
+                                accepted = accepts_from(h, p, offer_chances[0, offers], cycles, maintenance, day)
+                            else:
+                                accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
+                            offers += 1
+                            if accepted == 1:
+                                given, toxicity, delay = cycle_outcome(
+                                    b, h, seed, trial, number, cycles, decision.dose, arm.administrations
+                                )
+                                toxicity_on = day + delay if toxicity > 0 else NO_DAY
+                                taken = given / arm.administrations
+                                now_native = native(
+                                    o.virus[outset.N_START, stretch], o.virus[outset.N_TARGET, stretch],
+                                    o.virus[outset.N_RATE, stretch], day - o.stretch[stretch],
+                                )  # fmt: skip
+                                if cycle_day >= 0:
+                                    burst, long = long_lived(b, p, burst, long, day - cycle_day)
+                                    acute = exposure(acute, day - cycle_day, d.tau_acute)
+                                    chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                                burst += rise(b, p, decision.dose, taken, now_native, now_native + burst + long)
+                                acute += decision.dose * taken / 7.5
+                                chronic += decision.dose * taken / 7.5
+                                cycle_day = day
+                                if noting and not _note_cycle(
+                                    diary,
+                                    i,
+                                    day,
+                                    decision.dose,
+                                    given,
+                                    maintenance,
+                                    decisions,
+                                    toxicity,
+                                    day + delay,
+                                ):
+                                    return False
+                                at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
+                                if decision.action == REDUCE:
+                                    reduced = YES
+                                    reductions += 1
+                                elif decision.action == ESCALATE:
+                                    escalations += 1
+                                if first_cycle < 0:
+                                    first_cycle = day
+                                    first_dose = decision.dose
+                                dose, last_cycle = decision.dose, day
+                                cycles += 1
+                                injections += given
+                                dose_total += given * dose
+                                if couples:
+                                    courses.day[cycles - 1] = day
+                                    courses.body[0, cycles - 1], courses.body[1, cycles - 1] = burst, long
+                                    courses.body[2, cycles - 1], courses.body[3, cycles - 1] = acute, chronic
+                            else:
+                                offer_from = day + h.offer_again
+                            following = next_decision_day(
+                                rules,
+                                _after(
+                                    now,
+                                    max(day, offer_from - 1),
+                                    cycles,
+                                    first_cycle,
+                                    last_cycle,
+                                    dose,
+                                    at_dose,
+                                    reduced,
+                                ),
+                            )
+                    elif decision.action == STOP:
+                        stopped = YES
+                    contact_on = NO_DAY
+                    if following > day:
+                        if contacts < OFFERS_AHEAD:
+                            drawn = _draw_offers(seed, trial, number, contacts, drawn, offer_chances)
+                            contact_on = following + contact_delay_from(h, offer_chances[1, contacts])
+                        else:
+                            contact_on = following + contact_delay(h, seed, trial, number, contacts)
+                        contacts += 1
+                    decisions += 1
+                    if noting and not _note_decision(diary, i, now, decision, accepted):
+                        return False
+
+            outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visits, counts, rnas
+            outcomes.count_sum[i] = count_sum
+            outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
+            outcomes.cycles[i], outcomes.injections[i] = cycles, injections
+            outcomes.dose_total[i], outcomes.first_dose[i] = dose_total, first_dose
+            outcomes.last_dose[i] = dose
+            outcomes.escalations[i], outcomes.reductions[i] = escalations, reductions
+            if again:
+                if cycled and grade4 >= 0 and not 0 <= outcomes.grade4[i] <= grade4:
+                    outcomes.grade4[i] = grade4
+                for kind in range(3):
+                    if noting and held_since[kind] >= 0:
+                        if not _note_hold(diary, i, kind, held_since[kind], -1):
+                            return False
+                break
+            death, room = happen(
+                b, d, p, couples, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial,
+                pieces, i, keep_diary, outcomes, diary,
+            )  # fmt: skip
+            if not room:
+                return False
+            if death >= 0:
+                outcomes.death[i] = death
+                last, status = death, DIED
+            outcomes.last_day[i], outcomes.status[i] = last, status
+            again = True
+            if death < 0 and not keep_diary:
+                if grade4 >= 0 and not 0 <= outcomes.grade4[i] <= grade4:
+                    outcomes.grade4[i] = grade4
+                break
     return True
 
 
@@ -545,9 +548,14 @@ def _clear(outcomes, i):
     small)."""
     outcomes.diseases[i, :] = -1
     outcomes.death[i] = outcomes.grade4[i] = -1
-    outcomes.injections[i] = 0
+    outcomes.cycles[i] = outcomes.injections[i] = 0
     outcomes.escalations[i] = outcomes.reductions[i] = 0
-    outcomes.dose_total[i] = outcomes.first_dose[i] = outcomes.rna_sum[i] = 0.0
+    outcomes.dose_total[i] = outcomes.first_dose[i] = outcomes.last_dose[i] = 0.0
+    _clear_landmarks(outcomes, i)
+
+
+@njit(forceinline=True)
+def _clear_landmarks(outcomes, i):
     outcomes.at_landmark[i, :] = np.nan
     outcomes.landmark_cycle[i, :] = -1
     outcomes.landmark_day[i, :] = -1
@@ -571,14 +579,31 @@ def traits(kernel, people, rows, seed, trial):
 
 
 @njit(forceinline=True)
-def _next_visit(h, chances, arm, visit, due):
-    """Position and day of the next visit, of the first `due`, that is kept; NO_DAY when none is left."""
-    for following in range(visit + 1, due):
-        u, z = chances[0, following], chances[4, following]
-        day = visit_day_from(h, u, z, arm.planned[following], arm.earliest[following], arm.before[following])
-        if day >= 0:
-            return following, day
-    return due, NO_DAY
+def _measure(b, arm, plan, o, l, i, last, died, outcomes):
+    """The visits of somebody without cycles, up to the last day (a death precedes a visit on its day)."""
+    until = last - 1 if died else last
+    counts = rnas = 0
+    count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
+    visit, end = o.first_visit[l], o.first_visit[l + 1]
+    first = visit
+    while visit < end and o.day[visit] <= until:
+        planned = o.visit[visit]
+        if arm.measures_count[planned] == YES:
+            cells, noise = o.visits[outset.NATIVE, visit], o.visits[outset.NOISE, visit]
+            count = measured_count_from(b, cells, noise)
+            counts += 1
+            count_sum += count
+            _look_up(outcomes, i, plan, o.day[visit], count, -1)
+        if arm.measures_rna[planned] == YES:
+            rnas += 1
+            rna_product *= max(o.visits[outset.COPIES, visit], plan.rna_limit)
+            if rna_product > 1e290:
+                rna_sum += log(rna_product) / LN_10
+                rna_product = 1.0
+        visit += 1
+    outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visit - first, counts, rnas
+    outcomes.count_sum[i] = count_sum
+    outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
 
 
 @njit(forceinline=True)
@@ -690,17 +715,6 @@ def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, tox
     whole[0], whole[1], whole[2], whole[3], whole[4] = i, day, given, maintenance, decision
     whole[5], whole[6] = toxicity, toxicity_day
     diary.cycles_values[row, 0] = dose
-    return True
-
-
-@njit
-def _note_event(diary, i, day, process, index):
-    row = diary.used[EVENT_ROWS]
-    if row >= diary.events.shape[0]:
-        return False
-    diary.used[EVENT_ROWS] = row + 1
-    whole = diary.events[row]
-    whole[0], whole[1], whole[2], whole[3] = i, day, process, index
     return True
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "contact_delay",
     "contact_delay_from",
     "cycle_outcome",
+    "episode_start",
     "episode_switch",
     "leaving",
     "leaving_day",
@@ -146,5 +147,13 @@ def episode_switch(h, p, seed, trial, kind, index, day):
     if kind == 0 and index % 2 == 1:
         return day + max(1, floor_day(length))
     u, _ = uniforms(seed, stream, index, p.number, trial)
-    wait = exponential_quantile(u) * length if index % 2 == 1 else exponential_quantile(u) / max(rate, 1e-12)
-    return day + 1 + floor_day(min(wait, _FAR))
+    if index % 2 == 1:
+        return day + 1 + floor_day(min(exponential_quantile(u) * length, _FAR))
+    return episode_start(exponential_quantile(u), rate, day)
+
+
+@njit(forceinline=True)
+def episode_start(x, rate, day):
+    """Day (after `day`) on which an episode starts that comes at a rate per day, given its unit
+    exponential."""
+    return day + 1 + floor_day(min(x / max(rate, 1e-12), _FAR))
