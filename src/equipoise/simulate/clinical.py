@@ -134,12 +134,12 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
 
 
 @njit(forceinline=True)
-def happen(b, d, p, couples, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, note, outcomes, diary):
+def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, outcomes, diary):
     """What happens to participant i (number l of the block) until day `last`, along the course that is known.
 
     `given`: cycles that touch the hazards. Notes the days of opportunistic disease and of the first grade 4
-    event of the background in `outcomes`; with `note` every event, toxicities included, in the diary. Returns
-    (day of death or -1, whether the diary had room)."""
+    event of the background in `outcomes`; in the diary, unless it is None, every event, toxicities included.
+    Returns (day of death or -1, whether the diary had room)."""
     stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
     od_reached = death_reached = grade4_reached = 0.0
     od_needed, death_needed = o.chances[FIRST_OD, l], o.chances[FIRST_DEATH, l]
@@ -148,7 +148,7 @@ def happen(b, d, p, couples, o, l, cycles, given, toxicities, last, seed, trial,
     day, cycle = 0, -1
     while True:
         count = lay_out(
-            b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces
+            b, d, p, given > 0, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces
         )
         hazards_along(b, d, p, diseases, given > 0, count, pieces.values, pieces.rates)
         ill = False
@@ -163,7 +163,7 @@ def happen(b, d, p, couples, o, l, cycles, given, toxicities, last, seed, trial,
                 if od_on == day:
                     if diseases < outcomes.diseases.shape[1]:
                         outcomes.diseases[i, diseases] = day
-                    if note:
+                    if diary is not None:
                         shown = _note_toxicities(diary, i, cycles, shown, toxicities, day - 1)
                         if shown < 0 or not note_event(diary, i, day, OD, diseases):
                             return -1, False
@@ -174,7 +174,7 @@ def happen(b, d, p, couples, o, l, cycles, given, toxicities, last, seed, trial,
                 if grade4_on == day:
                     if outcomes.grade4[i] < 0:
                         outcomes.grade4[i] = day
-                    if note:
+                    if diary is not None:
                         shown = _note_toxicities(diary, i, cycles, shown, toxicities, day - 1)
                         if shown < 0 or not note_event(diary, i, day, BACKGROUND4, background4):
                             return -1, False
@@ -182,7 +182,7 @@ def happen(b, d, p, couples, o, l, cycles, given, toxicities, last, seed, trial,
                     grade4_needed += threshold(seed, trial, p.number, GRADE4, background4)
                     grade4_on = crossing_day(start, end, grade4_reached, grade4, grade4_needed)
                 else:
-                    if note:
+                    if diary is not None:
                         shown = _note_toxicities(diary, i, cycles, shown, toxicities, day)
                         if shown < 0 or not note_event(diary, i, day, DIED_OF, 0):
                             return -1, False
@@ -198,8 +198,9 @@ def happen(b, d, p, couples, o, l, cycles, given, toxicities, last, seed, trial,
                 break
         if not ill:
             break
-    if note and _note_toxicities(diary, i, cycles, shown, toxicities, last) < 0:
-        return -1, False
+    if diary is not None:
+        if _note_toxicities(diary, i, cycles, shown, toxicities, last) < 0:
+            return -1, False
     return -1, True
 
 

@@ -21,6 +21,8 @@ from equipoise.virtual.maths import exponential_quantiles, normal_quantiles
 from equipoise.virtual.observation import copies
 from equipoise.virtual.philox import block, split_seed, unit
 from equipoise.virtual.streams import (
+    CYCLE,
+    CYCLE_TOXICITY,
     DEATH,
     GRADE4,
     LOSS,
@@ -36,6 +38,8 @@ from equipoise.virtual.virology import next_switch, next_switch_from, suppressed
 
 PARTICIPANTS = 32
 """In a block. The result does not depend on it."""
+CYCLES_AHEAD = 8
+"""Cycles of each participant whose chances are drawn here; those of later ones are drawn one by one."""
 
 COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
 """How follow-up ended."""
@@ -76,6 +80,9 @@ class Outset(NamedTuple):
     day: Ints
     viraemic_then: Ints
     visits: Floats
+    cycles: Floats
+    """Uniforms of the first CYCLES_AHEAD cycles of each participant in turn: the two of CYCLE, the two of
+    CYCLE_TOXICITY."""
     who: NDArray[np.uint64]
     index: NDArray[np.uint64]
     work: Floats
@@ -85,14 +92,15 @@ class Outset(NamedTuple):
 def outset_for(planned, longest):
     """Scratch for blocks of participants with at most that many planned visits, followed for at most
     `longest` days."""
-    n, visits, stretches = PARTICIPANTS, PARTICIPANTS * max(planned, 1), 8 * PARTICIPANTS + 2 * (longest + 3)
+    n, stretches = PARTICIPANTS, 8 * PARTICIPANTS + 2 * (longest + 3)
+    visits = n * max(planned, CYCLES_AHEAD)
     return Outset(
         np.zeros((5, n)), np.zeros((5, n)), np.zeros(n, np.int64), np.zeros(n, np.int64),
         np.zeros(n, np.int64), np.zeros(n + 1, np.int64), np.zeros(stretches, np.int64),
         np.zeros(stretches, np.int64), np.zeros((3, stretches)), np.zeros(n + 1, np.int64),
         np.zeros(visits, np.int64), np.zeros(visits, np.int64), np.zeros(visits, np.int64),
-        np.zeros((4, visits)), np.zeros(max(visits, n), np.uint64), np.zeros(max(visits, n), np.uint64),
-        np.zeros((11, max(visits, n))),
+        np.zeros((4, visits)), np.zeros((4, n * CYCLES_AHEAD)), np.zeros(visits, np.uint64),
+        np.zeros(visits, np.uint64), np.zeros((11, visits)),
     )  # fmt: skip
 
 
@@ -135,6 +143,8 @@ def settle(kernel, arm, people, rows, seed, trial, o, longest):
         o.last[l], o.status[l] = min(withdrew, last), status
     settled = _course_of_the_virus(b, people, rows, seed, trial, o, longest)
     _kept_visits(b, h, arm, people, rows[:settled], seed, trial, o)
+    if arm.cycled == YES:
+        _chances_of_cycles(people, rows[:settled], seed, trial, o)
     return settled
 
 
@@ -244,6 +254,26 @@ def _kept_visits(b, h, arm, people, rows, seed, trial, o):
     normal_quantiles(u, noise, kept)
     _native_cells(o, len(rows), kept, cells)
     _rna(b, arm, people, rows, o, kept, chance, rna)
+
+
+@njit(forceinline=True)
+def _chances_of_cycles(people, rows, seed, trial, o):
+    """The uniforms of everybody's first cycles."""
+    who, index = o.who, o.index
+    for l in range(len(rows)):
+        number = np.uint64(people.number[rows[l]])
+        for k in range(np.uint64(CYCLES_AHEAD)):
+            who[np.uint64(l * CYCLES_AHEAD) + k], index[np.uint64(l * CYCLES_AHEAD) + k] = number, k
+    n = np.uint64(len(rows) * CYCLES_AHEAD)
+    k0, k1 = split_seed(seed)
+    c3 = np.uint64(trial) & np.uint64(0xFFFFFFFF)
+    for row, purpose in ((0, CYCLE), (2, CYCLE_TOXICITY)):
+        first, second = o.cycles[row], o.cycles[row + 1]
+        c0 = np.uint64(purpose)
+        for j in range(n):
+            x0, x1, x2, x3 = block(c0, index[j], who[j], c3, k0, k1)
+            first[j] = unit(x0, x1)
+            second[j] = unit(x2, x3)
 
 
 @njit(forceinline=True)

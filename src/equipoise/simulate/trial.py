@@ -11,7 +11,7 @@ loop."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -50,11 +50,13 @@ from equipoise.virtual.habits import (
     contact_delay,
     contact_delay_from,
     cycle_outcome,
+    cycle_outcome_from,
     episode_switch,
+    toxicity_chances,
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
 from equipoise.virtual.hazards import touched
-from equipoise.virtual.latent import exposure, long_lived, native, person, rise
+from equipoise.virtual.latent import dose_effect, exposure, long_lived, native, person, rise_from
 from equipoise.virtual.maths import exponential_quantiles, log
 from equipoise.virtual.observation import measured_count_from
 from equipoise.virtual.philox import uniform_indices
@@ -226,14 +228,22 @@ def diary(visits: int, decisions: int, cycles: int, events: int, holds: int) -> 
     )  # fmt: skip
 
 
-@njit
-def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, diary):
+def walk(
+    kernel: Any, arm: ArmPlan, plan: Plan, people: People, rows: Ints, seed: np.uint64, trial: int,
+    keep_diary: bool, outcomes: Outcomes, diary: Diary,
+) -> bool:  # fmt: skip
     """Walk the participants `rows` (positions in `people`), all of one arm, and note what happened to them.
 
-    kernel: `Kernel`; arm: `ArmPlan`; plan: `Plan`; people: `People`; rows: int64[k]; seed: uint64; trial:
-    int64; keep_diary: bool; outcomes: `Outcomes`; diary: `Diary`. Returns True, or False when the diary is
-    full (the notes are then to be thrown away). Order of operations on one day: see
-    `equipoise.simulate.reference`."""
+    kernel: `Kernel`; rows: int64[k]. Returns True, or False when the diary is full (the notes are then to be
+    thrown away). Without `keep_diary` the diary is not touched, and the loop is one that is compiled without
+    anything that only the diary needs. Order of operations on one day: see `equipoise.simulate.reference`."""
+    notes = diary if keep_diary else None
+    return bool(_walk(kernel, arm, plan, people, rows, seed, trial, outcomes, notes))
+
+
+@njit
+def _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, diary):
+    """`walk`, with None for a diary that is not kept."""
     longest = 0
     for i in rows:
         longest = max(longest, people.end_day[i])
@@ -245,9 +255,8 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
         block = rows[start : start + PARTICIPANTS]
         block = block[: settle(kernel, arm, people, block, seed, trial, o, longest)]
         if not _walk_block(
-            kernel, arm, plan, people, block, seed, trial, keep_diary, o, cycles, pieces, offer_chances,
-            outcomes, diary,
-        ):  # fmt: skip
+            kernel, arm, plan, people, block, seed, trial, o, cycles, pieces, offer_chances, outcomes, diary
+        ):
             return False
         start += len(block)
     return True
@@ -255,291 +264,311 @@ def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, dia
 
 @njit
 def _walk_block(
-    kernel, arm, plan, people, rows, seed, trial, keep_diary, o, courses, pieces, offer_chances, outcomes,
-    diary,
-):  # fmt: skip
-    """`walk` for one block of participants, for whom all is settled that can be."""
+    kernel, arm, plan, people, rows, seed, trial, o, courses, pieces, offer_chances, outcomes, diary
+):
+    """`_walk` for one block of participants, for whom all is settled that can be."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
     cycled = arm.cycled == YES
-    couples = touched(d) and cycled
-    rules = arm.rules
-
+    couples = touched(d)
     for l in range(len(rows)):
         i = rows[l]
         _clear(outcomes, i)
         p = person_of(o, people, i, l)
-        number = p.number
         last, status = o.last[l], o.status[l]
-        if not cycled:
-            # Nothing that is done depends on what is measured: events first, then the visits before them.
-            death, room = happen(
-                b, d, p, False, o, l, courses, 0, 0, last, seed, trial, pieces, i, keep_diary, outcomes, diary
-            )
-            if not room:
-                return False
-            if death >= 0:
-                outcomes.death[i] = death
-                last, status = death, DIED
-            outcomes.last_day[i], outcomes.status[i] = last, status
-            if not keep_diary:
-                _measure(b, arm, plan, o, l, i, last, status == DIED, outcomes)
-                continue
-
+        cycles = toxicities = 0
+        grade4 = -1
         # The course is walked to the end of follow-up, then the events along it are found; after a death, and
-        # for the diary, it is walked again to the day that is now known.
-        again = not cycled
+        # for the diary, it is walked again to the day that is now known. Without cycles nothing that is done
+        # depends on what is measured, and the events can be found at once.
+        again = False
         while True:
-            noting = keep_diary and again
-            dies = again and status == DIED
-            _clear_landmarks(outcomes, i)
-            injections = escalations = reductions = 0
-            dose_total = first_dose = 0.0
-
-            # The body: native cells relax from the last switch, induced cells and exposure fade from the last
-            # cycle.
-            stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
-            burst = long = acute = chronic = 0.0
-            cycle_day = -1
-
-            # The course of the drug, as the rules know it.
-            contact_on = 0 if cycled else NO_DAY
-            contacts = offers = decisions = drawn = 0
-            offer_from = 0
-            stopped, reduced = NO, NO
-            cycles, at_dose = 0, 0
-            first_cycle = last_cycle = -1
-            dose = 0.0
-            toxicity, toxicity_on, toxicities = 0, NO_DAY, 0
-            grade4 = -1
-            measure, measured_day = people.baseline[i], 0
-            visits = counts = rnas = 0
-            count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
-            mask, hold_until = 0, 0
-            held_since = (-1, -1, -1)
-            switched = (0, 0, 0)
-            episodes = (NO_DAY, NO_DAY, NO_DAY)
-            if cycled:
-                episodes = (
-                    episode_switch(h, p, seed, trial, 0, 0, 0),
-                    episode_switch(h, p, seed, trial, 1, 0, 0),
-                    o.off_art[l],
-                )
-            visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
-            visit_on = o.day[visit] if visit < end_visit else NO_DAY
-
-            while True:
-                # The next day on which something happens.
-                day = min(visit_on, contact_on, last)
-                if cycled:
-                    day = min(day, toxicity_on, episodes[0], episodes[1], episodes[2])
-                while stretch + 1 < end_stretch and o.stretch[stretch + 1] <= day:
-                    stretch += 1
-
-                # 3. Toxicity of the last cycle.
-                if toxicity_on == day:
-                    toxicity_on = NO_DAY
-                    if toxicity == 4 and grade4 < 0:
-                        grade4 = day
-                    courses.toxicity_day[toxicities], courses.toxicity[toxicities] = day, toxicity
-                    courses.toxicity_cycle[toxicities] = cycles - 1
-                    toxicities += 1
-                # 4. Death.
-                if dies and day == last:
-                    break
-
-                # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
-                if cycled and (episodes[0] == day or episodes[1] == day or episodes[2] == day):
-                    for kind in range(3):
-                        if episodes[kind] != day:
-                            continue
-                        since = -1
-                        if switched[kind] % 2 == 0:
-                            mask |= 1 << kind
-                            since = day
-                        else:
-                            if arm.holds[mask] == YES:
-                                hold_until = max(hold_until, day + arm.resume[mask])
-                            mask &= ~(1 << kind)
-                            if noting and not _note_hold(diary, i, kind, held_since[kind], day):
-                                return False
-                        held_since = _set(held_since, kind, since)
-                        switched = _set(switched, kind, switched[kind] + 1)
-                        following = episode_switch(h, p, seed, trial, kind, switched[kind], day)
-                        episodes = _set(episodes, kind, following)
-
-                # 7. A visit: CD4 and HIV RNA are measured.
-                came = visit_on == day
-                if came:
-                    planned = o.visit[visit]
-                    now_native = o.visits[outset.NATIVE, visit]
-                    now_burst = now_long = 0.0
-                    if cycle_day >= 0:
-                        now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
-                    visits += 1
-                    count = rna = np.nan
-                    if arm.measures_count[planned] == YES:
-                        noise = o.visits[outset.NOISE, visit]
-                        count = measured_count_from(b, now_native + now_burst + now_long, noise)
-                        measure, measured_day = count, day
-                        counts += 1
-                        count_sum += count
-                        _look_up(outcomes, i, plan, day, count, last_cycle)
-                    if arm.measures_rna[planned] == YES:
-                        rna = o.visits[outset.COPIES, visit]
-                        rnas += 1
-                        # A product of values needs one logarithm for many; it is taken before it can
-                        # overflow.
-                        rna_product *= max(rna, plan.rna_limit)
-                        if rna_product > 1e290:
-                            rna_sum += log(rna_product) / LN_10
-                            rna_product = 1.0
-                    if noting:
-                        now_acute = now_chronic = 0.0
-                        if cycle_day >= 0:
-                            now_acute = exposure(acute, day - cycle_day, d.tau_acute)
-                            now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
-                        body = (now_native, now_burst, now_long, now_acute, now_chronic)
-                        viraemic = o.viraemic_then[visit]
-                        if not _note_visit(diary, i, planned, day, viraemic, count, rna, body):
-                            return False
-                    visit += 1
-                    visit_on = o.day[visit] if visit < end_visit else NO_DAY
-
-                # 9. The last day, on which no decision is taken any more.
-                if day == last:
-                    break
-
-                # 8. The dosing decision: the offer, its acceptance, the cycle.
-                if cycled and (came or contact_on == day):
-                    now = Situation(
-                        day, YES, YES, YES, stopped, arm.holds[mask], hold_until,
-                        NO if arm.cover == YES and mask & 4 else YES,
-                        cycles, first_cycle, last_cycle, dose, at_dose, reduced,
-                        toxicity if toxicity_on == NO_DAY else 0,
-                        people.baseline[i], measure, measured_day, people.goal[i],
-                    )  # fmt: skip
-                    decision = decide(rules, now)
-
-                    accepted = -1
-                    following = decision.not_before
-                    if decision.action == START or decision.action == REDUCE or decision.action == ESCALATE:
-                        if day < offer_from:
-                            following = next_decision_day(rules, _on_day(now, offer_from - 1))
-                        else:
-                            maintenance = induction_slot(rules, now, day) == NEVER
-                            if offers < OFFERS_AHEAD:
-                                drawn = _draw_offers(seed, trial, number, offers, drawn, offer_chances)
-                                accepted = accepts_from(h, p, offer_chances[0, offers], cycles, maintenance, day)
-                            else:
-                                accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
-                            offers += 1
-                            if accepted == 1:
-                                given, toxicity, delay = cycle_outcome(
-                                    b, h, seed, trial, number, cycles, decision.dose, arm.administrations
-                                )
-                                toxicity_on = day + delay if toxicity > 0 else NO_DAY
-                                taken = given / arm.administrations
-                                now_native = native(
-                                    o.virus[outset.N_START, stretch], o.virus[outset.N_TARGET, stretch],
-                                    o.virus[outset.N_RATE, stretch], day - o.stretch[stretch],
-                                )  # fmt: skip
-                                if cycle_day >= 0:
-                                    burst, long = long_lived(b, p, burst, long, day - cycle_day)
-                                    acute = exposure(acute, day - cycle_day, d.tau_acute)
-                                    chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
-                                burst += rise(b, p, decision.dose, taken, now_native, now_native + burst + long)
-                                acute += decision.dose * taken / 7.5
-                                chronic += decision.dose * taken / 7.5
-                                cycle_day = day
-                                if noting and not _note_cycle(
-                                    diary,
-                                    i,
-                                    day,
-                                    decision.dose,
-                                    given,
-                                    maintenance,
-                                    decisions,
-                                    toxicity,
-                                    day + delay,
-                                ):
-                                    return False
-                                at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
-                                if decision.action == REDUCE:
-                                    reduced = YES
-                                    reductions += 1
-                                elif decision.action == ESCALATE:
-                                    escalations += 1
-                                if first_cycle < 0:
-                                    first_cycle = day
-                                    first_dose = decision.dose
-                                dose, last_cycle = decision.dose, day
-                                cycles += 1
-                                injections += given
-                                dose_total += given * dose
-                                if couples:
-                                    courses.day[cycles - 1] = day
-                                    courses.body[0, cycles - 1], courses.body[1, cycles - 1] = burst, long
-                                    courses.body[2, cycles - 1], courses.body[3, cycles - 1] = acute, chronic
-                            else:
-                                offer_from = day + h.offer_again
-                            following = next_decision_day(
-                                rules,
-                                _after(
-                                    now,
-                                    max(day, offer_from - 1),
-                                    cycles,
-                                    first_cycle,
-                                    last_cycle,
-                                    dose,
-                                    at_dose,
-                                    reduced,
-                                ),
-                            )
-                    elif decision.action == STOP:
-                        stopped = YES
-                    contact_on = NO_DAY
-                    if following > day:
-                        if contacts < OFFERS_AHEAD:
-                            drawn = _draw_offers(seed, trial, number, contacts, drawn, offer_chances)
-                            contact_on = following + contact_delay_from(h, offer_chances[1, contacts])
-                        else:
-                            contact_on = following + contact_delay(h, seed, trial, number, contacts)
-                        contacts += 1
-                    decisions += 1
-                    if noting and not _note_decision(diary, i, now, decision, accepted):
-                        return False
-
-            outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visits, counts, rnas
-            outcomes.count_sum[i] = count_sum
-            outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
-            outcomes.cycles[i], outcomes.injections[i] = cycles, injections
-            outcomes.dose_total[i], outcomes.first_dose[i] = dose_total, first_dose
-            outcomes.last_dose[i] = dose
-            outcomes.escalations[i], outcomes.reductions[i] = escalations, reductions
+            if cycled or again:
+                cycles, toxicities, grade4, room = _course(
+                    b, d, h, arm, plan, people, seed, trial, o, courses, offer_chances, l, i, p, last,
+                    status == DIED, again, outcomes, diary,
+                )  # fmt: skip
+                if not room:
+                    return False
             if again:
-                if cycled and grade4 >= 0 and not 0 <= outcomes.grade4[i] <= grade4:
-                    outcomes.grade4[i] = grade4
-                for kind in range(3):
-                    if noting and held_since[kind] >= 0:
-                        if not _note_hold(diary, i, kind, held_since[kind], -1):
-                            return False
                 break
             death, room = happen(
-                b, d, p, couples, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial,
-                pieces, i, keep_diary, outcomes, diary,
+                b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
+                outcomes, diary,
             )  # fmt: skip
             if not room:
                 return False
             if death >= 0:
                 outcomes.death[i] = death
                 last, status = death, DIED
-            outcomes.last_day[i], outcomes.status[i] = last, status
             again = True
-            if death < 0 and not keep_diary:
-                if grade4 >= 0 and not 0 <= outcomes.grade4[i] <= grade4:
-                    outcomes.grade4[i] = grade4
-                break
+            if diary is None:
+                if not cycled:
+                    _measure(b, arm, plan, o, l, i, last, status == DIED, outcomes)
+                    break
+                if death < 0:
+                    break
+        outcomes.last_day[i], outcomes.status[i] = last, status
+        if grade4 >= 0 and not 0 <= outcomes.grade4[i] <= grade4:
+            outcomes.grade4[i] = grade4
     return True
+
+
+@njit(forceinline=True)
+def _course(
+    b, d, h, arm, plan, people, seed, trial, o, courses, offer_chances, l, i, p, last, dies, noting, outcomes,
+    diary,
+):  # fmt: skip
+    """The course of participant i (number l of the block) up to day `last`: visits, decisions, cycles and
+    what the body makes of them, all but the clinical events.
+
+    `dies`: the last day is that of death. `noting`: this is the walk that is noted in the diary, if one is
+    kept. Returns (cycles, toxicities that showed, day of the first of grade 4 or -1, whether the diary had
+    room)."""
+    cycled = arm.cycled == YES
+    rules = arm.rules
+    number = p.number
+    couples = touched(d)
+    _clear_landmarks(outcomes, i)
+    injections = escalations = reductions = 0
+    dose_total = first_dose = 0.0
+    full = (0, 0, -1, False)
+    dose_known, chances, effect = 0.0, (0.0, 0.0), 0.0
+
+    # The body: native cells relax from the last switch, induced cells and exposure fade from the last
+    # cycle.
+    stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
+    burst = long = acute = chronic = 0.0
+    cycle_day = -1
+
+    # The course of the drug, as the rules know it.
+    contact_on = 0 if cycled else NO_DAY
+    contacts = offers = decisions = drawn = 0
+    offer_from = 0
+    stopped, reduced = NO, NO
+    cycles, at_dose = 0, 0
+    first_cycle = last_cycle = -1
+    dose = 0.0
+    toxicity, toxicity_on, toxicities = 0, NO_DAY, 0
+    grade4 = -1
+    measure, measured_day = people.baseline[i], 0
+    visits = counts = rnas = 0
+    count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
+    mask, hold_until = 0, 0
+    held_since = (-1, -1, -1)
+    switched = (0, 0, 0)
+    episodes = (NO_DAY, NO_DAY, NO_DAY)
+    if cycled:
+        episodes = (
+            episode_switch(h, p, seed, trial, 0, 0, 0),
+            episode_switch(h, p, seed, trial, 1, 0, 0),
+            o.off_art[l],
+        )
+    visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
+    visit_on = o.day[visit] if visit < end_visit else NO_DAY
+
+    while True:
+        # The next day on which something happens.
+        day = min(visit_on, contact_on, last)
+        if cycled:
+            day = min(day, toxicity_on, episodes[0], episodes[1], episodes[2])
+        while stretch + 1 < end_stretch and o.stretch[stretch + 1] <= day:
+            stretch += 1
+
+        # 3. Toxicity of the last cycle.
+        if toxicity_on == day:
+            toxicity_on = NO_DAY
+            if toxicity == 4 and grade4 < 0:
+                grade4 = day
+            courses.toxicity_day[toxicities], courses.toxicity[toxicities] = day, toxicity
+            courses.toxicity_cycle[toxicities] = cycles - 1
+            toxicities += 1
+        # 4. Death.
+        if dies and day == last:
+            break
+
+        # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
+        if cycled and (episodes[0] == day or episodes[1] == day or episodes[2] == day):
+            for kind in range(3):
+                if episodes[kind] != day:
+                    continue
+                since = -1
+                if switched[kind] % 2 == 0:
+                    mask |= 1 << kind
+                    since = day
+                else:
+                    if arm.holds[mask] == YES:
+                        hold_until = max(hold_until, day + arm.resume[mask])
+                    mask &= ~(1 << kind)
+                    if diary is not None:
+                        if noting and not _note_hold(diary, i, kind, held_since[kind], day):
+                            return full
+                held_since = _set(held_since, kind, since)
+                switched = _set(switched, kind, switched[kind] + 1)
+                following = episode_switch(h, p, seed, trial, kind, switched[kind], day)
+                episodes = _set(episodes, kind, following)
+
+        # 7. A visit: CD4 and HIV RNA are measured.
+        came = visit_on == day
+        if came:
+            planned = o.visit[visit]
+            now_native = o.visits[outset.NATIVE, visit]
+            now_burst = now_long = 0.0
+            if cycle_day >= 0:
+                now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
+            visits += 1
+            count = rna = np.nan
+            if arm.measures_count[planned] == YES:
+                noise = o.visits[outset.NOISE, visit]
+                count = measured_count_from(b, now_native + now_burst + now_long, noise)
+                measure, measured_day = count, day
+                counts += 1
+                count_sum += count
+                _look_up(outcomes, i, plan, day, count, last_cycle)
+            if arm.measures_rna[planned] == YES:
+                rna = o.visits[outset.COPIES, visit]
+                rnas += 1
+                # A product of values needs one logarithm for many; it is taken before it can
+                # overflow.
+                rna_product *= max(rna, plan.rna_limit)
+                if rna_product > 1e290:
+                    rna_sum += log(rna_product) / LN_10
+                    rna_product = 1.0
+            if diary is not None:
+                if noting:
+                    now_acute = now_chronic = 0.0
+                    if cycle_day >= 0:
+                        now_acute = exposure(acute, day - cycle_day, d.tau_acute)
+                        now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                    body = (now_native, now_burst, now_long, now_acute, now_chronic)
+                    if not _note_visit(diary, i, planned, day, o.viraemic_then[visit], count, rna, body):
+                        return full
+            visit += 1
+            visit_on = o.day[visit] if visit < end_visit else NO_DAY
+
+        # 9. The last day, on which no decision is taken any more.
+        if day == last:
+            break
+
+        # 8. The dosing decision: the offer, its acceptance, the cycle.
+        if cycled and (came or contact_on == day):
+            now = Situation(
+                day, YES, YES, YES, stopped, arm.holds[mask], hold_until,
+                NO if arm.cover == YES and mask & 4 else YES,
+                cycles, first_cycle, last_cycle, dose, at_dose, reduced,
+                toxicity if toxicity_on == NO_DAY else 0,
+                people.baseline[i], measure, measured_day, people.goal[i],
+            )  # fmt: skip
+            decision = decide(rules, now)
+
+            accepted = -1
+            following = decision.not_before
+            if decision.action == START or decision.action == REDUCE or decision.action == ESCALATE:
+                if day < offer_from:
+                    following = next_decision_day(rules, _on_day(now, offer_from - 1))
+                else:
+                    maintenance = induction_slot(rules, now, day) == NEVER
+                    if offers < OFFERS_AHEAD:
+                        drawn = _draw_offers(seed, trial, number, offers, drawn, offer_chances)
+                        accepted = accepts_from(h, p, offer_chances[0, offers], cycles, maintenance, day)
+                    else:
+                        accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
+                    offers += 1
+                    if accepted == 1:
+                        if decision.dose != dose_known:
+                            dose_known = decision.dose
+                            chances, effect = toxicity_chances(b, dose_known), dose_effect(b, dose_known)
+                        if cycles < outset.CYCLES_AHEAD:
+                            k = l * outset.CYCLES_AHEAD + cycles
+                            given, toxicity, delay = cycle_outcome_from(
+                                b, h, o.cycles[0, k], o.cycles[1, k], o.cycles[2, k], o.cycles[3, k], chances,
+                                arm.administrations,
+                            )  # fmt: skip
+                        else:
+                            given, toxicity, delay = cycle_outcome(
+                                b, h, seed, trial, number, cycles, decision.dose, arm.administrations
+                            )
+                        toxicity_on = day + delay if toxicity > 0 else NO_DAY
+                        taken = given / arm.administrations
+                        now_native = native(
+                            o.virus[outset.N_START, stretch], o.virus[outset.N_TARGET, stretch],
+                            o.virus[outset.N_RATE, stretch], day - o.stretch[stretch],
+                        )  # fmt: skip
+                        if cycle_day >= 0:
+                            burst, long = long_lived(b, p, burst, long, day - cycle_day)
+                            acute = exposure(acute, day - cycle_day, d.tau_acute)
+                            chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                        felt = effect
+                        if given != arm.administrations:
+                            felt = dose_effect(b, decision.dose * taken)
+                        burst += rise_from(b, p, felt, now_native, now_native + burst + long)
+                        acute += decision.dose * taken / 7.5
+                        chronic += decision.dose * taken / 7.5
+                        cycle_day = day
+                        if diary is not None:
+                            if noting and not _note_cycle(
+                                diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
+                                day + delay,
+                            ):  # fmt: skip
+                                return full
+                        at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
+                        if decision.action == REDUCE:
+                            reduced = YES
+                            reductions += 1
+                        elif decision.action == ESCALATE:
+                            escalations += 1
+                        if first_cycle < 0:
+                            first_cycle = day
+                            first_dose = decision.dose
+                        dose, last_cycle = decision.dose, day
+                        cycles += 1
+                        injections += given
+                        dose_total += given * dose
+                        if couples:
+                            courses.day[cycles - 1] = day
+                            courses.body[0, cycles - 1], courses.body[1, cycles - 1] = burst, long
+                            courses.body[2, cycles - 1], courses.body[3, cycles - 1] = acute, chronic
+                    else:
+                        offer_from = day + h.offer_again
+                    following = next_decision_day(
+                        rules,
+                        _after(
+                            now,
+                            max(day, offer_from - 1),
+                            cycles,
+                            first_cycle,
+                            last_cycle,
+                            dose,
+                            at_dose,
+                            reduced,
+                        ),
+                    )
+            elif decision.action == STOP:
+                stopped = YES
+            contact_on = NO_DAY
+            if following > day:
+                if contacts < OFFERS_AHEAD:
+                    drawn = _draw_offers(seed, trial, number, contacts, drawn, offer_chances)
+                    contact_on = following + contact_delay_from(h, offer_chances[1, contacts])
+                else:
+                    contact_on = following + contact_delay(h, seed, trial, number, contacts)
+                contacts += 1
+            decisions += 1
+            if diary is not None:
+                if noting and not _note_decision(diary, i, now, decision, accepted):
+                    return full
+
+    outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visits, counts, rnas
+    outcomes.count_sum[i] = count_sum
+    outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
+    outcomes.cycles[i], outcomes.injections[i] = cycles, injections
+    outcomes.dose_total[i], outcomes.first_dose[i], outcomes.last_dose[i] = dose_total, first_dose, dose
+    outcomes.escalations[i], outcomes.reductions[i] = escalations, reductions
+    if diary is not None:
+        for kind in range(3):
+            if noting and held_since[kind] >= 0:
+                if not _note_hold(diary, i, kind, held_since[kind], -1):
+                    return full
+    return cycles, toxicities, grade4, True
 
 
 @njit(forceinline=True)

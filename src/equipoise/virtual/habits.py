@@ -27,10 +27,12 @@ __all__ = [
     "contact_delay",
     "contact_delay_from",
     "cycle_outcome",
+    "cycle_outcome_from",
     "episode_start",
     "episode_switch",
     "leaving",
     "leaving_day",
+    "toxicity_chances",
     "visit_day",
 ]
 
@@ -114,6 +116,20 @@ def cycle_outcome(b, h, seed, trial, number, index, dose, planned):
     (dose/7.5)^q).
     """
     u, v = uniforms(seed, CYCLE, index, number, trial)
+    w, y = uniforms(seed, CYCLE_TOXICITY, index, number, trial)
+    return cycle_outcome_from(b, h, u, v, w, y, toxicity_chances(b, dose), planned)
+
+
+@njit(forceinline=True)
+def toxicity_chances(b, dose):
+    """Probability of a toxicity of grade 4 and, without one, of grade 3 at `dose` MIU."""
+    strength = exp(b.grade4_dose_power * log(dose / 7.5))
+    return 1.0 - exp(-b.grade4_cycle * strength), 1.0 - exp(-b.grade3_cycle * strength)
+
+
+@njit(forceinline=True)
+def cycle_outcome_from(b, h, u, v, w, y, chances, planned):
+    """`cycle_outcome`, given its uniforms and the `toxicity_chances` of the dose."""
     given = planned
     if u >= h.complete_cycle:
         given = max(
@@ -122,12 +138,10 @@ def cycle_outcome(b, h, seed, trial, number, index, dose, planned):
                 planned - 1, 1 + floor_day((planned - 1) * (u - h.complete_cycle) / (1.0 - h.complete_cycle))
             ),
         )
-    w, y = uniforms(seed, CYCLE_TOXICITY, index, number, trial)
-    strength = exp(b.grade4_dose_power * log(dose / 7.5))
     grade = 0
-    if v < 1.0 - exp(-b.grade4_cycle * strength):
+    if v < chances[0]:
         grade = 4
-    elif w < 1.0 - exp(-b.grade3_cycle * strength):
+    elif w < chances[1]:
         grade = 3
     return given, grade, 1 + floor_day(y * b.event_delay)
 

@@ -18,7 +18,10 @@ from equipoise.virtual.maths import exp, expit, log, normal_quantile
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import TRAITS_HABIT, TRAITS_NATIVE
 
-__all__ = ["Person", "expit", "exposure", "long_lived", "native", "native_level", "person", "person_from", "relax", "rise"]
+__all__ = [
+    "Person", "dose_effect", "expit", "exposure", "long_lived", "native", "native_level", "person",
+    "person_from", "relax", "rise", "rise_from",
+]  # fmt: skip
 
 
 class Person(NamedTuple):
@@ -123,15 +126,24 @@ def long_lived(b, p, burst, long, days):
 @njit(forceinline=True)
 def rise(b, p, dose, taken, native_now, count_now):
     """Cells that a cycle throws out: dose in MIU per injection, `taken` the share of its injections."""
-    room = 1.0 - count_now / b.ceiling
-    if dose <= 0.0 or taken <= 0.0 or room <= 0.0:
+    if dose <= 0.0 or taken <= 0.0:
         return 0.0
-    return (
-        p.response
-        * exp(b.dose_power * log(dose * taken / 7.5))
-        * (native_now + b.nadir_share * p.nadir)
-        * room
-    )
+    return rise_from(b, p, dose_effect(b, dose * taken), native_now, count_now)
+
+
+@njit(forceinline=True)
+def dose_effect(b, dose):
+    """Factor on the rise of a cycle whose injections come to `dose` MIU, were they all given: 1 at 7.5."""
+    return exp(b.dose_power * log(dose / 7.5))
+
+
+@njit(forceinline=True)
+def rise_from(b, p, effect, native_now, count_now):
+    """`rise`, given the `dose_effect`."""
+    room = 1.0 - count_now / b.ceiling
+    if room <= 0.0:
+        return 0.0
+    return p.response * effect * (native_now + b.nadir_share * p.nadir) * room
 
 
 @njit(forceinline=True)
