@@ -89,7 +89,7 @@ def pieces_for(longest):
     )  # fmt: skip
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces):
     """Cut the time from `day`, in that stretch of the virus and after that cycle (-1: before the first), to
     the last day into pieces; returns how many."""
@@ -133,7 +133,7 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
             cycle += 1
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, outcomes, diary):
     """What happens to participant i (number l of the block) until day `last`, along the course that is known.
 
@@ -204,7 +204,7 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
     return -1, True
 
 
-@njit
+@njit(borrows=True)
 def _note_toxicities(diary, i, cycles, shown, toxicities, until):
     """Note the toxicities from number `shown` on that showed until that day; returns the number of the next,
     or -1 when the diary is full."""
@@ -216,7 +216,7 @@ def _note_toxicities(diary, i, cycles, shown, toxicities, until):
     return shown
 
 
-@njit
+@njit(borrows=True)
 def note_event(diary, i, day, process, index):
     """One row of the diary's events; False when there is no room."""
     row = diary.used[3]

@@ -104,7 +104,7 @@ def outset_for(planned, longest):
     )  # fmt: skip
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def person_of(o, people, i, l):
     """Participant i, the block's number l, with all traits."""
     return Person(

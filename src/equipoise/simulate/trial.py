@@ -262,7 +262,7 @@ def _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, diary):
     return True
 
 
-@njit
+@njit(borrows=True)
 def _walk_block(
     kernel, arm, plan, people, rows, seed, trial, o, courses, pieces, offer_chances, outcomes, diary
 ):
@@ -313,7 +313,7 @@ def _walk_block(
     return True
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def _course(
     b, d, h, arm, plan, people, seed, trial, o, courses, offer_chances, l, i, p, last, dies, noting, outcomes,
     diary,
@@ -571,7 +571,7 @@ def _course(
     return cycles, toxicities, grade4, True
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def _clear(outcomes, i):
     """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too
     small)."""
@@ -583,7 +583,7 @@ def _clear(outcomes, i):
     _clear_landmarks(outcomes, i)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def _clear_landmarks(outcomes, i):
     outcomes.at_landmark[i, :] = np.nan
     outcomes.landmark_cycle[i, :] = -1
@@ -607,7 +607,7 @@ def traits(kernel, people, rows, seed, trial):
     return out
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def _measure(b, arm, plan, o, l, i, last, died, outcomes):
     """The visits of somebody without cycles, up to the last day (a death precedes a visit on its day)."""
     until = last - 1 if died else last
@@ -635,7 +635,7 @@ def _measure(b, arm, plan, o, l, i, last, died, outcomes):
     outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def _draw_offers(seed, trial, number, index, drawn, chances):
     """Draw ahead until the chances of offer or contact `index` (below OFFERS_AHEAD) are there: uniforms and
     unit exponentials. Returns how many are there, of which `drawn` were already."""
@@ -657,7 +657,7 @@ def _set(three, position, value):
     )
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def _look_up(outcomes, i, plan, day, count, last_cycle):
     """Keep a CD4 measurement for each landmark that it is nearest to so far."""
     for k in range(len(plan.landmarks)):
@@ -699,7 +699,7 @@ def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
 # --- the diary ----------------------------------------------------------------------------------------------
 
 
-@njit
+@njit(borrows=True)
 def _note_visit(diary, i, visit, day, viraemic, count, rna, body):
     row = diary.used[VISIT_ROWS]
     if row >= diary.visits.shape[0]:
@@ -712,7 +712,7 @@ def _note_visit(diary, i, visit, day, viraemic, count, rna, body):
     return True
 
 
-@njit
+@njit(borrows=True)
 def _note_decision(diary, i, now, decision, accepted):
     row = diary.used[DECISION_ROWS]
     if row >= diary.decisions.shape[0]:
@@ -734,7 +734,7 @@ def _note_decision(diary, i, now, decision, accepted):
     return True
 
 
-@njit
+@njit(borrows=True)
 def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, toxicity_day):
     row = diary.used[CYCLE_ROWS]
     if row >= diary.cycles.shape[0]:
@@ -747,7 +747,7 @@ def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, tox
     return True
 
 
-@njit
+@njit(borrows=True)
 def _note_hold(diary, i, kind, since, until):
     row = diary.used[HOLD_ROWS]
     if row >= diary.holds.shape[0]:

@@ -181,7 +181,7 @@ def piece_hazards(
     return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, induced), a, x)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
     """The hazards of `count` pieces of one person, with the same bits as from `piece_hazards`.
 
@@ -230,7 +230,7 @@ def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
         grade4[i] = g4 * (1.0 + d.harm_grade4 * harm[i])
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
 def _harm(d, k, pieces):
     """The harm of the exposures in each piece."""
     start, end, since, harm = pieces[START], pieces[END], pieces[SINCE], pieces[HARM]

@@ -316,7 +316,7 @@ def normal_share(z):
     return tail if z < 0.0 else 1.0 - tail
 
 
-@njit
+@njit(borrows=True)
 def exponential_quantiles(u, x, count):
     """Exponential quantiles of the first `count` uniforms of the array u, into x; the same bits as one by
     one."""

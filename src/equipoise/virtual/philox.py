@@ -73,7 +73,7 @@ def uniforms(seed, purpose, index, person, trial):
     return unit(x0, x1), unit(x2, x3)
 
 
-@njit
+@njit(borrows=True)
 def uniform_indices(seed, purpose, person, trial, first, count, first_out, second_out):
     """The two uniforms of each index first .. first + count - 1 of one purpose and person, into two arrays.
 
