@@ -72,8 +72,8 @@ def njit(function: Callable[..., Any] | None = None, *, borrows: bool = False, *
     nobody need count references to them (each count is an operation that all cores wait for)."""
     kept = _FOLDER is not None
     settings = {"cache": kept, "nogil": True, "error_model": "numpy", "fastmath": False} | options
-    if borrows:
-        settings["_nrt"] = False
+    # Always said, for a function that does not say takes it over from whoever calls it first.
+    settings["_nrt"] = not borrows
     if function is None:
         return numba.njit(**settings)
     return numba.njit(**settings)(function)

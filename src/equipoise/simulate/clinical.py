@@ -36,7 +36,7 @@ from equipoise.virtual.hazards import (
     piece_length,
     threshold,
 )
-from equipoise.virtual.streams import DEATH, GRADE4, OPPORTUNISTIC
+from equipoise.virtual.streams import GRADE4, OPPORTUNISTIC
 
 OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
 """What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3
@@ -47,11 +47,16 @@ Floats = NDArray[np.float64]
 
 
 class Cycles(NamedTuple):
-    """The cycles of one participant, for the hazards, and the toxicities that showed."""
+    """Scratch: the cycles of one participant, and the toxicities that showed."""
 
     day: Ints
     body: Floats
     """Burst, long-lived cells, acute and chronic exposure after the cycle, shape (4, cycles)."""
+    dose: Floats
+    given: Ints
+    """Injections."""
+    action: Ints
+    """The decision that started it."""
     toxicity_day: Ints
     toxicity: Ints
     toxicity_cycle: Ints
@@ -73,8 +78,8 @@ def cycles_for(longest):
     """Scratch for somebody followed for at most `longest` days."""
     n = longest + 3
     return Cycles(
-        np.zeros(n, np.int64), np.zeros((4, n)), np.zeros(n, np.int64), np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
+        np.zeros(n, np.int64), np.zeros((4, n)), np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64),
+        np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64),
     )  # fmt: skip
 
 
@@ -95,7 +100,7 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
     the last day into pieces; returns how many."""
     v = pieces.values
     count = 0
-    loss, fed_by = p.loss_long_lived, b.loss_burst - p.loss_long_lived
+    fed_by = b.loss_burst - p.loss_long_lived
     while True:
         coupled = cycle >= 0
         since = cycles.day[cycle] if coupled else -1
@@ -109,9 +114,7 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
         v[N_START, count] = o.virus[outset.N_START, stretch]
         v[N_TARGET, count] = o.virus[outset.N_TARGET, stretch]
         v[SETTLE, count] = -o.virus[outset.N_RATE, stretch] * (middle - since_switch)
-        v[VIRUS, count] = (
-            b.virus_on_hazard * (p.log10_level - b.rna_floor) if o.viraemic[stretch] else 0.0
-        )
+        v[VIRUS, count] = b.virus_on_hazard * (p.log10_level - b.rna_floor) if o.viraemic[stretch] else 0.0
         if couples:
             v[SINCE, count] = since
             if coupled:
@@ -147,13 +150,15 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
     diseases = background4 = shown = 0
     day, cycle = 0, -1
     while True:
-        count = lay_out(
-            b, d, p, given > 0, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces
-        )
+        count = lay_out(b, d, p, given > 0, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces)
         hazards_along(b, d, p, diseases, given > 0, count, pieces.values, pieces.rates)
         ill = False
         for k in range(count):
-            start, end, stop = np.int64(pieces.values[START, k]), np.int64(pieces.values[END, k]), pieces.stop[k]
+            start, end, stop = (
+                np.int64(pieces.values[START, k]),
+                np.int64(pieces.values[END, k]),
+                pieces.stop[k],
+            )
             od, death, grade4 = pieces.rates[0, k], pieces.rates[1, k], pieces.rates[2, k]
             od_on = crossing_day(start, end, od_reached, od, od_needed)
             death_on = crossing_day(start, end, death_reached, death, death_needed)
@@ -198,9 +203,8 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
                 break
         if not ill:
             break
-    if diary is not None:
-        if _note_toxicities(diary, i, cycles, shown, toxicities, last) < 0:
-            return -1, False
+    if diary is not None and _note_toxicities(diary, i, cycles, shown, toxicities, last) < 0:
+        return -1, False
     return -1, True
 
 

@@ -18,7 +18,7 @@ from equipoise.rules.truth import YES
 from equipoise.virtual.habits import episode_start, leaving_day, visit_day_from
 from equipoise.virtual.latent import Person, native, person_from, relax
 from equipoise.virtual.maths import exponential_quantiles, normal_quantiles
-from equipoise.virtual.observation import copies
+from equipoise.virtual.observation import copies, measured_count_from
 from equipoise.virtual.philox import block, split_seed, unit
 from equipoise.virtual.streams import (
     CYCLE,
@@ -53,8 +53,9 @@ LEVEL, RESPONSE, LOSS_LONG_LIVED, WILLINGNESS, FRAILTY = range(5)
 FIRST_OD, FIRST_DEATH, FIRST_GRADE4, FIRST_SWITCH, FIRST_OFF_ART = range(5)
 # Rows of `Outset.virus`: native cells at the start of a stretch, their target and rate.
 N_START, N_TARGET, N_RATE = range(3)
-# Rows of `Outset.visits`: noise of the count (normal), of the HIV RNA (uniform), native cells, copies/mL.
-NOISE, RNA_CHANCE, NATIVE, COPIES = range(4)
+# Rows of `Outset.visits`: noise of the count (normal), of the HIV RNA (uniform), native cells, copies/mL, and
+# the count as measured (in an arm with cycles to be filled by the walk).
+NOISE, RNA_CHANCE, NATIVE, COPIES, COUNT = range(5)
 
 
 class Outset(NamedTuple):
@@ -99,7 +100,7 @@ def outset_for(planned, longest):
         np.zeros(n, np.int64), np.zeros(n + 1, np.int64), np.zeros(stretches, np.int64),
         np.zeros(stretches, np.int64), np.zeros((3, stretches)), np.zeros(n + 1, np.int64),
         np.zeros(visits, np.int64), np.zeros(visits, np.int64), np.zeros(visits, np.int64),
-        np.zeros((4, visits)), np.zeros((4, n * CYCLES_AHEAD)), np.zeros(visits, np.uint64),
+        np.zeros((5, visits)), np.zeros((4, n * CYCLES_AHEAD)), np.zeros(visits, np.uint64),
         np.zeros(visits, np.uint64), np.zeros((11, visits)),
     )  # fmt: skip
 
@@ -174,9 +175,7 @@ def _traits(b, d, h, people, rows, seed, trial, o):
     z0, z1, z2, z3 = z[4], z[5], z[6], z[7]
     t0, t1, t2, t3, t4 = o.traits[0], o.traits[1], o.traits[2], o.traits[3], o.traits[4]
     for l in range(n):
-        p = person_from(
-            b, d, h, 0, counts[l], nadirs[l], ages[l], 0, 0, 0, 0.0, z0[l], z1[l], z2[l], z3[l]
-        )
+        p = person_from(b, d, h, 0, counts[l], nadirs[l], ages[l], 0, 0, 0, 0.0, z0[l], z1[l], z2[l], z3[l])
         t0[l], t1[l], t2[l], t3[l], t4[l] = (
             p.native_level, p.response, p.loss_long_lived, p.willingness, p.frailty,
         )  # fmt: skip
@@ -254,6 +253,10 @@ def _kept_visits(b, h, arm, people, rows, seed, trial, o):
     normal_quantiles(u, noise, kept)
     _native_cells(o, len(rows), kept, cells)
     _rna(b, arm, people, rows, o, kept, chance, rna)
+    if arm.cycled != YES:
+        count = o.visits[COUNT]
+        for j in range(np.uint64(kept)):
+            count[j] = measured_count_from(b, cells[j], noise[j])
 
 
 @njit(forceinline=True)

@@ -8,15 +8,14 @@ its uniform with the uniform at which the number reaches the limit, which spares
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.errors import UserError
-from equipoise.protocol import criteria
 from equipoise.protocol.criteria import grammar
 from equipoise.protocol.criteria.derivation import derivations
 from equipoise.protocol.model import Item
@@ -226,9 +225,7 @@ class _Candidates:
         country, u = self.country(), graph.pair(COUNTRY, 0, 1)
         size = graph.looked_up(country, [float(block) for block in blocks], "number")
         square = graph.make(sieve.MULTIPLY, "number", u, u)
-        within = graph.make(
-            sieve.FLOOR, "number", graph.make(sieve.MULTIPLY, "number", square, size)
-        )
+        within = graph.make(sieve.FLOOR, "number", graph.make(sieve.MULTIPLY, "number", square, size))
         first = graph.looked_up(country, [float(start) for start in starts], "number")
         return graph.make(sieve.ADD, "number", first, within)
 
@@ -342,15 +339,11 @@ class _Candidates:
             noise = graph.pair(SCREENING_COUNT, spec.sample, 0)
             return graph.make(sieve.COUNT, "number", self.trait("count"), noise)
         noise = graph.pair(SCREENING_COUNT, spec.sample, 1)
-        return graph.make(
-            sieve.COPIES, "number", self.trait("viraemic"), self.trait("log10_level"), noise
-        )
+        return graph.make(sieve.COPIES, "number", self.trait("viraemic"), self.trait("log10_level"), noise)
 
     # expressions
 
-    def expression(
-        self, node: grammar.Node, column: Callable[[str], Value | None]
-    ) -> Value | None:
+    def expression(self, node: grammar.Node, column: Callable[[str], Value | None]) -> Value | None:
         """The value of an expression; None where a name has no column, so that all of it is unknown."""
         graph = self.graph
         match node:
@@ -579,9 +572,7 @@ def _goals(
             truth = graph.truth(True) if case.when is None else made.truth(case.when.root, column)
             value = graph.constant(case.offset)
             if case.multiple != 0.0:
-                value = graph.make(
-                    sieve.SCALED, "number", baseline, constants=(case.offset, case.multiple)
-                )
+                value = graph.make(sieve.SCALED, "number", baseline, constants=(case.offset, case.multiple))
             goal = graph.make(sieve.PICK, "number", goal, truth, value)
         out.append(goal)
     return out

@@ -67,7 +67,9 @@ COALESCE_TRUTH = 33
 FLOOR = 34
 NUMBER_OF_TRUTH = 35  # 1 for yes, else 0
 SCALED = 36  # x + y times a
-REQUIRE = 37  # who is not yes on a leaves (x = 1: no; x = 0: unknown as well); registers b..c of `kept` live on
+REQUIRE = (
+    37  # who is not yes on a leaves (x = 1: no; x = 0: unknown as well); registers b..c of `kept` live on
+)
 OUT = 38  # a is column b of the result
 
 OPEN, CLOSED = -2.0, -1.0
@@ -200,7 +202,7 @@ def _block(program, biology, item, seed, trial, n, who, status, r, first, eligib
             u, t = r[a], r[b]
             for i in range(m):
                 out[i] = max(u[i], t[i])
-        elif op == NOT or op == NEGATIVE:
+        elif op in (NOT, NEGATIVE):
             u = r[a]
             for i in range(m):
                 out[i] = -u[i]
@@ -236,7 +238,7 @@ def _block(program, biology, item, seed, trial, n, who, status, r, first, eligib
             u, t = r[a], r[b]
             for i in range(m):
                 out[i] = _finite(u[i] / t[i])
-        elif op == LEAST or op == MOST:
+        elif op in (LEAST, MOST):
             u, t = r[a], r[b]
             for i in range(n):
                 smaller = u[i] < t[i]

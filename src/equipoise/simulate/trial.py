@@ -11,7 +11,8 @@ loop."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import threading
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -30,6 +31,8 @@ from equipoise.simulate.clinical import (
     CYCLE4,
     DIED_OF,
     OD,
+    Cycles,
+    Pieces,
     cycles_for,
     happen,
     pieces_for,
@@ -40,6 +43,7 @@ from equipoise.simulate.outset import (
     LOST,
     PARTICIPANTS,
     WITHDREW,
+    Outset,
     outset_for,
     person_of,
     settle,
@@ -59,6 +63,7 @@ from equipoise.virtual.hazards import touched
 from equipoise.virtual.latent import dose_effect, exposure, long_lived, native, person, rise_from
 from equipoise.virtual.maths import exponential_quantiles, log
 from equipoise.virtual.observation import measured_count_from
+from equipoise.virtual.parameters import Kernel
 from equipoise.virtual.philox import uniform_indices
 from equipoise.virtual.streams import OFFER
 
@@ -73,7 +78,7 @@ for _rule in dosing.LOOP_FUNCTIONS:
 DISEASES_KEPT = 4
 """First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
 
-OFFERS_AHEAD, OFFERS_AT_ONCE = 128, 32
+OFFERS_AHEAD, OFFERS_AT_ONCE = 128, 16
 """Offers and contacts whose chances are drawn ahead, so many at once; later ones are drawn one by one."""
 
 LN_10 = 2.302585092994046
@@ -229,109 +234,125 @@ def diary(visits: int, decisions: int, cycles: int, events: int, holds: int) -> 
 
 
 def walk(
-    kernel: Any, arm: ArmPlan, plan: Plan, people: People, rows: Ints, seed: np.uint64, trial: int,
-    keep_diary: bool, outcomes: Outcomes, diary: Diary,
-) -> bool:  # fmt: skip
+    kernel: Kernel,
+    arm: ArmPlan,
+    plan: Plan,
+    people: People,
+    rows: Ints,
+    seed: np.uint64,
+    trial: int,
+    keep_diary: bool,
+    outcomes: Outcomes,
+    diary: Diary,
+) -> bool:
     """Walk the participants `rows` (positions in `people`), all of one arm, and note what happened to them.
 
-    kernel: `Kernel`; rows: int64[k]. Returns True, or False when the diary is full (the notes are then to be
-    thrown away). Without `keep_diary` the diary is not touched, and the loop is one that is compiled without
-    anything that only the diary needs. Order of operations on one day: see `equipoise.simulate.reference`."""
-    notes = diary if keep_diary else None
-    return bool(_walk(kernel, arm, plan, people, rows, seed, trial, outcomes, notes))
+    Returns True, or False when the diary is full (the notes are then to be thrown away). Without
+    `keep_diary` the diary is not touched. Order of operations on one day: see
+    `equipoise.simulate.reference`."""
+    if len(rows) == 0:
+        return True
+    longest = int(people.end_day[rows].max())
+    scratch = _scratch(len(arm.planned), longest)
+    _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, *scratch)
+    if not keep_diary:
+        return True
+    return bool(_note(kernel, arm, people, rows, seed, trial, outcomes, diary, longest, *scratch))
 
 
-@njit
-def _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, diary):
-    """`walk`, with None for a diary that is not kept."""
-    longest = 0
-    for i in rows:
-        longest = max(longest, people.end_day[i])
-    o = outset_for(len(arm.planned), longest)
-    cycles, pieces = cycles_for(longest), pieces_for(longest)
-    offer_chances = np.empty((2, OFFERS_AHEAD))
-    start = 0
-    while start < len(rows):
-        block = rows[start : start + PARTICIPANTS]
-        block = block[: settle(kernel, arm, people, block, seed, trial, o, longest)]
-        if not _walk_block(
-            kernel, arm, plan, people, block, seed, trial, o, cycles, pieces, offer_chances, outcomes, diary
-        ):
-            return False
-        start += len(block)
-    return True
+_OF_THREAD = threading.local()
+
+
+def _scratch(planned: int, longest: int) -> tuple[Outset, Cycles, Pieces, Floats]:
+    """The arrays that the loop works in, made once in each thread: they do not grow with the number of
+    trials."""
+    made: dict[tuple[int, int], tuple[Outset, Cycles, Pieces, Floats]]
+    made = _OF_THREAD.__dict__.setdefault("scratch", {})
+    # In steps of a year, so that trials of much the same length share them.
+    size = (planned, -(-longest // 366) * 366)
+    if size not in made:
+        if len(made) >= 8:
+            made.clear()
+        made[size] = (outset_for(*size), cycles_for(size[1]), pieces_for(size[1]), np.empty((2, OFFERS_AHEAD)))
+    return made[size]
 
 
 @njit(borrows=True)
-def _walk_block(
-    kernel, arm, plan, people, rows, seed, trial, o, courses, pieces, offer_chances, outcomes, diary
-):
-    """`_walk` for one block of participants, for whom all is settled that can be."""
+def _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, o, courses, pieces, offers):
+    """`walk` without a diary.
+
+    The course of each participant is walked to the end of follow-up, then the events along it are found, for
+    nothing that is done or measured depends on them; then all is counted up to the last day."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
-    cycled = arm.cycled == YES
     couples = touched(d)
-    for l in range(len(rows)):
-        i = rows[l]
-        _clear(outcomes, i)
-        p = person_of(o, people, i, l)
-        last, status = o.last[l], o.status[l]
-        cycles = toxicities = 0
-        grade4 = -1
-        # The course is walked to the end of follow-up, then the events along it are found; after a death, and
-        # for the diary, it is walked again to the day that is now known. Without cycles nothing that is done
-        # depends on what is measured, and the events can be found at once.
-        again = False
-        while True:
-            if cycled or again:
-                cycles, toxicities, grade4, room = _course(
-                    b, d, h, arm, plan, people, seed, trial, o, courses, offer_chances, l, i, p, last,
-                    status == DIED, again, outcomes, diary,
-                )  # fmt: skip
-                if not room:
-                    return False
-            if again:
-                break
-            death, room = happen(
+    start = 0
+    while start < len(rows):
+        block = rows[start : start + PARTICIPANTS]
+        settled = settle(kernel, arm, people, block, seed, trial, o, longest)
+        for l in range(settled):
+            i = block[l]
+            _clear(outcomes, i)
+            p = person_of(o, people, i, l)
+            last, status = o.last[l], o.status[l]
+            cycles = toxicities = 0
+            if arm.cycled == YES:
+                cycles, toxicities, _ = _course(
+                    b, d, h, arm, people, seed, trial, o, courses, offers, l, i, p, last, False, None
+                )
+            death, _ = happen(
+                b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
+                outcomes, None,
+            )  # fmt: skip
+            if death >= 0:
+                last, status = death, DIED
+            outcomes.death[i], outcomes.last_day[i], outcomes.status[i] = death, last, status
+            _tally(arm, plan, o, courses, cycles, toxicities, l, i, last, status == DIED, outcomes)
+        start += settled
+
+
+@njit(borrows=True)
+def _note(kernel, arm, people, rows, seed, trial, outcomes, diary, longest, o, courses, pieces, offers):
+    """Walk the participants again, to the last day that is known by now, and note everything. Returns whether
+    the diary had room."""
+    b, d, h = kernel.biology, kernel.dials, kernel.habits
+    couples = touched(d)
+    start = 0
+    while start < len(rows):
+        block = rows[start : start + PARTICIPANTS]
+        settled = settle(kernel, arm, people, block, seed, trial, o, longest)
+        for l in range(settled):
+            i = block[l]
+            p = person_of(o, people, i, l)
+            last, died = outcomes.last_day[i], outcomes.status[i] == DIED
+            cycles, toxicities, room = _course(
+                b, d, h, arm, people, seed, trial, o, courses, offers, l, i, p, last, died, diary
+            )
+            if not room:
+                return False
+            _, room = happen(
                 b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
                 outcomes, diary,
             )  # fmt: skip
             if not room:
                 return False
-            if death >= 0:
-                outcomes.death[i] = death
-                last, status = death, DIED
-            again = True
-            if diary is None:
-                if not cycled:
-                    _measure(b, arm, plan, o, l, i, last, status == DIED, outcomes)
-                    break
-                if death < 0:
-                    break
-        outcomes.last_day[i], outcomes.status[i] = last, status
-        if grade4 >= 0 and not 0 <= outcomes.grade4[i] <= grade4:
-            outcomes.grade4[i] = grade4
+        start += settled
     return True
 
 
 @njit(forceinline=True, borrows=True)
 def _course(
-    b, d, h, arm, plan, people, seed, trial, o, courses, offer_chances, l, i, p, last, dies, noting, outcomes,
-    diary,
+    b, d, h, arm, people, seed, trial, o, courses, offer_chances, l, i, p, last, dies, diary
 ):  # fmt: skip
     """The course of participant i (number l of the block) up to day `last`: visits, decisions, cycles and
     what the body makes of them, all but the clinical events.
 
-    `dies`: the last day is that of death. `noting`: this is the walk that is noted in the diary, if one is
-    kept. Returns (cycles, toxicities that showed, day of the first of grade 4 or -1, whether the diary had
-    room)."""
+    `dies`: the last day is that of death. Out: counts measured, in `o`; cycles and toxicities, in `courses`;
+    everything else in the diary, unless it is None. Returns (cycles, toxicities that showed, whether the
+    diary had room)."""
     cycled = arm.cycled == YES
     rules = arm.rules
     number = p.number
-    couples = touched(d)
-    _clear_landmarks(outcomes, i)
-    injections = escalations = reductions = 0
-    dose_total = first_dose = 0.0
-    full = (0, 0, -1, False)
+    full = (0, 0, False)
     dose_known, chances, effect = 0.0, (0.0, 0.0), 0.0
 
     # The body: native cells relax from the last switch, induced cells and exposure fade from the last
@@ -349,10 +370,7 @@ def _course(
     first_cycle = last_cycle = -1
     dose = 0.0
     toxicity, toxicity_on, toxicities = 0, NO_DAY, 0
-    grade4 = -1
     measure, measured_day = people.baseline[i], 0
-    visits = counts = rnas = 0
-    count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
     mask, hold_until = 0, 0
     held_since = (-1, -1, -1)
     switched = (0, 0, 0)
@@ -377,8 +395,6 @@ def _course(
         # 3. Toxicity of the last cycle.
         if toxicity_on == day:
             toxicity_on = NO_DAY
-            if toxicity == 4 and grade4 < 0:
-                grade4 = day
             courses.toxicity_day[toxicities], courses.toxicity[toxicities] = day, toxicity
             courses.toxicity_cycle[toxicities] = cycles - 1
             toxicities += 1
@@ -400,7 +416,7 @@ def _course(
                         hold_until = max(hold_until, day + arm.resume[mask])
                     mask &= ~(1 << kind)
                     if diary is not None:
-                        if noting and not _note_hold(diary, i, kind, held_since[kind], day):
+                        if not _note_hold(diary, i, kind, held_since[kind], day):
                             return full
                 held_since = _set(held_since, kind, since)
                 switched = _set(switched, kind, switched[kind] + 1)
@@ -415,33 +431,21 @@ def _course(
             now_burst = now_long = 0.0
             if cycle_day >= 0:
                 now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
-            visits += 1
-            count = rna = np.nan
+            count = np.nan
             if arm.measures_count[planned] == YES:
                 noise = o.visits[outset.NOISE, visit]
                 count = measured_count_from(b, now_native + now_burst + now_long, noise)
                 measure, measured_day = count, day
-                counts += 1
-                count_sum += count
-                _look_up(outcomes, i, plan, day, count, last_cycle)
-            if arm.measures_rna[planned] == YES:
-                rna = o.visits[outset.COPIES, visit]
-                rnas += 1
-                # A product of values needs one logarithm for many; it is taken before it can
-                # overflow.
-                rna_product *= max(rna, plan.rna_limit)
-                if rna_product > 1e290:
-                    rna_sum += log(rna_product) / LN_10
-                    rna_product = 1.0
+            o.visits[outset.COUNT, visit] = count
             if diary is not None:
-                if noting:
-                    now_acute = now_chronic = 0.0
-                    if cycle_day >= 0:
-                        now_acute = exposure(acute, day - cycle_day, d.tau_acute)
-                        now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
-                    body = (now_native, now_burst, now_long, now_acute, now_chronic)
-                    if not _note_visit(diary, i, planned, day, o.viraemic_then[visit], count, rna, body):
-                        return full
+                now_acute = now_chronic = 0.0
+                if cycle_day >= 0:
+                    now_acute = exposure(acute, day - cycle_day, d.tau_acute)
+                    now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                body = (now_native, now_burst, now_long, now_acute, now_chronic)
+                rna = o.visits[outset.COPIES, visit] if arm.measures_rna[planned] == YES else np.nan
+                if not _note_visit(diary, i, planned, day, o.viraemic_then[visit], count, rna, body):
+                    return full
             visit += 1
             visit_on = o.day[visit] if visit < end_visit else NO_DAY
 
@@ -504,29 +508,22 @@ def _course(
                         acute += decision.dose * taken / 7.5
                         chronic += decision.dose * taken / 7.5
                         cycle_day = day
-                        if diary is not None:
-                            if noting and not _note_cycle(
-                                diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
-                                day + delay,
-                            ):  # fmt: skip
-                                return full
+                        if diary is not None and not _note_cycle(
+                            diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
+                            day + delay,
+                        ):  # fmt: skip
+                            return full
                         at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
                         if decision.action == REDUCE:
                             reduced = YES
-                            reductions += 1
-                        elif decision.action == ESCALATE:
-                            escalations += 1
                         if first_cycle < 0:
                             first_cycle = day
-                            first_dose = decision.dose
                         dose, last_cycle = decision.dose, day
+                        courses.day[cycles], courses.dose[cycles], courses.given[cycles] = day, dose, given
+                        courses.action[cycles] = decision.action
+                        courses.body[0, cycles], courses.body[1, cycles] = burst, long
+                        courses.body[2, cycles], courses.body[3, cycles] = acute, chronic
                         cycles += 1
-                        injections += given
-                        dose_total += given * dose
-                        if couples:
-                            courses.day[cycles - 1] = day
-                            courses.body[0, cycles - 1], courses.body[1, cycles - 1] = burst, long
-                            courses.body[2, cycles - 1], courses.body[3, cycles - 1] = acute, chronic
                     else:
                         offer_from = day + h.offer_again
                     following = next_decision_day(
@@ -553,22 +550,14 @@ def _course(
                     contact_on = following + contact_delay(h, seed, trial, number, contacts)
                 contacts += 1
             decisions += 1
-            if diary is not None:
-                if noting and not _note_decision(diary, i, now, decision, accepted):
-                    return full
+            if diary is not None and not _note_decision(diary, i, now, decision, accepted):
+                return full
 
-    outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visits, counts, rnas
-    outcomes.count_sum[i] = count_sum
-    outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
-    outcomes.cycles[i], outcomes.injections[i] = cycles, injections
-    outcomes.dose_total[i], outcomes.first_dose[i], outcomes.last_dose[i] = dose_total, first_dose, dose
-    outcomes.escalations[i], outcomes.reductions[i] = escalations, reductions
     if diary is not None:
         for kind in range(3):
-            if noting and held_since[kind] >= 0:
-                if not _note_hold(diary, i, kind, held_since[kind], -1):
-                    return full
-    return cycles, toxicities, grade4, True
+            if held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
+                return full
+    return cycles, toxicities, True
 
 
 @njit(forceinline=True, borrows=True)
@@ -576,15 +565,7 @@ def _clear(outcomes, i):
     """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too
     small)."""
     outcomes.diseases[i, :] = -1
-    outcomes.death[i] = outcomes.grade4[i] = -1
-    outcomes.cycles[i] = outcomes.injections[i] = 0
-    outcomes.escalations[i] = outcomes.reductions[i] = 0
-    outcomes.dose_total[i] = outcomes.first_dose[i] = outcomes.last_dose[i] = 0.0
-    _clear_landmarks(outcomes, i)
-
-
-@njit(forceinline=True, borrows=True)
-def _clear_landmarks(outcomes, i):
+    outcomes.grade4[i] = -1
     outcomes.at_landmark[i, :] = np.nan
     outcomes.landmark_cycle[i, :] = -1
     outcomes.landmark_day[i, :] = -1
@@ -608,23 +589,39 @@ def traits(kernel, people, rows, seed, trial):
 
 
 @njit(forceinline=True, borrows=True)
-def _measure(b, arm, plan, o, l, i, last, died, outcomes):
-    """The visits of somebody without cycles, up to the last day (a death precedes a visit on its day)."""
+def _tally(arm, plan, o, courses, cycles, toxicities, l, i, last, died, outcomes):
+    """What participant i comes to by the last day: visits, measurements, cycles, toxicity. Death precedes
+    visits and cycles on its day, toxicity precedes death."""
     until = last - 1 if died else last
-    counts = rnas = 0
-    count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
+    given = escalations = reductions = injections = 0
+    dose_total = first_dose = last_dose = 0.0
+    while given < cycles and courses.day[given] <= until:
+        last_dose = courses.dose[given]
+        first_dose = last_dose if given == 0 else first_dose
+        injections += courses.given[given]
+        dose_total += courses.given[given] * last_dose
+        reductions += 1 if courses.action[given] == REDUCE else 0
+        escalations += 1 if courses.action[given] == ESCALATE else 0
+        given += 1
+    outcomes.cycles[i], outcomes.injections[i], outcomes.dose_total[i] = given, injections, dose_total
+    outcomes.first_dose[i], outcomes.last_dose[i] = first_dose, last_dose
+    outcomes.escalations[i], outcomes.reductions[i] = escalations, reductions
+    for k in range(toxicities):
+        day = courses.toxicity_day[k]
+        if courses.toxicity[k] == 4 and day <= last and not 0 <= outcomes.grade4[i] <= day:
+            outcomes.grade4[i] = day
+
     visit, end = o.first_visit[l], o.first_visit[l + 1]
-    first = visit
+    first, counts, rnas = visit, 0, 0
+    count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
     while visit < end and o.day[visit] <= until:
         planned = o.visit[visit]
         if arm.measures_count[planned] == YES:
-            cells, noise = o.visits[outset.NATIVE, visit], o.visits[outset.NOISE, visit]
-            count = measured_count_from(b, cells, noise)
             counts += 1
-            count_sum += count
-            _look_up(outcomes, i, plan, o.day[visit], count, -1)
+            count_sum += o.visits[outset.COUNT, visit]
         if arm.measures_rna[planned] == YES:
             rnas += 1
+            # A product of values needs one logarithm for many; it is taken before it can overflow.
             rna_product *= max(o.visits[outset.COPIES, visit], plan.rna_limit)
             if rna_product > 1e290:
                 rna_sum += log(rna_product) / LN_10
@@ -633,6 +630,29 @@ def _measure(b, arm, plan, o, l, i, last, died, outcomes):
     outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visit - first, counts, rnas
     outcomes.count_sum[i] = count_sum
     outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
+    if len(plan.landmarks) > 0:
+        _look_up(arm, plan, o, courses, given, first, visit, i, outcomes)
+
+
+@njit(borrows=True)
+def _look_up(arm, plan, o, courses, cycles, first, end, i, outcomes):
+    """The CD4 measurement nearest to each landmark, of the visits first .. end - 1; the earlier of two."""
+    done = 0
+    for visit in range(first, end):
+        day = o.day[visit]
+        # A visit comes before the cycle that is given at it.
+        while done < cycles and courses.day[done] < day:
+            done += 1
+        if arm.measures_count[o.visit[visit]] != YES:
+            continue
+        for k in range(len(plan.landmarks)):
+            distance = abs(day - plan.landmarks[k])
+            kept = outcomes.landmark_day[i, k]
+            if distance > plan.landmark_reach or (kept >= 0 and distance >= abs(kept - plan.landmarks[k])):
+                continue
+            outcomes.at_landmark[i, k] = o.visits[outset.COUNT, visit]
+            outcomes.landmark_day[i, k] = day
+            outcomes.landmark_cycle[i, k] = day - courses.day[done - 1] if done > 0 else -1
 
 
 @njit(forceinline=True, borrows=True)
@@ -655,20 +675,6 @@ def _set(three, position, value):
         value if position == 1 else three[1],
         value if position == 2 else three[2],
     )
-
-
-@njit(forceinline=True, borrows=True)
-def _look_up(outcomes, i, plan, day, count, last_cycle):
-    """Keep a CD4 measurement for each landmark that it is nearest to so far."""
-    for k in range(len(plan.landmarks)):
-        distance = abs(day - plan.landmarks[k])
-        if distance > plan.landmark_reach:
-            continue
-        kept = outcomes.landmark_day[i, k]
-        if kept < 0 or distance < abs(kept - plan.landmarks[k]):
-            outcomes.at_landmark[i, k] = count
-            outcomes.landmark_day[i, k] = day
-            outcomes.landmark_cycle[i, k] = day - last_cycle if last_cycle >= 0 else -1
 
 
 @njit(forceinline=True)

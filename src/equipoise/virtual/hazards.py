@@ -191,7 +191,7 @@ def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
     4). Step by step for all pieces together, so that the compiler works on several at once; some rows serve
     as scratch."""
     k = np.uint64(count)
-    start, end, middle, virus = pieces[START], pieces[END], pieces[MIDDLE], pieces[VIRUS]
+    middle, virus = pieces[MIDDLE], pieces[VIRUS]
     n_start, n_target, settle = pieces[N_START], pieces[N_TARGET], pieces[SETTLE]
     count_then, harm = pieces[COUNT], pieces[HARM]
     for i in range(k):
@@ -225,7 +225,9 @@ def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
         age = p.age + middle[i] / 365.25
         lf = count_then[i] - _LN_350
         g4 = exp(
-            b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500)
+            b.ln_grade4
+            + b.grade4_age * (age - 45.0)
+            - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500)
         )
         grade4[i] = g4 * (1.0 + d.harm_grade4 * harm[i])
 
@@ -246,7 +248,9 @@ def _harm(d, k, pieces):
             if i > 0:
                 before = faded[i - np.uint64(1)] if since[i] == since[i - np.uint64(1)] else 1.0
             length = end[i] - start[i]
-            mean = acute[i] * d.tau_acute / length * (before - faded[i]) if length > 0.0 else acute[i] * before
+            mean = (
+                acute[i] * d.tau_acute / length * (before - faded[i]) if length > 0.0 else acute[i] * before
+            )
             harm[i] = d.rho_acute * mean
     if d.rho_chronic != 0.0:
         for i in range(k):
