@@ -95,6 +95,18 @@ def test_what_happens_does_not_depend_on_who_is_walked_with_whom() -> None:
         np.testing.assert_array_equal(getattr(apart, field), getattr(whole, field), err_msg=field)
 
 
+def test_leaving_the_hiv_rna_out_changes_nothing_else() -> None:
+    setup = prepare(load("silcaat"))
+    enrolment = enrol(setup, 11, 0, 200)
+    whole = walk_everybody(setup, enrolment, 11, 0)
+    lean = walk_everybody(setup, enrolment, 11, 0, measures="counts only")
+    assert (whole.rnas > 0).any()
+    assert not lean.rnas.any()
+    assert not lean.rna_sum.any()
+    for field in set(whole._fields) - {"rnas", "rna_sum"}:
+        np.testing.assert_array_equal(getattr(lean, field), getattr(whole, field), err_msg=field)
+
+
 MEMORY = """
 import resource
 from equipoise.protocol import load

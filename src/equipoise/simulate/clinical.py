@@ -110,22 +110,23 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
         cut = cycles.day[cycle + 1] if cycle + 1 < given else NEVER
         stop = min(end, cut, last)
         middle = 0.5 * (day + end)
-        v[START, count], v[END, count], v[MIDDLE, count] = day, end, middle
-        v[N_START, count] = o.virus[outset.N_START, stretch]
-        v[N_TARGET, count] = o.virus[outset.N_TARGET, stretch]
-        v[SETTLE, count] = -o.virus[outset.N_RATE, stretch] * (middle - since_switch)
-        v[VIRUS, count] = b.virus_on_hazard * (p.log10_level - b.rna_floor) if o.viraemic[stretch] else 0.0
+        at = np.uint64(count)  # an index that cannot count from the end
+        v[START, at], v[END, at], v[MIDDLE, at] = day, end, middle
+        v[N_START, at] = o.virus[outset.N_START, stretch]
+        v[N_TARGET, at] = o.virus[outset.N_TARGET, stretch]
+        v[SETTLE, at] = -o.virus[outset.N_RATE, stretch] * (middle - since_switch)
+        v[VIRUS, at] = b.virus_on_hazard * (p.log10_level - b.rna_floor) if o.viraemic[stretch] else 0.0
         if couples:
-            v[SINCE, count] = since
+            v[SINCE, at] = since
             if coupled:
                 burst = cycles.body[0, cycle]
-                v[BURST, count], v[LONG, count] = burst, cycles.body[1, cycle]
-                v[FED, count] = b.survive * b.loss_burst * burst / fed_by
-                v[ACUTE, count], v[CHRONIC, count] = cycles.body[2, cycle], cycles.body[3, cycle]
+                v[BURST, at], v[LONG, at] = burst, cycles.body[1, cycle]
+                v[FED, at] = b.survive * b.loss_burst * burst / fed_by
+                v[ACUTE, at], v[CHRONIC, at] = cycles.body[2, cycle], cycles.body[3, cycle]
             else:
-                v[BURST, count] = v[LONG, count] = v[FED, count] = 0.0
-                v[ACUTE, count] = v[CHRONIC, count] = 0.0
-        pieces.stop[count], pieces.stretch[count], pieces.cycle[count] = stop, stretch, cycle
+                v[BURST, at] = v[LONG, at] = v[FED, at] = 0.0
+                v[ACUTE, at] = v[CHRONIC, at] = 0.0
+        pieces.stop[at], pieces.stretch[at], pieces.cycle[at] = stop, stretch, cycle
         count += 1
         if stop == last:
             return count
@@ -153,7 +154,7 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
         count = lay_out(b, d, p, given > 0, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces)
         hazards_along(b, d, p, diseases, given > 0, count, pieces.values, pieces.rates)
         ill = False
-        for k in range(count):
+        for k in range(np.uint64(count)):
             start, end, stop = (
                 np.int64(pieces.values[START, k]),
                 np.int64(pieces.values[END, k]),

@@ -11,23 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise._compile import njit
 from equipoise.errors import UserError
 from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Expression
 from equipoise.protocol.criteria.grammar import Name, Not
 from equipoise.protocol.quantities import days
 from equipoise.simulate import sieve
-from equipoise.simulate.allocation import allocate
+from equipoise.simulate.allocation import Allocation, allocate, allocation
 from equipoise.simulate.plans import Setup
 from equipoise.simulate.screening import TRAITS, run_sieve, screening_of
 from equipoise.simulate.trial import People
-from equipoise.virtual.baseline import candidates, places
-from equipoise.virtual.maths import exponential_quantiles
+from equipoise.virtual.baseline import PlaceTables, candidates, place_tables, places
+from equipoise.virtual.maths import exponential_quantiles, floor_day
 from equipoise.virtual.philox import uniform_column
 from equipoise.virtual.streams import ARRIVAL
 
@@ -103,46 +105,81 @@ def enrol(setup: Setup, seed: int, trial: int, participants: int | None = None) 
     return _randomise(setup, seed, trial, np.concatenate(verdicts), np.concatenate(results, axis=1))
 
 
+class _Frame(NamedTuple):
+    """What is the same in every trial of a setup."""
+
+    tables: PlaceTables
+    within: int
+    """Days that screening may take, and the least that it takes."""
+    shortest: int
+    span: int
+    """Days from the first randomisation to the last, and to the end of follow-up."""
+    horizon: int
+    allocation: Allocation
+
+
+@lru_cache(maxsize=64)
+def _frame(setup: Setup) -> _Frame:
+    protocol, calendar = setup.protocol, setup.protocol.calendar
+    within = days(protocol.eligibility.within)
+    levels = screening_of(setup).stratum_levels
+    factors = [list(protocol.strata).index(name) for name in protocol.randomization.strata]
+    return _Frame(
+        place_tables(protocol),
+        within,
+        min(round(setup.population.value("screening_shortest")), within),
+        (calendar.last_randomization - calendar.first_randomization).days,
+        (calendar.end_of_follow_up - calendar.first_randomization).days,
+        allocation(protocol, factors, [max(1, len(levels[factor])) for factor in factors]),
+    )
+
+
 def _randomise(setup: Setup, seed: int, trial: int, eligible: Column, result: Column) -> Enrolment:
     """The candidates up to the one who fills the trial, their times, and the arms of those randomised.
 
     `result`: as `sieve.sieve` gives it, only of those who are wanted."""
-    protocol, stratum_levels = setup.protocol, screening_of(setup).stratum_levels
-    strata = len(stratum_levels)
+    frame, stratum_levels = _frame(setup), screening_of(setup).stratum_levels
+    first_level = 2 + len(TRAITS)
+    first_goal = first_level + len(stratum_levels)
     position = result[0].astype(np.int64)
     screened = int(position[-1]) + 1
-    country, site = places(protocol, np.uint64(seed), trial, 0, screened)
-    gap, length = uniform_column(np.uint64(seed), ARRIVAL, 0, trial, 0, screened)
-    within = days(protocol.eligibility.within)
-    shortest = min(round(setup.population.value("screening_shortest")), within)
-    span = (protocol.calendar.last_randomization - protocol.calendar.first_randomization).days
-    waits = np.empty(screened)
-    exponential_quantiles(gap, waits, screened)
-    elapsed = np.cumsum(waits)
-    assessed = np.floor(elapsed / elapsed[-1] * span).astype(np.int64)
-    after_traits = 1 + len(TRAITS)
-    levels = np.ascontiguousarray(result[after_traits + 1 : after_traits + 1 + strata].T.astype(np.int64))
-    factors = [list(protocol.strata).index(name) for name in protocol.randomization.strata]
-    arm = allocate(
-        protocol, levels[:, factors], [max(1, len(stratum_levels[f])) for f in factors], seed, trial
-    )
-    goals = np.ascontiguousarray(result[after_traits + 1 + strata :].T)
+    country, site = places(frame.tables, np.uint64(seed), trial, 0, screened)
+    assessed, screening = _times(np.uint64(seed), trial, screened, frame.span, frame.within, frame.shortest)
+    levels = result[first_level:first_goal].T.astype(np.int64, order="C")
+    arm = allocate(frame.allocation, levels, seed, trial)
+    goals = np.ascontiguousarray(result[first_goal:].T)
     goals[np.isinf(goals)] = np.nan
-    goal = goals[np.arange(len(position)), arm]
-    horizon = (protocol.calendar.end_of_follow_up - protocol.calendar.first_randomization).days
     columns: dict[str, Any] = {
-        name: np.ascontiguousarray(part, np.int64 if name in _WHOLE else np.float64)
-        for name, part in zip(
-            People._fields, [*result[: after_traits + 1], goal, horizon - assessed[position]], strict=True
-        )
+        name: part.astype(np.int64) if name in _WHOLE else np.ascontiguousarray(part)
+        for name, part in zip(People._fields, result[:first_level], strict=False)
     }
+    people = People(
+        **columns,
+        goal=goals[np.arange(len(position)), arm],
+        end_day=frame.horizon - assessed[position],
+    )
     return Enrolment(
-        country, site, assessed, shortest + np.floor(length * (within - shortest + 1)).astype(np.int64),
-        eligible[:screened], position, arm, levels, stratum_levels, People(**columns), goals,
+        country, site, assessed, screening, eligible[:screened], position, arm, levels, stratum_levels,
+        people, goals,
     )  # fmt: skip
 
 
-_WHOLE = ("number", "female", "prior_aids", "viraemic", "end_day")
+@njit
+def _times(seed, trial, screened, span, within, shortest):
+    """Day of assessment of each candidate, the last on day `span`, and days from the first screening visit to
+    it: int64[2, screened]."""
+    u = uniform_column(seed, ARRIVAL, 0, trial, 0, screened)
+    waits, out = np.empty(screened), np.empty((2, screened), np.int64)
+    exponential_quantiles(u[0], waits, screened)
+    for i in range(1, screened):
+        waits[i] += waits[i - 1]
+    for i in range(np.uint64(screened)):
+        out[0, i] = floor_day(waits[i] / waits[screened - 1] * span)
+        out[1, i] = shortest + floor_day(u[1, i] * (within - shortest + 1))
+    return out
+
+
+_WHOLE = ("number", "female", "prior_aids", "viraemic")
 
 
 # --- the criteria one by one --------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class Outset(NamedTuple):
     """Uniforms of the first CYCLES_AHEAD cycles of each participant in turn: the two of CYCLE, the two of
     CYCLE_TOXICITY."""
     who: NDArray[np.uint64]
-    index: NDArray[np.uint64]
+    which: NDArray[np.uint64]
     work: Floats
 
 
@@ -222,10 +222,10 @@ def _kept_visits(b, h, arm, people, rows, seed, trial, o):
         number = np.uint64(people.number[rows[l]])
         due = np.searchsorted(arm.earliest, o.last[l], side="right")
         for k in range(np.uint64(due)):
-            o.who[np.uint64(drawn) + k], o.index[np.uint64(drawn) + k] = number, k
+            o.who[np.uint64(drawn) + k], o.which[np.uint64(drawn) + k] = number, k
         drawn += due
     o.first_visit[len(rows)] = drawn
-    who, index = o.who, o.index
+    who, index = o.who, o.which
     c0 = np.uint64(VISIT)
     for j in range(np.uint64(drawn)):
         x0, x1, x2, x3 = block(c0, index[j], who[j], c3, k0, k1)
@@ -237,9 +237,9 @@ def _kept_visits(b, h, arm, people, rows, seed, trial, o):
         stop, last = o.first_visit[l + 1], o.last[l]
         o.first_visit[l] = kept
         while j < stop:
-            k = np.int64(index[j])
-            day = visit_day_from(h, u[j], z[j], arm.planned[k], arm.earliest[k], arm.before[k])
-            o.visit[kept], o.day[kept] = k, day
+            visit = np.int64(index[j])
+            day = visit_day_from(h, u[j], z[j], arm.planned[visit], arm.earliest[visit], arm.before[visit])
+            o.visit[kept], o.day[kept] = visit, day
             index[kept], who[kept] = index[j], who[j]
             kept += 1 if (day >= 0) & (day <= last) else 0
             j += 1
@@ -262,7 +262,7 @@ def _kept_visits(b, h, arm, people, rows, seed, trial, o):
 @njit(forceinline=True)
 def _chances_of_cycles(people, rows, seed, trial, o):
     """The uniforms of everybody's first cycles."""
-    who, index = o.who, o.index
+    who, index = o.who, o.which
     for l in range(len(rows)):
         number = np.uint64(people.number[rows[l]])
         for k in range(np.uint64(CYCLES_AHEAD)):

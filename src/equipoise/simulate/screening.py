@@ -366,17 +366,17 @@ class _Candidates:
                 pairs = zip(operators, found, found[1:], strict=False)
                 return graph.all_of([self.compared(sign, a, b) for sign, a, b in pairs])
             case grammar.In(part=part, options=options, negated=negated):
-                value = self.expression(part, column)
+                asked = self.expression(part, column)
                 inside = graph.any_of(
-                    [self.compared("==", value, self.expression(option, column)) for option in options]
+                    [self.compared("==", asked, self.expression(option, column)) for option in options]
                 )
                 return graph.denied(inside) if negated else inside
             case grammar.Unknown(part=part):
-                value = self.expression(part, column)
-                if value is None:
+                asked = self.expression(part, column)
+                if asked is None:
                     return graph.truth(True)
-                code = sieve.UNKNOWN_TRUTH if value.kind == "boolean" else sieve.UNKNOWN_NUMBER
-                return graph.make(code, "boolean", value)
+                code = sieve.UNKNOWN_TRUTH if asked.kind == "boolean" else sieve.UNKNOWN_NUMBER
+                return graph.make(code, "boolean", asked)
         return self.arithmetic(node, column)
 
     def truth(self, node: grammar.Node, column: Callable[[str], Value | None]) -> Value:

@@ -273,7 +273,9 @@ def _scratch(planned: int, longest: int) -> tuple[Outset, Cycles, Pieces, Floats
     if size not in made:
         if len(made) >= 8:
             made.clear()
-        made[size] = (outset_for(*size), cycles_for(size[1]), pieces_for(size[1]), np.empty((2, OFFERS_AHEAD)))
+        longest = size[1]
+        offers = np.empty((2, OFFERS_AHEAD))
+        made[size] = (outset_for(planned, longest), cycles_for(longest), pieces_for(longest), offers)
     return made[size]
 
 
@@ -415,9 +417,8 @@ def _course(
                     if arm.holds[mask] == YES:
                         hold_until = max(hold_until, day + arm.resume[mask])
                     mask &= ~(1 << kind)
-                    if diary is not None:
-                        if not _note_hold(diary, i, kind, held_since[kind], day):
-                            return full
+                    if diary is not None and not _note_hold(diary, i, kind, held_since[kind], day):
+                        return full
                 held_since = _set(held_since, kind, since)
                 switched = _set(switched, kind, switched[kind] + 1)
                 following = episode_switch(h, p, seed, trial, kind, switched[kind], day)

@@ -43,7 +43,15 @@ from equipoise.virtual.streams import (
 )
 from equipoise.virtual.virology import suppressed_level, viraemic_level
 
-__all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_baseline", "places"]
+__all__ = [
+    "Baseline",
+    "Candidates",
+    "bundled_baselines",
+    "candidates",
+    "load_baseline",
+    "place_tables",
+    "places",
+]
 
 Column = NDArray[Any]
 
@@ -367,7 +375,7 @@ def candidates(
         population.value("rna_level_low"),
         population.value("rna_level_high"),
     )
-    country, site = places(protocol, seed, trial, first, count)
+    country, site = places(place_tables(protocol), seed, trial, first, count)
     person = Candidates(first, {}, country, site, true_count, nadir, age, female, prior_aids, viraemic, level)
 
     answers = _Answers(population, baseline, protocol, seed, trial, person, u_illness)
@@ -401,19 +409,36 @@ def site_blocks(weights: list[int], sites: int) -> list[int]:
     return blocks
 
 
-def places(
-    protocol: Protocol, seed: int | np.uint64, trial: int, first: int, count: int
-) -> tuple[Column, Column]:
-    """Country (position in the accrual) and site (1 and up) of each candidate; large sites are assumed a
-    few."""
+class PlaceTables(NamedTuple):
+    """Where candidates of a protocol are screened: rising edges of the countries' shares, to 1; number of
+    sites of each country; sites before its first."""
+
+    edges: Column
+    sites: Column
+    before: Column
+
+
+def place_tables(protocol: Protocol) -> PlaceTables:
+    """The tables of `places`. Raises UserError when the protocol names no virtual population."""
     simulation = _simulation(protocol)
     weights = list(simulation.accrual.values())
-    u_country, u_site = uniform_column(seed, COUNTRY, 0, trial, first, count)
-    country = _chosen([float(weight) for weight in weights], u_country)
-    blocks = np.array(site_blocks(weights, simulation.sites))
-    start = np.concatenate([[0], np.cumsum(blocks)[:-1]])
-    within = (u_site * u_site * blocks[country]).astype(np.int64)
-    return country, start[country] + within + 1
+    edges = np.cumsum(np.array(weights, np.float64))
+    blocks = np.array(site_blocks(weights, simulation.sites), np.int64)
+    return PlaceTables(edges / edges[-1], blocks, np.concatenate([[0], np.cumsum(blocks)[:-1]]))
+
+
+@njit
+def places(tables, seed, trial, first, count):
+    """Country (position in the accrual) and site (1 and up) of the candidates first .. first + count - 1,
+    shape (2, count); large sites are assumed a few. tables: `PlaceTables`."""
+    u = uniform_column(seed, COUNTRY, 0, trial, first, count)
+    country = _choice_column(tables.edges, u[0])
+    out = np.empty((2, count), np.int64)
+    for i in range(count):
+        k = country[i]
+        out[0, i] = k
+        out[1, i] = tables.before[k] + floor_day(u[1, i] * u[1, i] * tables.sites[k]) + 1
+    return out
 
 
 class _Answers:
