@@ -16,16 +16,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from equipoise import simulate
+from equipoise._compile import njit
 from equipoise.protocol import load
-from equipoise.simulate.enrolment import enrol
+from equipoise.simulate.enrolment import Enrolment, enrol
 from equipoise.simulate.plans import Setup, prepare
 from equipoise.simulate.runs import walk_everybody
 from equipoise.simulate.trial import diary, outcomes, walk
+from equipoise.virtual import maths, philox
 
 figures = sys.modules["equipoise.simulate.replicates"].figures
 SEED = 1
@@ -52,11 +56,9 @@ def cpu(work: Callable[[], object]) -> float:
 def one_trial(name: str, repeats: int) -> None:
     """A whole trial without notes, on one thread: processor time, in parts."""
     setup = prepare(load(name))
+    arms = [f"the walk of {arm.name}" for arm in setup.arms]
     parts: dict[str, list[float]] = {
-        "enrolment": [],
-        "the loop": [],
-        "figures": [],
-        "simulated (the first two)": [],
+        what: [] for what in ("enrolment", *arms, "the walk", "simulated (enrolment and walk)", "figures")
     }
     for trial in range(-1, repeats):
         number = max(trial, 0)
@@ -67,15 +69,60 @@ def one_trial(name: str, repeats: int) -> None:
         walked = time.process_time()
         figures(setup, enrolment, happened, SEED, number)
         done = time.process_time()
+        apart = [cpu(partial(walk_arm, setup, enrolment, arm, number)) for arm in range(len(arms))]
         if trial >= 0:
             parts["enrolment"].append(enrolled - start)
-            parts["the loop"].append(walked - enrolled)
+            parts["the walk"].append(walked - enrolled)
+            parts["simulated (enrolment and walk)"].append(walked - start)
             parts["figures"].append(done - walked)
-            parts["simulated (the first two)"].append(walked - start)
+            for arm, seconds in zip(arms, apart, strict=True):
+                parts[arm].append(seconds)
     size = setup.protocol.size.simulated
     head(f"{setup.protocol.protocol}, {size:,} participants, one thread")
     for what, times in parts.items():
         row(what, times)
+    if name == "silcaat":
+        row("floor: random numbers and exponentials alone", [floor_of(setup) for _ in range(5)])
+
+
+def walk_arm(setup: Setup, enrolment: Enrolment, arm: int, trial: int) -> None:
+    """The participants of one arm, without notes."""
+    happened, nothing = outcomes(enrolment.participants, len(setup.landmarks)), diary(0, 0, 0, 0, 0)
+    rows = np.flatnonzero(enrolment.arm == arm)
+    walk(
+        setup.kernel, setup.arms[arm].plan, setup.plan, enrolment.people, rows, np.uint64(SEED), trial, False,
+        happened, nothing,
+    )  # fmt: skip
+
+
+@njit(cache=False)
+def exponentials(x, out):
+    for i in range(np.uint64(len(x))):
+        out[i] = maths.exp(x[i])
+
+
+def floor_of(setup: Setup) -> float:
+    """Seconds that a trial of this size cannot do without on this processor: its draws, normals and
+    exponentials, each in a long loop of its own, counted from one trial.
+
+    A candidate takes 3 blocks of random words for the counts and, unless they fail, about 26 more; a
+    participant 8, a visit 2, a cycle 2, an offer or contact 1. A piece of constant hazard takes about 8
+    exponentials or logarithms (5 without cycles), a visit 3, a cycle 8; a piece is about 60 days long."""
+    n = 1 << 14
+    u = np.random.default_rng(1).uniform(size=n)
+    out = np.empty(n)
+    exponentials(u, out)
+    block = cpu(lambda: philox.uniform_column(np.uint64(1), 1, 0, 0, 0, n)) / n
+    normal = cpu(lambda: maths.normal_quantiles(u, out, n)) / n
+    exponential = cpu(lambda: exponentials(u, out)) / n
+    enrolment = enrol(setup, SEED, 0)
+    happened = walk_everybody(setup, enrolment, SEED, 0)
+    screened, people = len(enrolment.eligible), enrolment.participants
+    visits, cycles = float(happened.visits.sum()), float(happened.cycles.sum())
+    pieces = float(happened.last_day.sum()) / 60.0
+    blocks = 5 * screened + 0.6 * 24 * screened + 8 * people + 2 * visits + 10 * cycles
+    normals = 3 * screened + 6 * people + 2 * visits
+    return blocks * block + normals * normal + (6.5 * pieces + 3 * visits + 8 * cycles) * exponential
 
 
 def parts_of_the_loop(repeats: int) -> None:
@@ -117,14 +164,50 @@ def parts_of_the_loop(repeats: int) -> None:
 
 
 def many_trials(trials: int) -> None:
-    """Replicate trials: wall time of each, on one thread and on all."""
+    """Trials of enrolment and walk alone, and replicates with their figures: wall time of each, on one thread
+    and on several."""
+    setup = prepare(load("silcaat"))
+
+    def one(number: int) -> None:
+        walk_everybody(setup, enrol(setup, SEED, number), SEED, number)
+
+    one(0)
+    head(f"SILCAAT, {trials} trials, wall time of each")
+    for threads in sorted({1, 2, os.cpu_count() or 1}):
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(one, range(threads)))
+            start = time.perf_counter()
+            list(pool.map(one, range(trials)))
+            row(f"enrolment and walk, {threads} threads", [(time.perf_counter() - start) / trials])
     protocol = load("silcaat")
     simulate.replicates(protocol, 2, SEED, threads=1)
-    head(f"SILCAAT, {trials} replicate trials, wall time of each")
     for threads in sorted({1, os.cpu_count() or 1}):
         start = time.perf_counter()
         simulate.replicates(protocol, trials, SEED, threads=threads)
-        row(f"{threads} threads", [(time.perf_counter() - start) / trials])
+        row(f"replicates with figures, {threads} threads", [(time.perf_counter() - start) / trials])
+
+
+LONG = """
+import resource, sys
+from equipoise.protocol import load
+from equipoise.simulate.enrolment import Enrolment, enrol
+from equipoise.simulate.plans import prepare
+from equipoise.simulate.runs import walk_everybody
+setup = prepare(load("silcaat"))
+def largest():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+for trial in range(int(sys.argv[1])):
+    walk_everybody(setup, enrol(setup, 1, trial), 1, trial)
+    if trial == 20:
+        early = largest()
+print(f"  after 20 trials {early:,.0f} MiB, after {int(sys.argv[1]):,} {largest():,.0f} MiB")
+"""
+
+
+def long_run(trials: int) -> None:
+    """Largest memory of a process that simulates many trials."""
+    print(f"\nLargest memory while {trials:,} trials of SILCAAT are simulated")
+    subprocess.run([sys.executable, "-c", LONG, str(trials)], check=True)
 
 
 def record_of_one_trial(setup: Setup, repeats: int) -> None:
@@ -207,6 +290,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--long", type=int, default=1000, help="trials of the run whose memory is taken")
     parser.add_argument("--large", action="store_true", help="also a trial of 100,000 participants")
     parser.add_argument("--participants", type=int, default=100_000, help="size of the large trial")
     parser.add_argument(
@@ -220,6 +304,7 @@ def main() -> None:
     one_trial("esprit", max(3, chosen.repeats // 3))
     parts_of_the_loop(chosen.repeats)
     many_trials(4 * chosen.repeats)
+    long_run(chosen.long)
     record_of_one_trial(prepare(load("silcaat")), max(3, chosen.repeats // 4))
     if chosen.large:
         large(chosen.participants)

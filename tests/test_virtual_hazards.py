@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -150,25 +152,33 @@ def test_a_piece_takes_the_count_in_its_middle_and_the_mean_exposures(preset, cy
 @pytest.mark.parametrize("after_od", [0, 1])
 @pytest.mark.parametrize("cycle_day", [-1, 200, 300])
 @pytest.mark.parametrize("preset", ["A", "B", "C", "E"])
-def test_pieces_worked_out_ahead_have_the_same_bits(preset, cycle_day, after_od):
+def test_pieces_worked_out_together_have_the_same_bits(preset, cycle_day, after_od):
     dials = POPULATION.dials(preset, {"rho_chronic": 0.1} if preset == "E" else {})
     person = someone(viraemic=1)
     rate, target = latent.relax(B, person, 1)
-    start, switch_on, couples = 300, 361, bool(hazards.touched(dials))
-    body = (320.0, target, rate, 10, 90.0, 40.0, 1.2, 2.0, cycle_day)
-    ends = np.empty(hazards.PIECES_AHEAD, np.int64)
-    rates, work = np.empty((3, hazards.PIECES_AHEAD)), np.empty((5, hazards.PIECES_AHEAD))
-    hazards.pieces_ahead(
-        B, dials, person, 1, after_od, couples, start, switch_on, *body, ends, rates, work
-    )  # fmt: skip
-    day = start
-    for i in range(hazards.PIECES_AHEAD):
-        length = hazards.piece_length(dials, couples and cycle_day >= 0, day - cycle_day, day - 10)
-        end = min(day + length, switch_on)
-        assert ends[i] == end
-        expected = hazards.piece_hazards(B, dials, person, 1, after_od, day, end, *body)
+    coupled = bool(hazards.touched(dials)) and cycle_day >= 0
+    burst, long, acute, chronic = (90.0, 40.0, 1.2, 2.0) if coupled else (0.0, 0.0, 0.0, 0.0)
+    days = [300, 307, 335, 335, 381, 472, 600]
+    pieces = np.full((hazards.PIECE_ROWS, 10), np.nan)
+    count = len(days) - 1
+    for i, (start, end) in enumerate(itertools.pairwise(days)):
+        middle = 0.5 * (start + end)
+        for row, value in (
+            (hazards.START, start), (hazards.END, end), (hazards.MIDDLE, middle), (hazards.N_START, 320.0),
+            (hazards.N_TARGET, target), (hazards.SETTLE, -rate * (middle - 10)),
+            (hazards.VIRUS, B.virus_on_hazard * (person.log10_level - B.rna_floor)),
+            (hazards.SINCE, cycle_day), (hazards.BURST, burst), (hazards.LONG, long),
+            (hazards.FED, B.survive * B.loss_burst * burst / (B.loss_burst - person.loss_long_lived)),
+            (hazards.ACUTE, acute), (hazards.CHRONIC, chronic),
+        ):  # fmt: skip
+            pieces[row, i] = value
+    rates = np.full((3, 10), np.nan)
+    hazards.hazards_along(B, dials, person, after_od, coupled, count, pieces, rates)
+    body = (320.0, target, rate, 10, burst, long, acute, chronic, cycle_day)
+    for i, (start, end) in enumerate(itertools.pairwise(days)):
+        expected = hazards.piece_hazards(B, dials, person, 1, after_od, start, end, *body)
         assert tuple(rates[:, i]) == tuple(expected)
-        day = end
+    assert np.isnan(rates[:, count:]).all()
 
 
 @settings(max_examples=25)

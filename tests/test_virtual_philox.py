@@ -34,8 +34,8 @@ def test_the_seed_is_the_64_bit_key():
 
 def test_uniforms_lie_strictly_inside_0_and_1_at_the_extreme_words():
     zero, one = np.uint64(0), np.uint64(F)
-    assert 0.0 < philox._unit(zero, zero) < 1e-15
-    assert 1.0 - 1e-15 < philox._unit(one, one) < 1.0
+    assert 0.0 < philox.unit(zero, zero) < 1e-15
+    assert 1.0 - 1e-15 < philox.unit(one, one) < 1.0
 
 
 def test_uniforms_are_uniform_and_their_two_halves_unrelated():

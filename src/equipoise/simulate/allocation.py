@@ -3,10 +3,11 @@ another."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
+from numpy.typing import NDArray
 
 from equipoise._compile import njit
 from equipoise.protocol.model import Protocol
@@ -63,19 +64,35 @@ def _allocate(method, ratio, blocks, best_arm_probability, levels, n_levels, see
     return out
 
 
-def allocate(
-    protocol: Protocol, levels: np.ndarray[Any, Any], n_levels: list[int], seed: int, trial: int
-) -> np.ndarray[Any, Any]:
+class Allocation(NamedTuple):
+    """A protocol's randomisation for the compiled rules: the factors (positions among the protocol's strata)
+    that it is stratified by or balances, and how many levels each has."""
+
+    method: int
+    ratio: NDArray[np.int64]
+    blocks: NDArray[np.int64]
+    best_arm_probability: float
+    factors: list[int]
+    n_levels: NDArray[np.int64]
+
+
+def allocation(protocol: Protocol, factors: list[int], n_levels: list[int]) -> Allocation:
+    """The randomisation of a protocol. Raises UserError when an arm has no share of the ratio."""
+    plan = randomization.scheme(protocol)
+    return Allocation(
+        _METHODS[plan.method], np.array(plan.ratio, np.int64), np.array(plan.blocks or (1,), np.int64),
+        plan.best_arm_probability, factors, np.array(n_levels, np.int64),
+    )  # fmt: skip
+
+
+def allocate(plan: Allocation, levels: NDArray[np.int64], seed: int, trial: int) -> NDArray[np.int64]:
     """Arms (positions in `protocol.arms`) of participants in order of randomisation, int64[n].
 
-    `levels`: int64[n, factors], each participant's level of each factor of `protocol.randomization.strata`;
-    `n_levels`: number of levels of each factor. Uniform numbers are those of purpose ALLOCATION, index =
-    position in the order of randomisation, person 0; `rules.randomization.step` with the same numbers gives
-    the same arms."""
-    plan = randomization.scheme(protocol)
-    arms: np.ndarray[Any, Any] = _allocate(
-        _METHODS[plan.method], np.array(plan.ratio, np.int64), np.array(plan.blocks or (1,), np.int64),
-        plan.best_arm_probability, np.ascontiguousarray(levels, np.int64), np.array(n_levels, np.int64),
-        np.uint64(seed), trial,
+    `levels`: int64[n, strata], each participant's level of each of the protocol's strata. Uniform numbers are
+    those of purpose ALLOCATION, index = position in the order of randomisation, person 0;
+    `rules.randomization.step` with the same numbers gives the same arms."""
+    arms: NDArray[np.int64] = _allocate(
+        plan.method, plan.ratio, plan.blocks, plan.best_arm_probability,
+        np.ascontiguousarray(levels[:, plan.factors]), plan.n_levels, np.uint64(seed), trial,
     )  # fmt: skip
     return arms

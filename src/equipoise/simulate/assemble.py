@@ -20,7 +20,7 @@ from equipoise.rules.reasons import REASONS
 from equipoise.rules.schedule import PlannedVisit
 from equipoise.rules.schedule import visits as planned_visits
 from equipoise.rules.terms import ACTIONS, ESCALATE, REDUCE, START, unknown_names
-from equipoise.simulate.enrolment import ELIGIBILITY_UNKNOWN, ELIGIBLE, Enrolment
+from equipoise.simulate.enrolment import ELIGIBILITY_UNKNOWN, ELIGIBLE, Enrolment, criteria_met
 from equipoise.simulate.plans import ArmSetup, Setup
 from equipoise.simulate.trial import (
     BACKGROUND4,
@@ -83,16 +83,17 @@ def participants_table(setup: Setup, enrolment: Enrolment) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def screening_table(setup: Setup, enrolment: Enrolment) -> pl.DataFrame:
+def screening_table(setup: Setup, enrolment: Enrolment, seed: int, trial: int) -> pl.DataFrame:
     """One row per candidate, numbered in order of screening, with all criteria failed in the protocol's
     order."""
+    met = criteria_met(setup, seed, trial, 0, len(enrolment.eligible))
     ids = np.array([criterion.id for criterion in setup.protocol.eligibility.criteria])
     screened = enrolment.assessed - enrolment.screening
     participant = np.zeros(len(screened), np.int32)
     participant[enrolment.position] = np.arange(1, enrolment.participants + 1)
     failed = np.full(len(screened), "", dtype=object)
-    for row in np.flatnonzero((enrolment.met == 0).any(axis=1)):
-        failed[row] = ";".join(ids[enrolment.met[row] == 0])
+    for row in np.flatnonzero((met == 0).any(axis=1)):
+        failed[row] = ";".join(ids[met[row] == 0])
     eligible = np.select(
         [enrolment.eligible == ELIGIBLE, enrolment.eligible == ELIGIBILITY_UNKNOWN], [0, 2], 1
     )

@@ -3,9 +3,9 @@
 Candidates are taken in the order of their numbers. Each has a country (in the proportions of the protocol's
 accrual) and a site; between two assessments passes an exponential time, scaled so that the last participant
 is randomised on the last day of randomisation. Accrual is thus a Poisson process over calendar time in every
-country, given its total. Eligibility is judged on the protocol's criteria, column by column; whoever meets
-all of them and whose strata are known is randomised on the day of assessment. The first screening visit was
-up to the protocol's screening period earlier."""
+country, given its total. Whoever meets all of the protocol's criteria and whose strata are known is
+randomised on the day of assessment (`equipoise.simulate.sieve` puts the criteria to the candidates). The
+first screening visit was up to the protocol's screening period earlier."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Expression
 from equipoise.protocol.criteria.grammar import Name, Not
 from equipoise.protocol.quantities import days
-from equipoise.simulate.allocation import allocate
-from equipoise.simulate.plans import Screen, Setup
+from equipoise.simulate import sieve
+from equipoise.simulate.allocation import Allocation, allocate, allocation
+from equipoise.simulate.plans import Setup
+from equipoise.simulate.screening import TRAITS, run_sieve, screening_of
 from equipoise.simulate.trial import People
-from equipoise.virtual.baseline import Candidates, candidates
-from equipoise.virtual.maths import exponential_quantile
+from equipoise.virtual.baseline import PlaceTables, candidates, place_tables, places
+from equipoise.virtual.maths import exponential_quantiles, floor_day
 from equipoise.virtual.philox import uniform_column
 from equipoise.virtual.streams import ARRIVAL
 
@@ -42,8 +44,8 @@ Column = NDArray[Any]
 class Enrolment:
     """Everybody screened for one trial, and those randomised, in the order of randomisation.
 
-    Arrays over candidates (c,) and over participants (n,). `met` has shape (c, criteria): 1 criterion met, 0
-    failed, -1 unknown. `position`: the candidate (row of the candidate arrays) of each participant.
+    Arrays over candidates (c,) and over participants (n,). `position`: the candidate (row of the candidate
+    arrays) of each participant. Which criteria each candidate failed is told by `criteria_met`.
     """
 
     country: Column
@@ -53,7 +55,6 @@ class Enrolment:
     screening: Column
     """Days from the first screening visit to the assessment."""
     eligible: Column
-    met: NDArray[np.int8]
     position: Column
     arm: Column
     levels: Column
@@ -77,80 +78,122 @@ def enrol(setup: Setup, seed: int, trial: int, participants: int | None = None) 
     who of them is eligible, do not depend on it. Raises UserError when hardly any candidate is eligible."""
     protocol = setup.protocol
     target = protocol.size.simulated if participants is None else participants
-    screen = setup.screen
-    blocks: list[_Block] = []
-    eligible_so_far = 0
-    first = 0
-    while eligible_so_far < target:
+    screening = screening_of(setup)
+    verdicts: list[Column] = []
+    results: list[Column] = []
+    found = first = 0
+    while found < target:
         # Enough for what is missing at the usual rate, never more than a block at a time.
-        missing = target - eligible_so_far
-        size = min(int(missing / usual_share(setup) * 1.04) + 64, BLOCK)
-        block = _screen_block(setup, screen, seed, trial, first, size, target - eligible_so_far)
-        blocks.append(block)
-        eligible_so_far += int((block.eligible == ELIGIBLE).sum())
-        first += len(block.eligible)
-        if first > 100_000 and eligible_so_far < 0.001 * first:
+        missing = target - found
+        most = min(int(missing / screening.share * 1.2) + 256, BLOCK)
+        eligible = np.empty(most, np.int64)
+        result = np.empty((screening.program.columns + 1, min(missing, most) + sieve.BLOCK))
+        tested, more = run_sieve(
+            setup, screening.program, seed, trial, first, most, missing, screening.share, eligible, result
+        )
+        more = min(more, missing)
+        verdicts.append(eligible[:tested])
+        results.append(result[:, :more])
+        found += more
+        first += tested
+        if first > 100_000 and found < 0.001 * first:
             raise UserError(
                 f"{protocol.protocol}: eligibility: of {first:,} candidates of the baseline population "
-                f"{setup.baseline.name} only {eligible_so_far:,} are eligible; the population does not suit "
-                "the criteria"
+                f"{setup.baseline.name} only {found:,} are eligible; the population does not suit the "
+                "criteria"
             )
-    return _randomise(setup, screen, blocks, seed, trial)
+    return _randomise(setup, seed, trial, np.concatenate(verdicts), np.concatenate(results, axis=1))
+
+
+class _Frame(NamedTuple):
+    """What is the same in every trial of a setup."""
+
+    tables: PlaceTables
+    within: int
+    """Days that screening may take, and the least that it takes."""
+    shortest: int
+    span: int
+    """Days from the first randomisation to the last, and to the end of follow-up."""
+    horizon: int
+    allocation: Allocation
 
 
 @lru_cache(maxsize=64)
-def usual_share(setup: Setup) -> float:
-    """Share of candidates that is eligible, from a look at the first of them; at least 1 in 100."""
-    look = _screen_block(setup, setup.screen, 0, 0, 0, 1024, 1024)
-    return max(float((look.eligible == ELIGIBLE).mean()), 0.01)
+def _frame(setup: Setup) -> _Frame:
+    protocol, calendar = setup.protocol, setup.protocol.calendar
+    within = days(protocol.eligibility.within)
+    levels = screening_of(setup).stratum_levels
+    factors = [list(protocol.strata).index(name) for name in protocol.randomization.strata]
+    return _Frame(
+        place_tables(protocol),
+        within,
+        min(round(setup.population.value("screening_shortest")), within),
+        (calendar.last_randomization - calendar.first_randomization).days,
+        (calendar.end_of_follow_up - calendar.first_randomization).days,
+        allocation(protocol, factors, [max(1, len(levels[factor])) for factor in factors]),
+    )
 
 
-class _Block(NamedTuple):
-    country: Column
-    site: Column
-    gap: Column
-    screening: Column
-    eligible: Column
-    met: NDArray[np.int8]
-    levels: Column
-    """Only of the eligible, as everything below."""
-    stratum_levels: tuple[tuple[str, ...], ...]
-    persons: tuple[Column, ...]
-    goals: Column
-    """Goal under each arm, shape (eligible, arms)."""
+def _randomise(setup: Setup, seed: int, trial: int, eligible: Column, result: Column) -> Enrolment:
+    """The candidates up to the one who fills the trial, their times, and the arms of those randomised.
 
-
-def _screen_block(
-    setup: Setup, screen: Screen, seed: int, trial: int, first: int, count: int, wanted: int
-) -> _Block:
-    """Candidates first .. first + count - 1, cut after the one who fills the trial."""
-    drawn = candidates(setup.population, setup.baseline, setup.protocol, np.uint64(seed), trial, first, count)
-    by_criterion = np.empty((len(screen.criteria), count), np.int8)
-    for place, (_, expression, include) in enumerate(screen.criteria):
-        truth = _columns_of(expression, drawn.columns)
-        by_criterion[place] = truth if include else np.where(truth < 0, truth, 1 - truth)
-    eligible = by_criterion.min(axis=0, initial=1).astype(np.int64)
-    eligible[(by_criterion == 0).any(axis=0)] = NOT_ELIGIBLE
-    met = by_criterion.T
-    levels, names = stratum_columns(setup, screen, drawn)
-    eligible[(eligible == ELIGIBLE) & (levels < 0).any(axis=1)] = ELIGIBILITY_UNKNOWN
-    found = np.flatnonzero(eligible == ELIGIBLE)
-    last = int(found[wanted - 1]) + 1 if len(found) >= wanted else count
-    found = found[:wanted]
-    gap, length = uniform_column(np.uint64(seed), ARRIVAL, 0, trial, first, count)
-    within = days(setup.protocol.eligibility.within)
-    shortest = min(round(setup.population.value("screening_shortest")), within)
-    return _Block(
-        drawn.country[:last], drawn.site[:last], gap[:last],
-        shortest + np.floor(length[:last] * (within - shortest + 1)).astype(np.int64),
-        eligible[:last], met[:last], levels[found], names,
-        (
-            first + found, drawn.count[found], drawn.nadir[found], drawn.age[found], drawn.female[found],
-            drawn.prior_aids[found], drawn.viraemic[found], drawn.log10_level[found],
-            drawn.columns[setup.count_item][found],
-        ),
-        _goal_columns(setup, screen, drawn, levels, names, found),
+    `result`: as `sieve.sieve` gives it, only of those who are wanted."""
+    frame, stratum_levels = _frame(setup), screening_of(setup).stratum_levels
+    first_level = 2 + len(TRAITS)
+    first_goal = first_level + len(stratum_levels)
+    position = result[0].astype(np.int64)
+    screened = int(position[-1]) + 1
+    country, site = places(frame.tables, np.uint64(seed), trial, 0, screened)
+    assessed, screening = _times(np.uint64(seed), trial, screened, frame.span, frame.within, frame.shortest)
+    levels = result[first_level:first_goal].T.astype(np.int64, order="C")
+    arm = allocate(frame.allocation, levels, seed, trial)
+    goals = np.ascontiguousarray(result[first_goal:].T)
+    goals[np.isinf(goals)] = np.nan
+    columns: dict[str, Any] = {
+        name: part.astype(np.int64) if name in _WHOLE else np.ascontiguousarray(part)
+        for name, part in zip(People._fields, result[:first_level], strict=False)
+    }
+    people = People(
+        **columns,
+        goal=goals[np.arange(len(position)), arm],
+        end_day=frame.horizon - assessed[position],
+    )
+    return Enrolment(
+        country, site, assessed, screening, eligible[:screened], position, arm, levels, stratum_levels,
+        people, goals,
     )  # fmt: skip
+
+
+@njit
+def _times(seed, trial, screened, span, within, shortest):
+    """Day of assessment of each candidate, the last on day `span`, and days from the first screening visit to
+    it: int64[2, screened]."""
+    u = uniform_column(seed, ARRIVAL, 0, trial, 0, screened)
+    waits, out = np.empty(screened), np.empty((2, screened), np.int64)
+    exponential_quantiles(u[0], waits, screened)
+    for i in range(1, screened):
+        waits[i] += waits[i - 1]
+    for i in range(np.uint64(screened)):
+        out[0, i] = floor_day(waits[i] / waits[screened - 1] * span)
+        out[1, i] = shortest + floor_day(u[1, i] * (within - shortest + 1))
+    return out
+
+
+_WHOLE = ("number", "female", "prior_aids", "viraemic")
+
+
+# --- the criteria one by one --------------------------------------------------------------------------------
+
+
+def criteria_met(setup: Setup, seed: int, trial: int, first: int, count: int) -> NDArray[np.int8]:
+    """The verdict on every criterion for the candidates first .. first + count - 1, shape (count, criteria):
+    1 met, 0 failed, -1 unknown."""
+    drawn = candidates(setup.population, setup.baseline, setup.protocol, np.uint64(seed), trial, first, count)
+    met = np.empty((count, len(setup.screen.criteria)), np.int8)
+    for place, (_, expression, include) in enumerate(setup.screen.criteria):
+        truth = _columns_of(expression, drawn.columns)
+        met[:, place] = truth if include else np.where(truth < 0, truth, 1 - truth)
+    return met
 
 
 def _columns_of(expression: Expression, columns: Mapping[str, Column]) -> Column:
@@ -164,113 +207,3 @@ def _columns_of(expression: Expression, columns: Mapping[str, Column]) -> Column
         return np.where(truth < 0, truth, 1 - truth)
     named = {name: columns[name] for name in expression.names if name in columns}
     return criteria.evaluate_columns(expression, named or columns)
-
-
-def stratum_columns(
-    setup: Setup, screen: Screen, drawn: Candidates
-) -> tuple[Column, tuple[tuple[str, ...], ...]]:
-    """Level of each candidate in each stratum (first level whose condition holds; -1 unknown), and the names
-    of the levels."""
-    n = len(drawn.count)
-    out = np.full((n, len(screen.strata)), -1, np.int64)
-    names: list[tuple[str, ...]] = []
-    for place, (_, item, levels) in enumerate(screen.strata):
-        if item == "country" and setup.protocol.simulation is not None:
-            out[:, place] = drawn.country
-            names.append(tuple(setup.protocol.simulation.accrual))
-            continue
-        if item == "site" and setup.protocol.simulation is not None:
-            out[:, place] = drawn.site
-            names.append(tuple(str(number) for number in range(int(setup.protocol.simulation.sites) + 1)))
-            continue
-        names.append(tuple(level for level, _ in levels))
-        open_ = np.ones(n, bool)
-        for position, (level, condition) in enumerate(levels):
-            if condition is None:
-                truth = (np.asarray(drawn.columns[item or ""], dtype=object) == level).astype(np.int8)
-            else:
-                truth = _columns_of(condition, drawn.columns)
-            out[open_ & (truth == 1), place] = position
-            open_ &= truth == 0
-    return out, tuple(names)
-
-
-def _goal_columns(
-    setup: Setup,
-    screen: Screen,
-    drawn: Candidates,
-    levels: Column,
-    names: tuple[tuple[str, ...], ...],
-    found: Column,
-) -> Column:
-    """Goal of each eligible candidate under each arm; NaN where unknown or where the arm has none."""
-    out = np.full((len(found), len(setup.arms)), np.nan)
-    baseline = drawn.columns[setup.count_item][found]
-    factors = {name: factor for factor, (name, item, _) in enumerate(screen.strata) if item is None}
-
-    def column(name: str) -> Column:
-        if name == "baseline":
-            return baseline
-        if name in factors:
-            factor = factors[name]
-            return np.array(names[factor], dtype=object)[levels[found, factor]]
-        chosen: Column = drawn.columns[name][found]
-        return chosen
-
-    for place, arm in enumerate(setup.arms):
-        for case in screen.goals.get(arm.regimen or "", ()):
-            truth = np.ones(len(found), np.int8)
-            if case.when is not None:
-                named = {name: column(name) for name in case.when.names}
-                truth = criteria.evaluate_columns(case.when, named or {"baseline": baseline})
-            value = case.offset + (case.multiple * baseline if case.multiple != 0.0 else 0.0)
-            open_ = np.isnan(out[:, place])
-            out[:, place] = np.where(open_ & (truth == 1), value, out[:, place])
-            # Where a rule's condition is unknown the goal is unknown: later rules must not fill it.
-            out[open_ & (truth < 0), place] = np.inf
-    out[np.isinf(out)] = np.nan
-    return out
-
-
-def _randomise(setup: Setup, screen: Screen, blocks: list[_Block], seed: int, trial: int) -> Enrolment:
-    protocol = setup.protocol
-
-    def joined(field: int) -> Column:
-        return np.concatenate([block[field] for block in blocks])
-
-    eligible = joined(4)
-    position = np.flatnonzero(eligible == ELIGIBLE)
-    span = (protocol.calendar.last_randomization - protocol.calendar.first_randomization).days
-    elapsed = np.cumsum(_exponentials(joined(2)))
-    assessed = np.floor(elapsed / elapsed[-1] * span).astype(np.int64)
-    levels = joined(6)
-    stratum_levels = blocks[0].stratum_levels
-    factors = [list(protocol.strata).index(name) for name in protocol.randomization.strata]
-    arm = allocate(
-        protocol, levels[:, factors], [max(1, len(stratum_levels[f])) for f in factors], seed, trial
-    )
-    parts = [np.concatenate([block.persons[k] for block in blocks]) for k in range(9)]
-    goals = np.concatenate([block.goals for block in blocks])
-    goal = goals[np.arange(len(position)), arm]
-    horizon = (protocol.calendar.end_of_follow_up - protocol.calendar.first_randomization).days
-    columns: dict[str, Any] = {
-        name: np.ascontiguousarray(part, np.int64 if name in _WHOLE else np.float64)
-        for name, part in zip(People._fields, [*parts, goal, horizon - assessed[position]], strict=True)
-    }
-    people = People(**columns)
-    return Enrolment(
-        joined(0), joined(1), assessed, joined(3), eligible, joined(5), position, arm, levels, stratum_levels,
-        people, goals,
-    )  # fmt: skip
-
-
-_WHOLE = ("number", "female", "prior_aids", "viraemic", "end_day")
-
-
-@njit
-def _exponentials(u):
-    """Unit exponentials of uniforms."""
-    out = np.empty(len(u))
-    for i in range(len(u)):
-        out[i] = exponential_quantile(u[i])
-    return out

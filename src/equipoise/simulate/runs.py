@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,9 @@ from equipoise.simulate.enrolment import Enrolment, enrol
 from equipoise.simulate.plans import DialChoice, Setup, prepare
 from equipoise.simulate.progress import Progress, silent
 from equipoise.simulate.trial import Diary, Outcomes, diary, outcomes, walk
+
+Measures = Literal["all", "counts only"]
+"""What is worked out of the measurements: CD4 counts and HIV RNA, or the counts alone."""
 
 CHUNK = 1024
 """Participants whose notes are kept at a time by each thread. The record does not depend on it."""
@@ -118,7 +121,7 @@ def _tables(
     n = enrolment.participants
     tell("participants", 0, n)
     yield "participants", assemble.participants_table(setup, enrolment), False
-    yield "screening", assemble.screening_table(setup, enrolment), False
+    yield "screening", assemble.screening_table(setup, enrolment, seed, trial), False
     happened = outcomes(n, len(setup.landmarks))
 
     def chunk(start: int) -> tuple[int, assemble.Tables, assemble.Tables]:
@@ -154,15 +157,23 @@ def in_order(work: Any, items: Any, threads: int) -> Iterator[Any]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def walk_everybody(setup: Setup, enrolment: Enrolment, seed: int, trial: int) -> Outcomes:
-    """What happened to each participant, without notes."""
+def walk_everybody(
+    setup: Setup, enrolment: Enrolment, seed: int, trial: int, measures: Measures = "all"
+) -> Outcomes:
+    """What happened to each participant, without notes.
+
+    `measures`: with "counts only" the HIV RNA is not worked out (`rnas` and `rna_sum` stay 0), which changes
+    nothing else."""
     happened = outcomes(enrolment.participants, len(setup.landmarks))
     nothing = diary(0, 0, 0, 0, 0)
     for number, arm in enumerate(setup.arms):
+        plan = arm.plan
+        if measures == "counts only":
+            plan = plan._replace(measures_rna=np.zeros_like(plan.measures_rna))
         rows = np.flatnonzero(enrolment.arm == number)
         walk(
-            setup.kernel, arm.plan, setup.plan, enrolment.people, rows, np.uint64(seed), trial, False,
-            happened, nothing,
+            setup.kernel, plan, setup.plan, enrolment.people, rows, np.uint64(seed), trial, False, happened,
+            nothing,
         )  # fmt: skip
     return happened
 

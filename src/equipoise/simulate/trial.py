@@ -11,6 +11,7 @@ loop."""
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -23,37 +24,61 @@ from equipoise.rules.dosing import decide
 from equipoise.rules.schedule import induction_slot, next_decision_day
 from equipoise.rules.terms import ESCALATE, NEVER, REDUCE, START, STOP, DoseRules, Situation
 from equipoise.rules.truth import NO, YES
+from equipoise.simulate import outset
+from equipoise.simulate.clinical import (
+    BACKGROUND4,
+    CYCLE3,
+    CYCLE4,
+    DIED_OF,
+    OD,
+    Cycles,
+    Pieces,
+    cycles_for,
+    happen,
+    pieces_for,
+)
+from equipoise.simulate.outset import (
+    COMPLETED,
+    DIED,
+    LOST,
+    PARTICIPANTS,
+    WITHDREW,
+    Outset,
+    outset_for,
+    person_of,
+    settle,
+)
 from equipoise.virtual.habits import (
     accepts,
     accepts_from,
     contact_delay,
     contact_delay_from,
     cycle_outcome,
+    cycle_outcome_from,
     episode_switch,
-    leaving,
-    visit_day_from,
+    toxicity_chances,
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
-from equipoise.virtual.hazards import PIECES_AHEAD, crossing_day, pieces_ahead, threshold, touched
-from equipoise.virtual.latent import exposure, long_lived, native, person, relax, rise
-from equipoise.virtual.maths import exponential_quantiles, log, normal_quantiles
-from equipoise.virtual.observation import copies, measured_count_from
+from equipoise.virtual.hazards import touched
+from equipoise.virtual.latent import dose_effect, exposure, long_lived, native, person, rise_from
+from equipoise.virtual.maths import exponential_quantiles, log
+from equipoise.virtual.observation import measured_count_from
+from equipoise.virtual.parameters import Kernel
 from equipoise.virtual.philox import uniform_indices
-from equipoise.virtual.streams import DEATH, GRADE4, MEASUREMENT, OFFER, OPPORTUNISTIC, VISIT
-from equipoise.virtual.virology import level, next_switch
+from equipoise.virtual.streams import OFFER
+
+__all__ = [
+    "BACKGROUND4", "COMPLETED", "CYCLE3", "CYCLE4", "DIED", "DIED_OF", "LOST", "OD", "WITHDREW", "ArmPlan",
+    "Diary", "Outcomes", "People", "Plan", "diary", "outcomes", "traits", "walk",
+]  # fmt: skip
 
 for _rule in dosing.LOOP_FUNCTIONS:
     register_jitable(forceinline=True)(_rule)
 
-COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
-"""How follow-up ended."""
-OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
-"""What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3
-toxicity."""
 DISEASES_KEPT = 4
 """First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
 
-OFFERS_AHEAD, OFFERS_AT_ONCE = 128, 32
+OFFERS_AHEAD, OFFERS_AT_ONCE = 128, 16
 """Offers and contacts whose chances are drawn ahead, so many at once; later ones are drawn one by one."""
 
 LN_10 = 2.302585092994046
@@ -208,346 +233,340 @@ def diary(visits: int, decisions: int, cycles: int, events: int, holds: int) -> 
     )  # fmt: skip
 
 
-@njit
-def walk(kernel, arm, plan, people, rows, seed, trial, keep_diary, outcomes, diary):
+def walk(
+    kernel: Kernel,
+    arm: ArmPlan,
+    plan: Plan,
+    people: People,
+    rows: Ints,
+    seed: np.uint64,
+    trial: int,
+    keep_diary: bool,
+    outcomes: Outcomes,
+    diary: Diary,
+) -> bool:
     """Walk the participants `rows` (positions in `people`), all of one arm, and note what happened to them.
 
-    kernel: `Kernel`; arm: `ArmPlan`; plan: `Plan`; people: `People`; rows: int64[k]; seed: uint64; trial:
-    int64; keep_diary: bool; outcomes: `Outcomes`; diary: `Diary`. Returns True, or False when the diary is
-    full (the notes are then to be thrown away). Order of operations on one day: see
+    Returns True, or False when the diary is full (the notes are then to be thrown away). Without
+    `keep_diary` the diary is not touched. Order of operations on one day: see
     `equipoise.simulate.reference`."""
+    if len(rows) == 0:
+        return True
+    longest = int(people.end_day[rows].max())
+    scratch = _scratch(len(arm.planned), longest)
+    _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, *scratch)
+    if not keep_diary:
+        return True
+    return bool(_note(kernel, arm, people, rows, seed, trial, outcomes, diary, longest, *scratch))
+
+
+_OF_THREAD = threading.local()
+
+
+def _scratch(planned: int, longest: int) -> tuple[Outset, Cycles, Pieces, Floats]:
+    """The arrays that the loop works in, made once in each thread: they do not grow with the number of
+    trials."""
+    made: dict[tuple[int, int], tuple[Outset, Cycles, Pieces, Floats]]
+    made = _OF_THREAD.__dict__.setdefault("scratch", {})
+    # In steps of a year, so that trials of much the same length share them.
+    size = (planned, -(-longest // 366) * 366)
+    if size not in made:
+        if len(made) >= 8:
+            made.clear()
+        longest = size[1]
+        offers = np.empty((2, OFFERS_AHEAD))
+        made[size] = (outset_for(planned, longest), cycles_for(longest), pieces_for(longest), offers)
+    return made[size]
+
+
+@njit(borrows=True)
+def _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, o, courses, pieces, offers):
+    """`walk` without a diary.
+
+    The course of each participant is walked to the end of follow-up, then the events along it are found, for
+    nothing that is done or measured depends on them; then all is counted up to the last day."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
     couples = touched(d)
-    cycled = arm.cycled == YES
-    rules = arm.rules
-    chances = np.empty((6, len(arm.planned)))
-    offer_chances = np.empty((2, OFFERS_AHEAD))
-    ends = np.empty(PIECES_AHEAD, np.int64)
-    rates, work = np.empty((3, PIECES_AHEAD)), np.empty((5, PIECES_AHEAD))
+    start = 0
+    while start < len(rows):
+        block = rows[start : start + PARTICIPANTS]
+        settled = settle(kernel, arm, people, block, seed, trial, o, longest)
+        for l in range(settled):
+            i = block[l]
+            _clear(outcomes, i)
+            p = person_of(o, people, i, l)
+            last, status = o.last[l], o.status[l]
+            cycles = toxicities = 0
+            if arm.cycled == YES:
+                cycles, toxicities, _ = _course(
+                    b, d, h, arm, people, seed, trial, o, courses, offers, l, i, p, last, False, None
+                )
+            death, _ = happen(
+                b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
+                outcomes, None,
+            )  # fmt: skip
+            if death >= 0:
+                last, status = death, DIED
+            outcomes.death[i], outcomes.last_day[i], outcomes.status[i] = death, last, status
+            _tally(arm, plan, o, courses, cycles, toxicities, l, i, last, status == DIED, outcomes)
+        start += settled
 
-    for i in rows:
-        _clear(outcomes, i)
-        p = person(
-            b, d, h, seed, trial, people.number[i], people.count[i], people.nadir[i], people.age[i],
-            people.female[i], people.prior_aids[i], people.viraemic[i], people.log10_level[i],
-        )  # fmt: skip
-        number = p.number
-        last, status = people.end_day[i], COMPLETED
-        lost, withdrew = leaving(h, seed, trial, number)
-        if lost < last:
-            last, status = lost, LOST
-        if withdrew < last:
-            last, status = withdrew, WITHDREW
 
-        # The body: native cells relax from the last switch, induced cells and exposure fade from the last
-        # cycle.
-        viraemic, switches = p.viraemic, 0
-        n_start, n_day = p.count, 0
-        n_rate, n_target = relax(b, p, viraemic)
-        switch_on = next_switch(b, seed, trial, number, 0, viraemic, 0)
-        burst = long = acute = chronic = 0.0
-        cycle_day = -1
-
-        # Clinical events: cumulative hazards against thresholds drawn beforehand, in pieces of constant
-        # hazard. Pieces are worked out a few ahead; after a switch of the virus, an opportunistic disease or
-        # a cycle those that are left are not used (piece = PIECES_AHEAD).
-        after_od = 0
-        diseases = background4 = 0
-        od_reached = death_reached = grade4_reached = 0.0
-        od_needed = threshold(seed, trial, number, OPPORTUNISTIC, 0)
-        death_needed = threshold(seed, trial, number, DEATH, 0)
-        grade4_needed = threshold(seed, trial, number, GRADE4, 0)
-        begin_piece = True
-        piece_start = piece_end = 0
-        piece = PIECES_AHEAD
-        od_rate = death_rate = grade4_rate = 0.0
-        od_on = death_on = grade4_on = NO_DAY
-
-        # The course of the drug, as the rules know it.
-        contact_on = 0 if cycled else NO_DAY
-        contacts = offers = decisions = drawn = 0
-        offer_from = 0
-        stopped, reduced = NO, NO
-        cycles, at_dose = 0, 0
-        first_cycle = last_cycle = -1
-        dose = 0.0
-        toxicity, toxicity_on = 0, NO_DAY
-        measure, measured_day = people.baseline[i], 0
-        visits = counts = rnas = 0
-        count_sum, rna_product = 0.0, 1.0
-        mask, hold_until = 0, 0
-        held_since = (-1, -1, -1)
-        switched = (0, 0, 0)
-        episodes = (NO_DAY, NO_DAY, NO_DAY)
-        if cycled:
-            episodes = (
-                episode_switch(h, p, seed, trial, 0, 0, 0),
-                episode_switch(h, p, seed, trial, 1, 0, 0),
-                episode_switch(h, p, seed, trial, 2, 0, 0),
+@njit(borrows=True)
+def _note(kernel, arm, people, rows, seed, trial, outcomes, diary, longest, o, courses, pieces, offers):
+    """Walk the participants again, to the last day that is known by now, and note everything. Returns whether
+    the diary had room."""
+    b, d, h = kernel.biology, kernel.dials, kernel.habits
+    couples = touched(d)
+    start = 0
+    while start < len(rows):
+        block = rows[start : start + PARTICIPANTS]
+        settled = settle(kernel, arm, people, block, seed, trial, o, longest)
+        for l in range(settled):
+            i = block[l]
+            p = person_of(o, people, i, l)
+            last, died = outcomes.last_day[i], outcomes.status[i] == DIED
+            cycles, toxicities, room = _course(
+                b, d, h, arm, people, seed, trial, o, courses, offers, l, i, p, last, died, diary
             )
-
-        # Visits that can take place before the last day, with their chances drawn ahead.
-        due = np.searchsorted(arm.earliest, last, side="right")
-        uniform_indices(seed, VISIT, number, trial, 0, due, chances[0], chances[1])
-        uniform_indices(seed, MEASUREMENT, number, trial, 0, due, chances[2], chances[3])
-        normal_quantiles(chances[1], chances[4], due)
-        normal_quantiles(chances[2], chances[5], due)
-        visit, visit_on = _next_visit(h, chances, arm, -1, due)
-        day = 0
-
-        while True:
-            if begin_piece:
-                if piece == PIECES_AHEAD:
-                    pieces_ahead(
-                        b, d, p, viraemic, after_od, couples, day, switch_on, n_start, n_target, n_rate,
-                        n_day, burst, long, acute, chronic, cycle_day, ends, rates, work,
-                    )  # fmt: skip
-                    piece = 0
-                piece_start, piece_end = day, ends[piece]
-                od_rate, death_rate, grade4_rate = rates[0, piece], rates[1, piece], rates[2, piece]
-                piece += 1
-                od_on = crossing_day(piece_start, piece_end, od_reached, od_rate, od_needed)
-                death_on = crossing_day(piece_start, piece_end, death_reached, death_rate, death_needed)
-                grade4_on = crossing_day(piece_start, piece_end, grade4_reached, grade4_rate, grade4_needed)
-                begin_piece = False
-
-            # The next day on which something happens.
-            day = min(od_on, death_on, grade4_on, piece_end, visit_on, contact_on, last)
-            if cycled:
-                day = min(day, toxicity_on, episodes[0], episodes[1], episodes[2])
-
-            # 1-4. Clinical events.
-            if od_on == day:
-                if diseases < DISEASES_KEPT:
-                    outcomes.diseases[i, diseases] = day
-                if keep_diary and not _note_event(diary, i, day, OD, diseases):
-                    return False
-                od_reached += od_rate * (day - piece_start)
-                death_reached += death_rate * (day - piece_start)
-                grade4_reached += grade4_rate * (day - piece_start)
-                after_od = 1
-                piece = PIECES_AHEAD
-                diseases += 1
-                od_needed += threshold(seed, trial, number, OPPORTUNISTIC, diseases)
-                begin_piece = True
-                continue
-            while grade4_on == day:
-                if outcomes.grade4[i] < 0:
-                    outcomes.grade4[i] = day
-                if keep_diary and not _note_event(diary, i, day, BACKGROUND4, background4):
-                    return False
-                background4 += 1
-                grade4_needed += threshold(seed, trial, number, GRADE4, background4)
-                grade4_on = crossing_day(piece_start, piece_end, grade4_reached, grade4_rate, grade4_needed)
-            if toxicity_on == day:
-                toxicity_on = NO_DAY
-                if toxicity == 4 and outcomes.grade4[i] < 0:
-                    outcomes.grade4[i] = day
-                if keep_diary and not _note_event(
-                    diary, i, day, CYCLE4 if toxicity == 4 else CYCLE3, cycles - 1
-                ):
-                    return False
-            if death_on == day:
-                if keep_diary and not _note_event(diary, i, day, DIED_OF, 0):
-                    return False
-                outcomes.death[i] = day
-                last, status = day, DIED
-                break
-
-            # 5. A piece of constant hazard ends, perhaps because the virus switches.
-            if piece_end == day:
-                od_reached += od_rate * (day - piece_start)
-                death_reached += death_rate * (day - piece_start)
-                grade4_reached += grade4_rate * (day - piece_start)
-                if switch_on == day:
-                    n_start, n_day = native(n_start, n_target, n_rate, day - n_day), day
-                    viraemic = 1 - viraemic
-                    switches += 1
-                    n_rate, n_target = relax(b, p, viraemic)
-                    switch_on = next_switch(b, seed, trial, number, switches, viraemic, day)
-                    piece = PIECES_AHEAD
-                begin_piece = True
-
-            # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
-            if cycled and (episodes[0] == day or episodes[1] == day or episodes[2] == day):
-                for kind in range(3):
-                    if episodes[kind] != day:
-                        continue
-                    since = -1
-                    if switched[kind] % 2 == 0:
-                        mask |= 1 << kind
-                        since = day
-                    else:
-                        if arm.holds[mask] == YES:
-                            hold_until = max(hold_until, day + arm.resume[mask])
-                        mask &= ~(1 << kind)
-                        if keep_diary and not _note_hold(diary, i, kind, held_since[kind], day):
-                            return False
-                    held_since = _set(held_since, kind, since)
-                    switched = _set(switched, kind, switched[kind] + 1)
-                    following = episode_switch(h, p, seed, trial, kind, switched[kind], day)
-                    episodes = _set(episodes, kind, following)
-
-            # 7. A visit: CD4 and HIV RNA are measured.
-            came = visit_on == day
-            if came:
-                z, v = chances[5, visit], chances[3, visit]
-                now_native = native(n_start, n_target, n_rate, day - n_day)
-                now_burst = now_long = 0.0
-                if cycle_day >= 0:
-                    now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
-                visits += 1
-                count = rna = np.nan
-                if arm.measures_count[visit] == YES:
-                    count = measured_count_from(b, now_native + now_burst + now_long, z)
-                    measure, measured_day = count, day
-                    counts += 1
-                    count_sum += count
-                    _look_up(outcomes, i, plan, day, count, last_cycle)
-                if arm.measures_rna[visit] == YES:
-                    rna = copies(level(b, p, viraemic, v))
-                    rnas += 1
-                    # A product of values needs one logarithm for many; it is taken before it can overflow.
-                    rna_product *= max(rna, plan.rna_limit)
-                    if rna_product > 1e290:
-                        outcomes.rna_sum[i] += log(rna_product) / LN_10
-                        rna_product = 1.0
-                if keep_diary:
-                    now_acute = now_chronic = 0.0
-                    if cycle_day >= 0:
-                        now_acute = exposure(acute, day - cycle_day, d.tau_acute)
-                        now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
-                    body = (now_native, now_burst, now_long, now_acute, now_chronic)
-                    if not _note_visit(diary, i, visit, day, viraemic, count, rna, body):
-                        return False
-                visit, visit_on = _next_visit(h, chances, arm, visit, due)
-
-            # 9. The last day, on which no decision is taken any more.
-            if day == last:
-                break
-
-            # 8. The dosing decision: the offer, its acceptance, the cycle.
-            if cycled and (came or contact_on == day):
-                now = Situation(
-                    day, YES, YES, YES, stopped, arm.holds[mask], hold_until,
-                    NO if arm.cover == YES and mask & 4 else YES,
-                    cycles, first_cycle, last_cycle, dose, at_dose, reduced,
-                    toxicity if toxicity_on == NO_DAY else 0,
-                    people.baseline[i], measure, measured_day, people.goal[i],
-                )  # fmt: skip
-                decision = decide(rules, now)
-
-                accepted = -1
-                following = decision.not_before
-                if decision.action == START or decision.action == REDUCE or decision.action == ESCALATE:
-                    if day < offer_from:
-                        following = next_decision_day(rules, _on_day(now, offer_from - 1))
-                    else:
-                        maintenance = induction_slot(rules, now, day) == NEVER
-                        if offers < OFFERS_AHEAD:
-                            drawn = _draw_offers(seed, trial, number, offers, drawn, offer_chances)
-                            accepted = accepts_from(h, p, offer_chances[0, offers], cycles, maintenance, day)
-                        else:
-                            accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
-                        offers += 1
-                        if accepted == 1:
-                            given, toxicity, delay = cycle_outcome(
-                                b, h, seed, trial, number, cycles, decision.dose, arm.administrations
-                            )
-                            toxicity_on = day + delay if toxicity > 0 else NO_DAY
-                            taken = given / arm.administrations
-                            now_native = native(n_start, n_target, n_rate, day - n_day)
-                            if cycle_day >= 0:
-                                burst, long = long_lived(b, p, burst, long, day - cycle_day)
-                                acute = exposure(acute, day - cycle_day, d.tau_acute)
-                                chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
-                            burst += rise(b, p, decision.dose, taken, now_native, now_native + burst + long)
-                            acute += decision.dose * taken / 7.5
-                            chronic += decision.dose * taken / 7.5
-                            cycle_day = day
-                            if keep_diary and not _note_cycle(
-                                diary,
-                                i,
-                                day,
-                                decision.dose,
-                                given,
-                                maintenance,
-                                decisions,
-                                toxicity,
-                                day + delay,
-                            ):
-                                return False
-                            at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
-                            if decision.action == REDUCE:
-                                reduced = YES
-                                outcomes.reductions[i] += 1
-                            elif decision.action == ESCALATE:
-                                outcomes.escalations[i] += 1
-                            if first_cycle < 0:
-                                first_cycle = day
-                                outcomes.first_dose[i] = decision.dose
-                            dose, last_cycle = decision.dose, day
-                            cycles += 1
-                            outcomes.injections[i] += given
-                            outcomes.dose_total[i] += given * dose
-                            if couples:
-                                piece = PIECES_AHEAD
-                            if couples and not begin_piece:
-                                od_reached += od_rate * (day - piece_start)
-                                death_reached += death_rate * (day - piece_start)
-                                grade4_reached += grade4_rate * (day - piece_start)
-                                begin_piece = True
-                        else:
-                            offer_from = day + h.offer_again
-                        following = next_decision_day(
-                            rules,
-                            _after(
-                                now,
-                                max(day, offer_from - 1),
-                                cycles,
-                                first_cycle,
-                                last_cycle,
-                                dose,
-                                at_dose,
-                                reduced,
-                            ),
-                        )
-                elif decision.action == STOP:
-                    stopped = YES
-                contact_on = NO_DAY
-                if following > day:
-                    if contacts < OFFERS_AHEAD:
-                        drawn = _draw_offers(seed, trial, number, contacts, drawn, offer_chances)
-                        contact_on = following + contact_delay_from(h, offer_chances[1, contacts])
-                    else:
-                        contact_on = following + contact_delay(h, seed, trial, number, contacts)
-                    contacts += 1
-                decisions += 1
-                if keep_diary and not _note_decision(diary, i, now, decision, accepted):
-                    return False
-
-        for kind in range(3):
-            if keep_diary and held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
+            if not room:
                 return False
-        outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visits, counts, rnas
-        outcomes.count_sum[i] = count_sum
-        outcomes.rna_sum[i] += log(rna_product) / LN_10
-        outcomes.last_day[i] = last
-        outcomes.status[i] = status
-        outcomes.cycles[i] = cycles
-        outcomes.last_dose[i] = dose
+            _, room = happen(
+                b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
+                outcomes, diary,
+            )  # fmt: skip
+            if not room:
+                return False
+        start += settled
     return True
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, borrows=True)
+def _course(
+    b, d, h, arm, people, seed, trial, o, courses, offer_chances, l, i, p, last, dies, diary
+):  # fmt: skip
+    """The course of participant i (number l of the block) up to day `last`: visits, decisions, cycles and
+    what the body makes of them, all but the clinical events.
+
+    `dies`: the last day is that of death. Out: counts measured, in `o`; cycles and toxicities, in `courses`;
+    everything else in the diary, unless it is None. Returns (cycles, toxicities that showed, whether the
+    diary had room)."""
+    cycled = arm.cycled == YES
+    rules = arm.rules
+    number = p.number
+    full = (0, 0, False)
+    dose_known, chances, effect = 0.0, (0.0, 0.0), 0.0
+
+    # The body: native cells relax from the last switch, induced cells and exposure fade from the last
+    # cycle.
+    stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
+    burst = long = acute = chronic = 0.0
+    cycle_day = -1
+
+    # The course of the drug, as the rules know it.
+    contact_on = 0 if cycled else NO_DAY
+    contacts = offers = decisions = drawn = 0
+    offer_from = 0
+    stopped, reduced = NO, NO
+    cycles, at_dose = 0, 0
+    first_cycle = last_cycle = -1
+    dose = 0.0
+    toxicity, toxicity_on, toxicities = 0, NO_DAY, 0
+    measure, measured_day = people.baseline[i], 0
+    mask, hold_until = 0, 0
+    held_since = (-1, -1, -1)
+    switched = (0, 0, 0)
+    episodes = (NO_DAY, NO_DAY, NO_DAY)
+    if cycled:
+        episodes = (
+            episode_switch(h, p, seed, trial, 0, 0, 0),
+            episode_switch(h, p, seed, trial, 1, 0, 0),
+            o.off_art[l],
+        )
+    visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
+    visit_on = o.day[visit] if visit < end_visit else NO_DAY
+
+    while True:
+        # The next day on which something happens.
+        day = min(visit_on, contact_on, last)
+        if cycled:
+            day = min(day, toxicity_on, episodes[0], episodes[1], episodes[2])
+        while stretch + 1 < end_stretch and o.stretch[stretch + 1] <= day:
+            stretch += 1
+
+        # 3. Toxicity of the last cycle.
+        if toxicity_on == day:
+            toxicity_on = NO_DAY
+            courses.toxicity_day[toxicities], courses.toxicity[toxicities] = day, toxicity
+            courses.toxicity_cycle[toxicities] = cycles - 1
+            toxicities += 1
+        # 4. Death.
+        if dies and day == last:
+            break
+
+        # 6. Episodes that may hold cycles: pregnancy, no contraception, off therapy.
+        if cycled and (episodes[0] == day or episodes[1] == day or episodes[2] == day):
+            for kind in range(3):
+                if episodes[kind] != day:
+                    continue
+                since = -1
+                if switched[kind] % 2 == 0:
+                    mask |= 1 << kind
+                    since = day
+                else:
+                    if arm.holds[mask] == YES:
+                        hold_until = max(hold_until, day + arm.resume[mask])
+                    mask &= ~(1 << kind)
+                    if diary is not None and not _note_hold(diary, i, kind, held_since[kind], day):
+                        return full
+                held_since = _set(held_since, kind, since)
+                switched = _set(switched, kind, switched[kind] + 1)
+                following = episode_switch(h, p, seed, trial, kind, switched[kind], day)
+                episodes = _set(episodes, kind, following)
+
+        # 7. A visit: CD4 and HIV RNA are measured.
+        came = visit_on == day
+        if came:
+            planned = o.visit[visit]
+            now_native = o.visits[outset.NATIVE, visit]
+            now_burst = now_long = 0.0
+            if cycle_day >= 0:
+                now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
+            count = np.nan
+            if arm.measures_count[planned] == YES:
+                noise = o.visits[outset.NOISE, visit]
+                count = measured_count_from(b, now_native + now_burst + now_long, noise)
+                measure, measured_day = count, day
+            o.visits[outset.COUNT, visit] = count
+            if diary is not None:
+                now_acute = now_chronic = 0.0
+                if cycle_day >= 0:
+                    now_acute = exposure(acute, day - cycle_day, d.tau_acute)
+                    now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                body = (now_native, now_burst, now_long, now_acute, now_chronic)
+                rna = o.visits[outset.COPIES, visit] if arm.measures_rna[planned] == YES else np.nan
+                if not _note_visit(diary, i, planned, day, o.viraemic_then[visit], count, rna, body):
+                    return full
+            visit += 1
+            visit_on = o.day[visit] if visit < end_visit else NO_DAY
+
+        # 9. The last day, on which no decision is taken any more.
+        if day == last:
+            break
+
+        # 8. The dosing decision: the offer, its acceptance, the cycle.
+        if cycled and (came or contact_on == day):
+            now = Situation(
+                day, YES, YES, YES, stopped, arm.holds[mask], hold_until,
+                NO if arm.cover == YES and mask & 4 else YES,
+                cycles, first_cycle, last_cycle, dose, at_dose, reduced,
+                toxicity if toxicity_on == NO_DAY else 0,
+                people.baseline[i], measure, measured_day, people.goal[i],
+            )  # fmt: skip
+            decision = decide(rules, now)
+
+            accepted = -1
+            following = decision.not_before
+            if decision.action == START or decision.action == REDUCE or decision.action == ESCALATE:
+                if day < offer_from:
+                    following = next_decision_day(rules, _on_day(now, offer_from - 1))
+                else:
+                    maintenance = induction_slot(rules, now, day) == NEVER
+                    if offers < OFFERS_AHEAD:
+                        drawn = _draw_offers(seed, trial, number, offers, drawn, offer_chances)
+                        accepted = accepts_from(h, p, offer_chances[0, offers], cycles, maintenance, day)
+                    else:
+                        accepted = accepts(h, p, seed, trial, offers, cycles, maintenance, day)
+                    offers += 1
+                    if accepted == 1:
+                        if decision.dose != dose_known:
+                            dose_known = decision.dose
+                            chances, effect = toxicity_chances(b, dose_known), dose_effect(b, dose_known)
+                        if cycles < outset.CYCLES_AHEAD:
+                            k = l * outset.CYCLES_AHEAD + cycles
+                            given, toxicity, delay = cycle_outcome_from(
+                                b, h, o.cycles[0, k], o.cycles[1, k], o.cycles[2, k], o.cycles[3, k], chances,
+                                arm.administrations,
+                            )  # fmt: skip
+                        else:
+                            given, toxicity, delay = cycle_outcome(
+                                b, h, seed, trial, number, cycles, decision.dose, arm.administrations
+                            )
+                        toxicity_on = day + delay if toxicity > 0 else NO_DAY
+                        taken = given / arm.administrations
+                        now_native = native(
+                            o.virus[outset.N_START, stretch], o.virus[outset.N_TARGET, stretch],
+                            o.virus[outset.N_RATE, stretch], day - o.stretch[stretch],
+                        )  # fmt: skip
+                        if cycle_day >= 0:
+                            burst, long = long_lived(b, p, burst, long, day - cycle_day)
+                            acute = exposure(acute, day - cycle_day, d.tau_acute)
+                            chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
+                        felt = effect
+                        if given != arm.administrations:
+                            felt = dose_effect(b, decision.dose * taken)
+                        burst += rise_from(b, p, felt, now_native, now_native + burst + long)
+                        acute += decision.dose * taken / 7.5
+                        chronic += decision.dose * taken / 7.5
+                        cycle_day = day
+                        if diary is not None and not _note_cycle(
+                            diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
+                            day + delay,
+                        ):  # fmt: skip
+                            return full
+                        at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
+                        if decision.action == REDUCE:
+                            reduced = YES
+                        if first_cycle < 0:
+                            first_cycle = day
+                        dose, last_cycle = decision.dose, day
+                        courses.day[cycles], courses.dose[cycles], courses.given[cycles] = day, dose, given
+                        courses.action[cycles] = decision.action
+                        courses.body[0, cycles], courses.body[1, cycles] = burst, long
+                        courses.body[2, cycles], courses.body[3, cycles] = acute, chronic
+                        cycles += 1
+                    else:
+                        offer_from = day + h.offer_again
+                    following = next_decision_day(
+                        rules,
+                        _after(
+                            now,
+                            max(day, offer_from - 1),
+                            cycles,
+                            first_cycle,
+                            last_cycle,
+                            dose,
+                            at_dose,
+                            reduced,
+                        ),
+                    )
+            elif decision.action == STOP:
+                stopped = YES
+            contact_on = NO_DAY
+            if following > day:
+                if contacts < OFFERS_AHEAD:
+                    drawn = _draw_offers(seed, trial, number, contacts, drawn, offer_chances)
+                    contact_on = following + contact_delay_from(h, offer_chances[1, contacts])
+                else:
+                    contact_on = following + contact_delay(h, seed, trial, number, contacts)
+                contacts += 1
+            decisions += 1
+            if diary is not None and not _note_decision(diary, i, now, decision, accepted):
+                return full
+
+    if diary is not None:
+        for kind in range(3):
+            if held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
+                return full
+    return cycles, toxicities, True
+
+
+@njit(forceinline=True, borrows=True)
 def _clear(outcomes, i):
     """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too
     small)."""
     outcomes.diseases[i, :] = -1
-    outcomes.death[i] = outcomes.grade4[i] = -1
-    outcomes.injections[i] = 0
-    outcomes.escalations[i] = outcomes.reductions[i] = 0
-    outcomes.dose_total[i] = outcomes.first_dose[i] = outcomes.rna_sum[i] = 0.0
+    outcomes.grade4[i] = -1
     outcomes.at_landmark[i, :] = np.nan
     outcomes.landmark_cycle[i, :] = -1
     outcomes.landmark_day[i, :] = -1
@@ -570,18 +589,74 @@ def traits(kernel, people, rows, seed, trial):
     return out
 
 
-@njit(forceinline=True)
-def _next_visit(h, chances, arm, visit, due):
-    """Position and day of the next visit, of the first `due`, that is kept; NO_DAY when none is left."""
-    for following in range(visit + 1, due):
-        u, z = chances[0, following], chances[4, following]
-        day = visit_day_from(h, u, z, arm.planned[following], arm.earliest[following], arm.before[following])
-        if day >= 0:
-            return following, day
-    return due, NO_DAY
+@njit(forceinline=True, borrows=True)
+def _tally(arm, plan, o, courses, cycles, toxicities, l, i, last, died, outcomes):
+    """What participant i comes to by the last day: visits, measurements, cycles, toxicity. Death precedes
+    visits and cycles on its day, toxicity precedes death."""
+    until = last - 1 if died else last
+    given = escalations = reductions = injections = 0
+    dose_total = first_dose = last_dose = 0.0
+    while given < cycles and courses.day[given] <= until:
+        last_dose = courses.dose[given]
+        first_dose = last_dose if given == 0 else first_dose
+        injections += courses.given[given]
+        dose_total += courses.given[given] * last_dose
+        reductions += 1 if courses.action[given] == REDUCE else 0
+        escalations += 1 if courses.action[given] == ESCALATE else 0
+        given += 1
+    outcomes.cycles[i], outcomes.injections[i], outcomes.dose_total[i] = given, injections, dose_total
+    outcomes.first_dose[i], outcomes.last_dose[i] = first_dose, last_dose
+    outcomes.escalations[i], outcomes.reductions[i] = escalations, reductions
+    for k in range(toxicities):
+        day = courses.toxicity_day[k]
+        if courses.toxicity[k] == 4 and day <= last and not 0 <= outcomes.grade4[i] <= day:
+            outcomes.grade4[i] = day
+
+    visit, end = o.first_visit[l], o.first_visit[l + 1]
+    first, counts, rnas = visit, 0, 0
+    count_sum, rna_product, rna_sum = 0.0, 1.0, 0.0
+    while visit < end and o.day[visit] <= until:
+        planned = o.visit[visit]
+        if arm.measures_count[planned] == YES:
+            counts += 1
+            count_sum += o.visits[outset.COUNT, visit]
+        if arm.measures_rna[planned] == YES:
+            rnas += 1
+            # A product of values needs one logarithm for many; it is taken before it can overflow.
+            rna_product *= max(o.visits[outset.COPIES, visit], plan.rna_limit)
+            if rna_product > 1e290:
+                rna_sum += log(rna_product) / LN_10
+                rna_product = 1.0
+        visit += 1
+    outcomes.visits[i], outcomes.counts[i], outcomes.rnas[i] = visit - first, counts, rnas
+    outcomes.count_sum[i] = count_sum
+    outcomes.rna_sum[i] = rna_sum + log(rna_product) / LN_10
+    if len(plan.landmarks) > 0:
+        _look_up(arm, plan, o, courses, given, first, visit, i, outcomes)
 
 
-@njit(forceinline=True)
+@njit(borrows=True)
+def _look_up(arm, plan, o, courses, cycles, first, end, i, outcomes):
+    """The CD4 measurement nearest to each landmark, of the visits first .. end - 1; the earlier of two."""
+    done = 0
+    for visit in range(first, end):
+        day = o.day[visit]
+        # A visit comes before the cycle that is given at it.
+        while done < cycles and courses.day[done] < day:
+            done += 1
+        if arm.measures_count[o.visit[visit]] != YES:
+            continue
+        for k in range(len(plan.landmarks)):
+            distance = abs(day - plan.landmarks[k])
+            kept = outcomes.landmark_day[i, k]
+            if distance > plan.landmark_reach or (kept >= 0 and distance >= abs(kept - plan.landmarks[k])):
+                continue
+            outcomes.at_landmark[i, k] = o.visits[outset.COUNT, visit]
+            outcomes.landmark_day[i, k] = day
+            outcomes.landmark_cycle[i, k] = day - courses.day[done - 1] if done > 0 else -1
+
+
+@njit(forceinline=True, borrows=True)
 def _draw_offers(seed, trial, number, index, drawn, chances):
     """Draw ahead until the chances of offer or contact `index` (below OFFERS_AHEAD) are there: uniforms and
     unit exponentials. Returns how many are there, of which `drawn` were already."""
@@ -601,20 +676,6 @@ def _set(three, position, value):
         value if position == 1 else three[1],
         value if position == 2 else three[2],
     )
-
-
-@njit(forceinline=True)
-def _look_up(outcomes, i, plan, day, count, last_cycle):
-    """Keep a CD4 measurement for each landmark that it is nearest to so far."""
-    for k in range(len(plan.landmarks)):
-        distance = abs(day - plan.landmarks[k])
-        if distance > plan.landmark_reach:
-            continue
-        kept = outcomes.landmark_day[i, k]
-        if kept < 0 or distance < abs(kept - plan.landmarks[k]):
-            outcomes.at_landmark[i, k] = count
-            outcomes.landmark_day[i, k] = day
-            outcomes.landmark_cycle[i, k] = day - last_cycle if last_cycle >= 0 else -1
 
 
 @njit(forceinline=True)
@@ -645,7 +706,7 @@ def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
 # --- the diary ----------------------------------------------------------------------------------------------
 
 
-@njit
+@njit(borrows=True)
 def _note_visit(diary, i, visit, day, viraemic, count, rna, body):
     row = diary.used[VISIT_ROWS]
     if row >= diary.visits.shape[0]:
@@ -658,7 +719,7 @@ def _note_visit(diary, i, visit, day, viraemic, count, rna, body):
     return True
 
 
-@njit
+@njit(borrows=True)
 def _note_decision(diary, i, now, decision, accepted):
     row = diary.used[DECISION_ROWS]
     if row >= diary.decisions.shape[0]:
@@ -680,7 +741,7 @@ def _note_decision(diary, i, now, decision, accepted):
     return True
 
 
-@njit
+@njit(borrows=True)
 def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, toxicity_day):
     row = diary.used[CYCLE_ROWS]
     if row >= diary.cycles.shape[0]:
@@ -693,18 +754,7 @@ def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, tox
     return True
 
 
-@njit
-def _note_event(diary, i, day, process, index):
-    row = diary.used[EVENT_ROWS]
-    if row >= diary.events.shape[0]:
-        return False
-    diary.used[EVENT_ROWS] = row + 1
-    whole = diary.events[row]
-    whole[0], whole[1], whole[2], whole[3] = i, day, process, index
-    return True
-
-
-@njit
+@njit(borrows=True)
 def _note_hold(diary, i, kind, since, until):
     row = diary.used[HOLD_ROWS]
     if row >= diary.holds.shape[0]:

@@ -32,7 +32,7 @@ from equipoise.virtual.maths import (
 )
 from equipoise.virtual.observation import copies, measured_count_from
 from equipoise.virtual.parameters import Population, first_complaint, read_source
-from equipoise.virtual.philox import block, split_seed, uniform_column
+from equipoise.virtual.philox import block, split_seed, uniform_column, unit32
 from equipoise.virtual.streams import (
     CD4_TRUE,
     COUNTRY,
@@ -44,7 +44,15 @@ from equipoise.virtual.streams import (
 )
 from equipoise.virtual.virology import suppressed_level, viraemic_level
 
-__all__ = ["Baseline", "Candidates", "bundled_baselines", "candidates", "load_baseline"]
+__all__ = [
+    "Baseline",
+    "Candidates",
+    "bundled_baselines",
+    "candidates",
+    "load_baseline",
+    "place_tables",
+    "places",
+]
 
 Column = NDArray[Any]
 
@@ -310,10 +318,10 @@ def _words(seed, purpose, index, trial, first, count):
     c0, c1, c3, start = np.uint64(purpose), np.uint64(index), np.uint64(trial), np.uint64(first)
     for i in range(np.uint64(count)):
         w0, w1, w2, w3 = block(c0, c1, (start + i) & np.uint64(0xFFFFFFFF), c3, k0, k1)
-        a[i] = (np.float64(np.int64(w0)) + 0.5) * 2.3283064365386963e-10
-        b[i] = (np.float64(np.int64(w1)) + 0.5) * 2.3283064365386963e-10
-        c[i] = (np.float64(np.int64(w2)) + 0.5) * 2.3283064365386963e-10
-        d[i] = (np.float64(np.int64(w3)) + 0.5) * 2.3283064365386963e-10
+        a[i] = unit32(w0)
+        b[i] = unit32(w1)
+        c[i] = unit32(w2)
+        d[i] = unit32(w3)
     return out
 
 
@@ -372,7 +380,7 @@ def candidates(
         population.value("rna_level_low"),
         population.value("rna_level_high"),
     )
-    country, site = _places(protocol, seed, trial, first, count)
+    country, site = places(place_tables(protocol), seed, trial, first, count)
     person = Candidates(first, {}, country, site, true_count, nadir, age, female, prior_aids, viraemic, level)
 
     answers = _Answers(population, baseline, protocol, seed, trial, person, u_illness)
@@ -406,19 +414,36 @@ def site_blocks(weights: list[int], sites: int) -> list[int]:
     return blocks
 
 
-def _places(
-    protocol: Protocol, seed: int | np.uint64, trial: int, first: int, count: int
-) -> tuple[Column, Column]:
-    """Country (position in the accrual) and site (1 and up) of each candidate; large sites are assumed a
-    few."""
+class PlaceTables(NamedTuple):
+    """Where candidates of a protocol are screened: rising edges of the countries' shares, to 1; number of
+    sites of each country; sites before its first."""
+
+    edges: Column
+    sites: Column
+    before: Column
+
+
+def place_tables(protocol: Protocol) -> PlaceTables:
+    """The tables of `places`. Raises UserError when the protocol names no virtual population."""
     simulation = _simulation(protocol)
     weights = list(simulation.accrual.values())
-    u_country, u_site = uniform_column(seed, COUNTRY, 0, trial, first, count)
-    country = _chosen([float(weight) for weight in weights], u_country)
-    blocks = np.array(site_blocks(weights, simulation.sites))
-    start = np.concatenate([[0], np.cumsum(blocks)[:-1]])
-    within = (u_site * u_site * blocks[country]).astype(np.int64)
-    return country, start[country] + within + 1
+    edges = np.cumsum(np.array(weights, np.float64))
+    blocks = np.array(site_blocks(weights, simulation.sites), np.int64)
+    return PlaceTables(edges / edges[-1], blocks, np.concatenate([[0], np.cumsum(blocks)[:-1]]))
+
+
+@njit
+def places(tables, seed, trial, first, count):
+    """Country (position in the accrual) and site (1 and up) of the candidates first .. first + count - 1,
+    shape (2, count); large sites are assumed a few. tables: `PlaceTables`."""
+    u = uniform_column(seed, COUNTRY, 0, trial, first, count)
+    country = _choice_column(tables.edges, u[0])
+    out = np.empty((2, count), np.int64)
+    for i in range(count):
+        k = country[i]
+        out[0, i] = k
+        out[1, i] = tables.before[k] + floor_day(u[1, i] * u[1, i] * tables.sites[k]) + 1
+    return out
 
 
 class _Answers:

@@ -27,8 +27,12 @@ __all__ = [
     "contact_delay",
     "contact_delay_from",
     "cycle_outcome",
+    "cycle_outcome_from",
+    "episode_start",
     "episode_switch",
     "leaving",
+    "leaving_day",
+    "toxicity_chances",
     "visit_day",
 ]
 
@@ -42,9 +46,13 @@ _FAR = 1e6
 def leaving(h, seed, trial, number):
     """(loss day, withdrawal day): days (whole, from 1) on which contact is lost, or consent withdrawn."""
     u, v = uniforms(seed, LOSS, 0, number, trial)
-    lost = 1 + floor_day(min(exponential_quantile(u) / max(h.loss, 1e-12), _FAR))
-    withdrew = 1 + floor_day(min(exponential_quantile(v) / max(h.withdrawal, 1e-12), _FAR))
-    return lost, withdrew
+    return leaving_day(u, h.loss), leaving_day(v, h.withdrawal)
+
+
+@njit(forceinline=True)
+def leaving_day(u, rate):
+    """Day (whole, from 1) on which somebody leaves at a rate per day, given its uniform u."""
+    return 1 + floor_day(min(exponential_quantile(u) / max(rate, 1e-12), _FAR))
 
 
 @njit(forceinline=True)
@@ -108,6 +116,20 @@ def cycle_outcome(b, h, seed, trial, number, index, dose, planned):
     (dose/7.5)^q).
     """
     u, v = uniforms(seed, CYCLE, index, number, trial)
+    w, y = uniforms(seed, CYCLE_TOXICITY, index, number, trial)
+    return cycle_outcome_from(b, h, u, v, w, y, toxicity_chances(b, dose), planned)
+
+
+@njit(forceinline=True)
+def toxicity_chances(b, dose):
+    """Probability of a toxicity of grade 4 and, without one, of grade 3 at `dose` MIU."""
+    strength = exp(b.grade4_dose_power * log(dose / 7.5))
+    return 1.0 - exp(-b.grade4_cycle * strength), 1.0 - exp(-b.grade3_cycle * strength)
+
+
+@njit(forceinline=True)
+def cycle_outcome_from(b, h, u, v, w, y, chances, planned):
+    """`cycle_outcome`, given its uniforms and the `toxicity_chances` of the dose."""
     given = planned
     if u >= h.complete_cycle:
         given = max(
@@ -116,12 +138,10 @@ def cycle_outcome(b, h, seed, trial, number, index, dose, planned):
                 planned - 1, 1 + floor_day((planned - 1) * (u - h.complete_cycle) / (1.0 - h.complete_cycle))
             ),
         )
-    w, y = uniforms(seed, CYCLE_TOXICITY, index, number, trial)
-    strength = exp(b.grade4_dose_power * log(dose / 7.5))
     grade = 0
-    if v < 1.0 - exp(-b.grade4_cycle * strength):
+    if v < chances[0]:
         grade = 4
-    elif w < 1.0 - exp(-b.grade3_cycle * strength):
+    elif w < chances[1]:
         grade = 3
     return given, grade, 1 + floor_day(y * b.event_delay)
 
@@ -141,5 +161,13 @@ def episode_switch(h, p, seed, trial, kind, index, day):
     if kind == 0 and index % 2 == 1:
         return day + max(1, floor_day(length))
     u, _ = uniforms(seed, stream, index, p.number, trial)
-    wait = exponential_quantile(u) * length if index % 2 == 1 else exponential_quantile(u) / max(rate, 1e-12)
-    return day + 1 + floor_day(min(wait, _FAR))
+    if index % 2 == 1:
+        return day + 1 + floor_day(min(exponential_quantile(u) * length, _FAR))
+    return episode_start(exponential_quantile(u), rate, day)
+
+
+@njit(forceinline=True)
+def episode_start(x, rate, day):
+    """Day (after `day`) on which an episode starts that comes at a rate per day, given its unit
+    exponential."""
+    return day + 1 + floor_day(min(x / max(rate, 1e-12), _FAR))

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from equipoise._compile import njit
 from equipoise.virtual.latent import mean_exposure, native
 from equipoise.virtual.maths import exp, exp4, exponential_quantile, log
@@ -18,14 +20,14 @@ from equipoise.virtual.philox import uniforms
 
 __all__ = [
     "NEVER",
-    "PIECES_AHEAD",
+    "PIECE_ROWS",
     "Hazards",
     "crossing_day",
     "functional",
     "hazards",
+    "hazards_along",
     "piece_hazards",
     "piece_length",
-    "pieces_ahead",
     "threshold",
     "touched",
 ]
@@ -41,10 +43,15 @@ RECENT_DAYS = 28
 FRESH_DAYS = 14
 """Longest piece in the 28 days after a cycle; half of it when the acute harm lasts less than 28 days."""
 
-PIECES_AHEAD = 4
-"""Pieces worked out at once: as many as `exp4` has lanes."""
-
-_MIDDLE, _COUNT, _HARM, _FAST, _SLOW = range(5)
+(
+    START, END, MIDDLE, N_START, N_TARGET, SETTLE, VIRUS, COUNT, HARM, SINCE, BURST, LONG, FED, ACUTE,
+    CHRONIC, FADED,
+) = range(16)  # fmt: skip
+"""Rows of the pieces of `hazards_along`, days as floats. START, END, MIDDLE of the piece. Native cells were
+N_START and settle to N_TARGET, by e to the power SETTLE until the middle. VIRUS: what the virus adds to the
+logarithm of the hazards. SINCE: day of the last cycle, at which burst, long-lived cells and exposures were
+BURST, LONG, ACUTE, CHRONIC; FED: the long-lived cells that the burst feeds. COUNT, HARM, FADED: scratch."""
+PIECE_ROWS = 16
 
 _LN_350 = 5.857933154483459
 _LN_500 = 6.214608098422191
@@ -174,75 +181,81 @@ def piece_hazards(
     return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, induced), a, x)
 
 
-@njit(forceinline=True)
-def pieces_ahead(
-    b, d, p, viraemic, after_od, couples, start, switch_on, n_start, n_target, n_rate, n_day, burst, long,
-    acute, chronic, cycle_day, ends, rates, work,
-):  # fmt: skip
-    """The next PIECES_AHEAD pieces from day `start`, cut at `switch_on`, as long as nothing happens in them.
+@njit(forceinline=True, borrows=True)
+def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
+    """The hazards of `count` pieces of one person, with the same bits as from `piece_hazards`.
 
-    `couples`: as `touched` says; the other arguments as in `piece_hazards`, with the same bits as from it.
-    Step by step for all pieces together, so that the processor need not finish one to begin the next. Out:
-    last days `ends` (int64[PIECES_AHEAD]) and hazards `rates` (float64[3, PIECES_AHEAD]: opportunistic
-    disease, death, grade 4); `work` (float64[5, PIECES_AHEAD]) is scratch.
-    """
-    coupled = couples and cycle_day >= 0
-    day = start
-    for i in range(PIECES_AHEAD):
-        ends[i] = min(day + piece_length(d, coupled, day - cycle_day, day - n_day), switch_on)
-        work[_MIDDLE, i] = 0.5 * (day + ends[i])
-        day = ends[i]
-    _fade(work, _COUNT, n_day, n_rate)
-    for i in range(PIECES_AHEAD):
-        work[_COUNT, i] = n_target + (n_start - n_target) * work[_COUNT, i]
-        work[_HARM, i] = 0.0
+    pieces: float64[PIECE_ROWS, at least count], the rows as named in this module; rows from SINCE on are only
+    read where `coupled` (a cycle touches the hazards of some piece; before the first cycle burst, long-lived
+    cells and exposures are 0). Out: rates (float64[3, at least count]: opportunistic disease, death, grade
+    4). Step by step for all pieces together, so that the compiler works on several at once; some rows serve
+    as scratch."""
+    k = np.uint64(count)
+    middle, virus = pieces[MIDDLE], pieces[VIRUS]
+    n_start, n_target, settle = pieces[N_START], pieces[N_TARGET], pieces[SETTLE]
+    count_then, harm = pieces[COUNT], pieces[HARM]
+    for i in range(k):
+        count_then[i] = n_target[i] + (n_start[i] - n_target[i]) * exp(settle[i])
     if coupled:
-        k = p.loss_long_lived
-        fed = b.survive * b.loss_burst * burst / (b.loss_burst - k)
-        _fade(work, _FAST, cycle_day, b.loss_burst)
-        _fade(work, _SLOW, cycle_day, k)
-        for i in range(PIECES_AHEAD):
-            induced = burst * work[_FAST, i] + (
-                long * work[_SLOW, i] + fed * (work[_SLOW, i] - work[_FAST, i])
-            )
-            work[_COUNT, i] = functional(d, work[_COUNT, i], induced)
-        if d.rho_acute != 0.0:
-            faded = exp(-(start - cycle_day) / d.tau_acute)
-            work[_FAST, 0], work[_FAST, 1], work[_FAST, 2], work[_FAST, 3] = exp4(
-                -(ends[0] - cycle_day) / d.tau_acute, -(ends[1] - cycle_day) / d.tau_acute,
-                -(ends[2] - cycle_day) / d.tau_acute, -(ends[3] - cycle_day) / d.tau_acute,
-            )  # fmt: skip
-            day = start
-            for i in range(PIECES_AHEAD):
-                a = acute * faded
-                if ends[i] > day:
-                    a = acute * d.tau_acute / (ends[i] - day) * (faded - work[_FAST, i])
-                work[_HARM, i] = d.rho_acute * a
-                day, faded = ends[i], work[_FAST, i]
-        if d.rho_chronic != 0.0:
-            day = start
-            for i in range(PIECES_AHEAD):
-                x = mean_exposure(chronic, day - cycle_day, ends[i] - cycle_day, d.tau_chronic)
-                work[_HARM, i] += d.rho_chronic * x
-                day = ends[i]
+        since, burst, long, fed = pieces[SINCE], pieces[BURST], pieces[LONG], pieces[FED]
+        loss = p.loss_long_lived
+        for i in range(k):
+            fast = exp(-b.loss_burst * (middle[i] - since[i]))
+            slow = exp(-loss * (middle[i] - since[i]))
+            induced = burst[i] * fast + (long[i] * slow + fed[i] * (slow - fast))
+            count_then[i] = log(functional(d, count_then[i], induced))
+        _harm(d, k, pieces)
     else:
-        for i in range(PIECES_AHEAD):
-            work[_COUNT, i] = functional(d, work[_COUNT, i], 0.0)
-    for i in range(PIECES_AHEAD):
-        work[_COUNT, i] = log(work[_COUNT, i])
-    for i in range(PIECES_AHEAD):
-        rates[0, i], rates[1, i], rates[2, i] = _hazards_at(
-            b, d, p, viraemic, after_od, work[_MIDDLE, i], work[_COUNT, i], work[_HARM, i]
+        for i in range(k):
+            count_then[i] = log(functional(d, count_then[i], 0.0))
+            harm[i] = 0.0
+    prior = b.od_prior_aids if p.prior_aids else 0.0
+    again = b.death_after_od if after_od else 1.0
+    od, death, grade4 = rates[0], rates[1], rates[2]
+    for i in range(k):
+        lf = count_then[i] - _LN_350
+        od[i] = exp(b.ln_od - b.od_power * lf + virus[i] + prior) * (1.0 + d.harm_opportunistic * harm[i])
+    for i in range(k):
+        age = p.age + middle[i] / 365.25
+        lf = count_then[i] - _LN_350
+        background = exp(b.ln_death_45 + b.death_age * (age - 45.0))
+        linked = exp(b.ln_death - b.death_power * lf + virus[i] + b.death_linked_age * (age - 40.0))
+        death[i] = (background + p.frailty * linked) * again * (1.0 + d.harm_death * harm[i])
+    for i in range(k):
+        age = p.age + middle[i] / 365.25
+        lf = count_then[i] - _LN_350
+        g4 = exp(
+            b.ln_grade4
+            + b.grade4_age * (age - 45.0)
+            - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500)
         )
+        grade4[i] = g4 * (1.0 + d.harm_grade4 * harm[i])
 
 
-@njit(forceinline=True)
-def _fade(work, row, since, rate):
-    """Into a row of `work`: e^(-rate (day - since)) of the middles of four pieces."""
-    work[row, 0], work[row, 1], work[row, 2], work[row, 3] = exp4(
-        -rate * (work[_MIDDLE, 0] - since), -rate * (work[_MIDDLE, 1] - since),
-        -rate * (work[_MIDDLE, 2] - since), -rate * (work[_MIDDLE, 3] - since),
-    )  # fmt: skip
+@njit(forceinline=True, borrows=True)
+def _harm(d, k, pieces):
+    """The harm of the exposures in each piece."""
+    start, end, since, harm = pieces[START], pieces[END], pieces[SINCE], pieces[HARM]
+    acute, chronic, faded = pieces[ACUTE], pieces[CHRONIC], pieces[FADED]
+    for i in range(k):
+        harm[i] = 0.0
+    if d.rho_acute != 0.0:
+        for i in range(k):
+            faded[i] = exp(-(end[i] - since[i]) / d.tau_acute)
+        # A piece begins where the last one ended, except at a cycle, where nothing has faded yet.
+        before = exp(-(start[0] - since[0]) / d.tau_acute)
+        for i in range(k):
+            if i > 0:
+                before = faded[i - np.uint64(1)] if since[i] == since[i - np.uint64(1)] else 1.0
+            length = end[i] - start[i]
+            mean = (
+                acute[i] * d.tau_acute / length * (before - faded[i]) if length > 0.0 else acute[i] * before
+            )
+            harm[i] = d.rho_acute * mean
+    if d.rho_chronic != 0.0:
+        for i in range(k):
+            x = mean_exposure(chronic[i], start[i] - since[i], end[i] - since[i], d.tau_chronic)
+            harm[i] += d.rho_chronic * x
 
 
 @njit(forceinline=True)

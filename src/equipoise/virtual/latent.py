@@ -18,7 +18,10 @@ from equipoise.virtual.maths import exp, expit, log, normal_quantile
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import TRAITS_HABIT, TRAITS_NATIVE
 
-__all__ = ["Person", "expit", "exposure", "long_lived", "native", "native_level", "person", "relax", "rise"]
+__all__ = [
+    "Person", "dose_effect", "expit", "exposure", "long_lived", "native", "native_level", "person",
+    "person_from", "relax", "rise", "rise_from",
+]  # fmt: skip
 
 
 class Person(NamedTuple):
@@ -67,7 +70,18 @@ def person(b, d, h, seed, trial, number, count, nadir, age, female, prior_aids, 
     `Person`."""
     u1, u2 = uniforms(seed, TRAITS_NATIVE, 0, number, trial)
     u3, u4 = uniforms(seed, TRAITS_HABIT, 0, number, trial)
-    eta = normal_quantile(u1)
+    return person_from(
+        b, d, h, number, count, nadir, age, female, prior_aids, viraemic, log10_level, normal_quantile(u1),
+        normal_quantile(u2), normal_quantile(u3), normal_quantile(u4),
+    )  # fmt: skip
+
+
+@njit(forceinline=True)
+def person_from(
+    b, d, h, number, count, nadir, age, female, prior_aids, viraemic, log10_level, eta, z_response,
+    z_willingness, z_half_life,
+):  # fmt: skip
+    """`person`, given the four normals of the traits."""
     return Person(
         number,
         count,
@@ -78,9 +92,9 @@ def person(b, d, h, seed, trial, number, count, nadir, age, female, prior_aids, 
         viraemic,
         log10_level,
         native_level(b, count, nadir, age, eta),
-        d.response_multiplier * exp(b.ln_gain + b.gain_age * (age - 40.0) + b.gain_sd * normal_quantile(u2)),
-        b.loss_long_lived * exp(-b.half_life_sd * normal_quantile(u4)),
-        h.accept_sd * normal_quantile(u3),
+        d.response_multiplier * exp(b.ln_gain + b.gain_age * (age - 40.0) + b.gain_sd * z_response),
+        b.loss_long_lived * exp(-b.half_life_sd * z_half_life),
+        h.accept_sd * z_willingness,
         exp(-d.psi * eta - 0.5 * d.psi * d.psi),
     )
 
@@ -112,15 +126,24 @@ def long_lived(b, p, burst, long, days):
 @njit(forceinline=True)
 def rise(b, p, dose, taken, native_now, count_now):
     """Cells that a cycle throws out: dose in MIU per injection, `taken` the share of its injections."""
-    room = 1.0 - count_now / b.ceiling
-    if dose <= 0.0 or taken <= 0.0 or room <= 0.0:
+    if dose <= 0.0 or taken <= 0.0:
         return 0.0
-    return (
-        p.response
-        * exp(b.dose_power * log(dose * taken / 7.5))
-        * (native_now + b.nadir_share * p.nadir)
-        * room
-    )
+    return rise_from(b, p, dose_effect(b, dose * taken), native_now, count_now)
+
+
+@njit(forceinline=True)
+def dose_effect(b, dose):
+    """Factor on the rise of a cycle whose injections come to `dose` MIU, were they all given: 1 at 7.5."""
+    return exp(b.dose_power * log(dose / 7.5))
+
+
+@njit(forceinline=True)
+def rise_from(b, p, effect, native_now, count_now):
+    """`rise`, given the `dose_effect`."""
+    room = 1.0 - count_now / b.ceiling
+    if room <= 0.0:
+        return 0.0
+    return p.response * effect * (native_now + b.nadir_share * p.nadir) * room
 
 
 @njit(forceinline=True)

@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 from equipoise._compile import njit
 
 __all__ = [
-    "exp", "exp4", "expit", "exponential_quantile", "exponential_quantiles", "floor_day", "log",
-    "normal_quantile", "normal_quantiles", "normal_share", "power",
+    "exp", "exp4", "expit", "exponential_quantile", "exponential_quantiles", "floor", "floor_day", "log",
+    "normal_quantile", "normal_quantiles", "normal_share", "power", "whole_number",
 ]  # fmt: skip
 
 
@@ -44,12 +44,29 @@ def _from_bits(typing_context: Any, i: Any) -> Any:
     return types.float64(types.int64), generate
 
 
+@njit(forceinline=True)
+def whole_number(i):
+    """The integer 0 <= i < 2^52 as a float, by its bits: several at once on every processor."""
+    return _from_bits(types.int64(i) | 0x4330000000000000) - 4503599627370496.0
+
+
 @intrinsic
-def _floor(typing_context: Any, x: Any) -> Any:
+def floor(typing_context: Any, x: Any) -> Any:
     """Largest whole number not above x, as a float."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function = builder.module.declare_intrinsic("llvm.floor", [ir.DoubleType()])
+        return builder.call(function, args)
+
+    return types.float64(types.float64), generate
+
+
+@intrinsic
+def _sqrt(typing_context: Any, x: Any) -> Any:
+    """Square root of a number that is not negative."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = builder.module.declare_intrinsic("llvm.sqrt", [ir.DoubleType()])
         return builder.call(function, args)
 
     return types.float64(types.float64), generate
@@ -63,7 +80,7 @@ def exp(x):
     Cody and Waite's reduction to |r| <= ln(2)/2 and a Taylor polynomial of degree 13.
     """
     x = min(max(x, -700.0), 700.0)
-    k = _floor(x * 1.4426950408889634 + 0.5)
+    k = floor(x * 1.4426950408889634 + 0.5)
     r = x - k * 6.93147180369123816490e-01
     r = r - k * 1.90821492927058770002e-10
     # 1 + (r + r^2 q(r)), q in pairs (Estrin): short chains of dependent operations, the large terms last.
@@ -77,7 +94,8 @@ def exp(x):
         2.0876756987868099e-09 + r * 1.6059043836821613e-10
     )
     p = 1.0 + (r + r2 * (low + r4 * (middle + r4 * high)))
-    return p * _from_bits((types.int64(k) + 1023) << 52)
+    # By way of 32 bits, for which every processor has an instruction that works on several numbers.
+    return p * _from_bits((types.int64(types.int32(k)) + 1023) << 52)
 
 
 @intrinsic
@@ -152,9 +170,10 @@ def log(x):
     The reduction to [sqrt(1/2), sqrt(2)) and the minimax polynomial of fdlibm's e_log.c.
     """
     b = _bits(x)
-    e = (b - 0x3FE6A09E667F3BCD) >> 52
-    m = _from_bits(b - (e << 52))
-    ef = types.float64(e)
+    # The exponent is found in the upper 32 bits, for which there are instructions that AVX2 has.
+    e = types.int32((b - 0x3FE6A09E667F3BCD) >> 32) >> 20
+    m = _from_bits(b - (types.int64(e) << 52))
+    ef = types.float64(types.int32(e))
     s = (m - 1.0) / (m + 1.0)
     z = s * s
     w = z * z
@@ -187,7 +206,7 @@ def exponential_quantile(u):
 @njit(forceinline=True)
 def floor_day(x):
     """Whole days in x: the largest integer not above it, for |x| below 2^31."""
-    return types.int64(_floor(x))
+    return types.int64(floor(x))
 
 
 @njit(forceinline=True)
@@ -213,6 +232,50 @@ def _central(q):
     return q * num / den
 
 
+@njit(forceinline=True)
+def _tail(r):
+    """The quantile (without its sign) where the root of -log of the share is r + 1.6, at most 5."""
+    num = 7.74545014278341407640e-4
+    num = num * r + 2.27238449892691845833e-2
+    num = num * r + 2.41780725177450611770e-1
+    num = num * r + 1.27045825245236838258e0
+    num = num * r + 3.64784832476320460504e0
+    num = num * r + 5.76949722146069140550e0
+    num = num * r + 4.63033784615654529590e0
+    num = num * r + 1.42343711074968357734e0
+    den = 1.05075007164441684324e-9
+    den = den * r + 5.47593808499534494600e-4
+    den = den * r + 1.51986665636164571966e-2
+    den = den * r + 1.48103976427480074590e-1
+    den = den * r + 6.89767334985100004550e-1
+    den = den * r + 1.67638483018380384940e0
+    den = den * r + 2.05319162663775882187e0
+    den = den * r + 1.0
+    return num / den
+
+
+@njit(forceinline=True)
+def _far_tail(r):
+    """The quantile (without its sign) where the root of -log of the share is r + 5."""
+    num = 2.01033439929228813265e-7
+    num = num * r + 2.71155556874348757815e-5
+    num = num * r + 1.24266094738807843860e-3
+    num = num * r + 2.65321895265761230930e-2
+    num = num * r + 2.96560571828504891230e-1
+    num = num * r + 1.78482653991729133580e0
+    num = num * r + 5.46378491116411436990e0
+    num = num * r + 6.65790464350110377720e0
+    den = 2.04426310338993978564e-15
+    den = den * r + 1.42151175831644588870e-7
+    den = den * r + 1.84631831751005468180e-5
+    den = den * r + 7.86869131145613259100e-4
+    den = den * r + 1.48753612908506148525e-2
+    den = den * r + 1.36929880922735805310e-1
+    den = den * r + 5.99832206555887937690e-1
+    den = den * r + 1.0
+    return num / den
+
+
 @njit
 def normal_quantile(u):
     """The standard normal value below which a share u in (0, 1) lies: Wichura's AS 241, PPND16 (1988).
@@ -224,43 +287,7 @@ def normal_quantile(u):
     if abs(q) <= 0.425:
         return _central(q)
     r = math.sqrt(-log(u if q < 0.0 else 1.0 - u))
-    if r <= 5.0:
-        r = r - 1.6
-        num = 7.74545014278341407640e-4
-        num = num * r + 2.27238449892691845833e-2
-        num = num * r + 2.41780725177450611770e-1
-        num = num * r + 1.27045825245236838258e0
-        num = num * r + 3.64784832476320460504e0
-        num = num * r + 5.76949722146069140550e0
-        num = num * r + 4.63033784615654529590e0
-        num = num * r + 1.42343711074968357734e0
-        den = 1.05075007164441684324e-9
-        den = den * r + 5.47593808499534494600e-4
-        den = den * r + 1.51986665636164571966e-2
-        den = den * r + 1.48103976427480074590e-1
-        den = den * r + 6.89767334985100004550e-1
-        den = den * r + 1.67638483018380384940e0
-        den = den * r + 2.05319162663775882187e0
-        den = den * r + 1.0
-    else:
-        r = r - 5.0
-        num = 2.01033439929228813265e-7
-        num = num * r + 2.71155556874348757815e-5
-        num = num * r + 1.24266094738807843860e-3
-        num = num * r + 2.65321895265761230930e-2
-        num = num * r + 2.96560571828504891230e-1
-        num = num * r + 1.78482653991729133580e0
-        num = num * r + 5.46378491116411436990e0
-        num = num * r + 6.65790464350110377720e0
-        den = 2.04426310338993978564e-15
-        den = den * r + 1.42151175831644588870e-7
-        den = den * r + 1.84631831751005468180e-5
-        den = den * r + 7.86869131145613259100e-4
-        den = den * r + 1.48753612908506148525e-2
-        den = den * r + 1.36929880922735805310e-1
-        den = den * r + 5.99832206555887937690e-1
-        den = den * r + 1.0
-    z = num / den
+    z = _tail(r - 1.6) if r <= 5.0 else _far_tail(r - 5.0)
     return -z if q < 0.0 else z
 
 
@@ -289,7 +316,7 @@ def normal_share(z):
     return tail if z < 0.0 else 1.0 - tail
 
 
-@njit
+@njit(borrows=True)
 def exponential_quantiles(u, x, count):
     """Exponential quantiles of the first `count` uniforms of the array u, into x; the same bits as one by
     one."""
@@ -302,10 +329,38 @@ def normal_quantiles(u, z, count):
     """Normal quantiles of the first `count` uniforms of the array u, into z; the same bits as one by one.
 
     The middle of the distribution in a loop without branches, so that the compiler works on several at once;
-    then the tails.
+    then the tails, gathered so that they can be treated alike. u and z may be the same array.
     """
+    where, tail = np.empty(_TOGETHER, np.int64), np.empty((2, _TOGETHER))
+    start = 0
+    while start < count:
+        _normal_quantiles(u[start:], z[start:], min(count - start, _TOGETHER), where, tail[0], tail[1])
+        start += _TOGETHER
+
+
+_TOGETHER = 256
+
+
+@njit
+def _normal_quantiles(u, z, count, where, share, signed):
+    """`normal_quantiles` of at most _TOGETHER uniforms, with scratch."""
+    tails = 0
+    for i in range(count):
+        where[tails] = i
+        tails += 1 if abs(u[i] - 0.5) > 0.425 else 0
+    for k in range(tails):
+        q = u[where[k]] - 0.5
+        signed[k] = q
+        share[k] = u[where[k]] if q < 0.0 else 1.0 - u[where[k]]
     for i in range(np.uint64(count)):
         z[i] = _central(u[i] - 0.5)
-    for i in range(count):
-        if abs(u[i] - 0.5) > 0.425:
-            z[i] = normal_quantile(u[i])
+    for k in range(np.uint64(tails)):
+        r = _sqrt(-log(share[k]))
+        near = _tail(r - 1.6)
+        share[k] = -near if signed[k] < 0.0 else near
+        signed[k] = r if signed[k] >= 0.0 else -r
+    for k in range(tails):
+        z[where[k]] = share[k]
+        if abs(signed[k]) > 5.0:
+            far = _far_tail(abs(signed[k]) - 5.0)
+            z[where[k]] = -far if signed[k] < 0.0 else far

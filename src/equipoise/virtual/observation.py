@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from equipoise._compile import njit
-from equipoise.virtual.maths import exp, normal_quantile
+from equipoise.virtual.maths import exp, floor, normal_quantile
 
 __all__ = ["copies", "measured_count", "measured_count_from"]
 
@@ -21,13 +21,12 @@ def measured_count(b, count, u):
 def measured_count_from(b, count, z):
     """`measured_count`, given a standard normal z."""
     root = math.sqrt(math.sqrt(count)) + b.count_noise * z
-    if root <= 1.0:
-        return 1.0
     square = root * root
-    return float(int(square * square + 0.5))
+    # A choice of values, not of ways: the compiler works on several counts at once.
+    return 1.0 if root <= 1.0 else floor(square * square + 0.5)
 
 
 @njit(forceinline=True)
 def copies(log10_level):
     """Copies/mL, to the whole copy, of a log10 level (before any limit of detection)."""
-    return float(int(exp(log10_level * 2.302585092994046) + 0.5))
+    return floor(exp(log10_level * 2.302585092994046) + 0.5)

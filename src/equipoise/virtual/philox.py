@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from equipoise._compile import njit
-from equipoise.virtual.maths import normal_quantile
+from equipoise.virtual.maths import normal_quantile, whole_number
 
-__all__ = ["block", "normal_column", "split_seed", "uniform_column", "uniforms"]
+__all__ = ["block", "normal_column", "split_seed", "uniform_column", "uniforms", "unit", "unit32"]
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
@@ -45,12 +45,17 @@ def split_seed(seed):
 
 
 @njit(forceinline=True)
-def _unit(high, low):
+def unit(high, low):
     """Two 32-bit words to a uniform of 53 bits strictly inside (0, 1)."""
-    whole = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
+    whole = whole_number(high >> np.uint64(5)) * 67108864.0 + whole_number(low >> np.uint64(6))
     # 2^-53 times (whole + 1/2) rounds to 1 for the largest value only; shift that one down.
-    u = (np.float64(np.int64(whole)) + 0.5) * 1.1102230246251565e-16
-    return min(u, 0.9999999999999999)
+    return min((whole + 0.5) * 1.1102230246251565e-16, 0.9999999999999999)
+
+
+@njit(forceinline=True)
+def unit32(word):
+    """A 32-bit word to a uniform strictly inside (0, 1)."""
+    return (whole_number(word) + 0.5) * 2.3283064365386963e-10
 
 
 @njit(forceinline=True)
@@ -65,10 +70,10 @@ def uniforms(seed, purpose, index, person, trial):
         k0,
         k1,
     )
-    return _unit(x0, x1), _unit(x2, x3)
+    return unit(x0, x1), unit(x2, x3)
 
 
-@njit
+@njit(borrows=True)
 def uniform_indices(seed, purpose, person, trial, first, count, first_out, second_out):
     """The two uniforms of each index first .. first + count - 1 of one purpose and person, into two arrays.
 
@@ -79,8 +84,8 @@ def uniform_indices(seed, purpose, person, trial, first, count, first_out, secon
     start = np.uint64(first)
     for i in range(np.uint64(count)):
         x0, x1, x2, x3 = block(c0, (start + i) & _LOW, c2, c3, k0, k1)
-        first_out[i] = _unit(x0, x1)
-        second_out[i] = _unit(x2, x3)
+        first_out[i] = unit(x0, x1)
+        second_out[i] = unit(x2, x3)
 
 
 @njit
@@ -92,8 +97,8 @@ def uniform_column(seed, purpose, index, trial, first, count):
     start = np.uint64(first)
     for i in range(np.uint64(count)):
         x0, x1, x2, x3 = block(c0, c1, (start + i) & _LOW, c3, k0, k1)
-        out[0, i] = _unit(x0, x1)
-        out[1, i] = _unit(x2, x3)
+        out[0, i] = unit(x0, x1)
+        out[1, i] = unit(x2, x3)
     return out
 
 

@@ -7,7 +7,7 @@ from equipoise.virtual.maths import exponential_quantile, floor_day, normal_quan
 from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import VIRUS_SWITCH
 
-__all__ = ["level", "next_switch", "suppressed_level", "viraemic_level"]
+__all__ = ["level", "next_switch", "next_switch_from", "suppressed_level", "viraemic_level"]
 
 
 @njit(forceinline=True)
@@ -15,8 +15,14 @@ def next_switch(b, seed, trial, number, index, viraemic, day):
     """Day (whole, after `day`) of the next switch between suppressed and viraemic; `index` counts
     switches."""
     u, _ = uniforms(seed, VIRUS_SWITCH, index, number, trial)
+    return next_switch_from(b, exponential_quantile(u), viraemic, day)
+
+
+@njit(forceinline=True)
+def next_switch_from(b, x, viraemic, day):
+    """`next_switch`, given its unit exponential x."""
     rate = b.resuppression if viraemic else b.failure
-    return day + 1 + floor_day(min(exponential_quantile(u) / rate, 1e6))
+    return day + 1 + floor_day(min(x / rate, 1e6))
 
 
 @njit(forceinline=True)

@@ -1,0 +1,233 @@
+"""Opportunistic disease, death and grade 4 events of one participant along a course that is known.
+
+None of them changes what cycles are given or what is measured, but that death ends it. So the course is
+walked first, to the end of follow-up; here the hazards along it are worked out, all pieces together, and met
+with the thresholds that were drawn. The order of operations on one day, and every bit, are those of
+`equipoise.simulate.reference`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise._compile import njit
+from equipoise.simulate import outset
+from equipoise.simulate.outset import FIRST_DEATH, FIRST_GRADE4, FIRST_OD
+from equipoise.virtual.hazards import (
+    ACUTE,
+    BURST,
+    CHRONIC,
+    END,
+    FED,
+    LONG,
+    MIDDLE,
+    N_START,
+    N_TARGET,
+    NEVER,
+    PIECE_ROWS,
+    SETTLE,
+    SINCE,
+    START,
+    VIRUS,
+    crossing_day,
+    hazards_along,
+    piece_length,
+    threshold,
+)
+from equipoise.virtual.streams import GRADE4, OPPORTUNISTIC
+
+OD, DIED_OF, BACKGROUND4, CYCLE4, CYCLE3 = 1, 2, 3, 4, 5
+"""What happened: opportunistic disease, death, grade 4 event of the background, of a cycle, grade 3
+toxicity."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Cycles(NamedTuple):
+    """Scratch: the cycles of one participant, and the toxicities that showed."""
+
+    day: Ints
+    body: Floats
+    """Burst, long-lived cells, acute and chronic exposure after the cycle, shape (4, cycles)."""
+    dose: Floats
+    given: Ints
+    """Injections."""
+    action: Ints
+    """The decision that started it."""
+    toxicity_day: Ints
+    toxicity: Ints
+    toxicity_cycle: Ints
+
+
+class Pieces(NamedTuple):
+    """Pieces of constant hazard: scratch of `happen`."""
+
+    values: Floats
+    rates: Floats
+    stop: Ints
+    """Day on which the piece really ends: at a cycle or on the last day it ends early."""
+    stretch: Ints
+    cycle: Ints
+
+
+@njit
+def cycles_for(longest):
+    """Scratch for somebody followed for at most `longest` days."""
+    n = longest + 3
+    return Cycles(
+        np.zeros(n, np.int64), np.zeros((4, n)), np.zeros(n), np.zeros(n, np.int64), np.zeros(n, np.int64),
+        np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64),
+    )  # fmt: skip
+
+
+@njit
+def pieces_for(longest):
+    """Scratch for somebody followed for at most `longest` days: no two pieces begin on one day, but for
+    those after a disease."""
+    n = longest + 8
+    return Pieces(
+        np.zeros((PIECE_ROWS, n)), np.zeros((3, n)), np.zeros(n, np.int64), np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+    )  # fmt: skip
+
+
+@njit(forceinline=True, borrows=True)
+def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces):
+    """Cut the time from `day`, in that stretch of the virus and after that cycle (-1: before the first), to
+    the last day into pieces; returns how many."""
+    v = pieces.values
+    count = 0
+    fed_by = b.loss_burst - p.loss_long_lived
+    while True:
+        coupled = cycle >= 0
+        since = cycles.day[cycle] if coupled else -1
+        since_switch = o.stretch[stretch]
+        switch_on = o.stretch[stretch + 1] if stretch + 1 < end_stretch else NEVER
+        end = min(day + piece_length(d, coupled, day - since, day - since_switch), switch_on)
+        cut = cycles.day[cycle + 1] if cycle + 1 < given else NEVER
+        stop = min(end, cut, last)
+        middle = 0.5 * (day + end)
+        at = np.uint64(count)  # an index that cannot count from the end
+        v[START, at], v[END, at], v[MIDDLE, at] = day, end, middle
+        v[N_START, at] = o.virus[outset.N_START, stretch]
+        v[N_TARGET, at] = o.virus[outset.N_TARGET, stretch]
+        v[SETTLE, at] = -o.virus[outset.N_RATE, stretch] * (middle - since_switch)
+        v[VIRUS, at] = b.virus_on_hazard * (p.log10_level - b.rna_floor) if o.viraemic[stretch] else 0.0
+        if couples:
+            v[SINCE, at] = since
+            if coupled:
+                burst = cycles.body[0, cycle]
+                v[BURST, at], v[LONG, at] = burst, cycles.body[1, cycle]
+                v[FED, at] = b.survive * b.loss_burst * burst / fed_by
+                v[ACUTE, at], v[CHRONIC, at] = cycles.body[2, cycle], cycles.body[3, cycle]
+            else:
+                v[BURST, at] = v[LONG, at] = v[FED, at] = 0.0
+                v[ACUTE, at] = v[CHRONIC, at] = 0.0
+        pieces.stop[at], pieces.stretch[at], pieces.cycle[at] = stop, stretch, cycle
+        count += 1
+        if stop == last:
+            return count
+        day = stop
+        if stop == switch_on:
+            stretch += 1
+        if stop == cut:
+            cycle += 1
+
+
+@njit(forceinline=True, borrows=True)
+def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, outcomes, diary):
+    """What happens to participant i (number l of the block) until day `last`, along the course that is known.
+
+    `given`: cycles that touch the hazards. Notes the days of opportunistic disease and of the first grade 4
+    event of the background in `outcomes`; in the diary, unless it is None, every event, toxicities included.
+    Returns (day of death or -1, whether the diary had room)."""
+    stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
+    od_reached = death_reached = grade4_reached = 0.0
+    od_needed, death_needed = o.chances[FIRST_OD, l], o.chances[FIRST_DEATH, l]
+    grade4_needed = o.chances[FIRST_GRADE4, l]
+    diseases = background4 = shown = 0
+    day, cycle = 0, -1
+    while True:
+        count = lay_out(b, d, p, given > 0, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces)
+        hazards_along(b, d, p, diseases, given > 0, count, pieces.values, pieces.rates)
+        ill = False
+        for k in range(np.uint64(count)):
+            start, end, stop = (
+                np.int64(pieces.values[START, k]),
+                np.int64(pieces.values[END, k]),
+                pieces.stop[k],
+            )
+            od, death, grade4 = pieces.rates[0, k], pieces.rates[1, k], pieces.rates[2, k]
+            od_on = crossing_day(start, end, od_reached, od, od_needed)
+            death_on = crossing_day(start, end, death_reached, death, death_needed)
+            grade4_on = crossing_day(start, end, grade4_reached, grade4, grade4_needed)
+            day = min(od_on, death_on, grade4_on)
+            while day <= stop:
+                if od_on == day:
+                    if diseases < outcomes.diseases.shape[1]:
+                        outcomes.diseases[i, diseases] = day
+                    if diary is not None:
+                        shown = _note_toxicities(diary, i, cycles, shown, toxicities, day - 1)
+                        if shown < 0 or not note_event(diary, i, day, OD, diseases):
+                            return -1, False
+                    diseases += 1
+                    od_needed += threshold(seed, trial, p.number, OPPORTUNISTIC, diseases)
+                    ill = True
+                    break
+                if grade4_on == day:
+                    if outcomes.grade4[i] < 0:
+                        outcomes.grade4[i] = day
+                    if diary is not None:
+                        shown = _note_toxicities(diary, i, cycles, shown, toxicities, day - 1)
+                        if shown < 0 or not note_event(diary, i, day, BACKGROUND4, background4):
+                            return -1, False
+                    background4 += 1
+                    grade4_needed += threshold(seed, trial, p.number, GRADE4, background4)
+                    grade4_on = crossing_day(start, end, grade4_reached, grade4, grade4_needed)
+                else:
+                    if diary is not None:
+                        shown = _note_toxicities(diary, i, cycles, shown, toxicities, day)
+                        if shown < 0 or not note_event(diary, i, day, DIED_OF, 0):
+                            return -1, False
+                    return day, True
+                day = min(od_on, death_on, grade4_on)
+            if not ill:
+                day = stop
+            od_reached += od * (day - start)
+            death_reached += death * (day - start)
+            grade4_reached += grade4 * (day - start)
+            if ill:
+                stretch, cycle = pieces.stretch[k], pieces.cycle[k]
+                break
+        if not ill:
+            break
+    if diary is not None and _note_toxicities(diary, i, cycles, shown, toxicities, last) < 0:
+        return -1, False
+    return -1, True
+
+
+@njit(borrows=True)
+def _note_toxicities(diary, i, cycles, shown, toxicities, until):
+    """Note the toxicities from number `shown` on that showed until that day; returns the number of the next,
+    or -1 when the diary is full."""
+    while shown < toxicities and cycles.toxicity_day[shown] <= until:
+        kind = CYCLE4 if cycles.toxicity[shown] == 4 else CYCLE3
+        if not note_event(diary, i, cycles.toxicity_day[shown], kind, cycles.toxicity_cycle[shown]):
+            return -1
+        shown += 1
+    return shown
+
+
+@njit(borrows=True)
+def note_event(diary, i, day, process, index):
+    """One row of the diary's events; False when there is no room."""
+    row = diary.used[3]
+    if row >= diary.events.shape[0]:
+        return False
+    diary.used[3] = row + 1
+    whole = diary.events[row]
+    whole[0], whole[1], whole[2], whole[3] = i, day, process, index
+    return True
