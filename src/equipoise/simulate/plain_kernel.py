@@ -28,8 +28,7 @@ from equipoise.analyse.two_arm import (
 )
 from equipoise.simulate.looks import cut_offs
 from equipoise.virtual.maths import log, normal_share
-from equipoise.virtual.philox import _unit as unit
-from equipoise.virtual.philox import block, split_seed, uniforms
+from equipoise.virtual.philox import block, split_seed, uniforms, unit
 from equipoise.virtual.streams import PLAIN_BLOCK, PLAIN_PERSON, PLAIN_REPORT
 
 Floats = NDArray[np.float64]
