@@ -216,25 +216,25 @@ def test_power_is_a_curve_over_one_number_and_lines_over_two(tmp_path: Path) -> 
     assert {"0.5", "0.7", "0.9"} <= set(page.drawings("figure-power"))
     two = scenarios.grid(
         design(),
-        [scenarios.variation("hazard_ratio=0.5,0.7"), scenarios.variation("primary_events=40,60,80")],
+        [scenarios.variation("hazard_ratio=0.5,0.7"), scenarios.variation("participants=120,140,160")],
     )
     page = Page(write_power(run(tmp_path / "two", two, 20), tmp_path / "two"))
-    assert "Power by hazard_ratio and primary_events" in page.text
-    assert {"hazard_ratio 0.5", "hazard_ratio 0.7", "40", "80"} <= set(page.drawings("figure-power"))
+    assert "Power by hazard_ratio and participants" in page.text
+    assert {"hazard_ratio 0.5", "hazard_ratio 0.7", "120", "160"} <= set(page.drawings("figure-power"))
 
 
 def test_a_large_grid_is_a_heat_map_and_its_tables_open_when_asked(tmp_path: Path) -> None:
     made = scenarios.grid(
         design(),
-        [scenarios.variation("hazard_ratio=0.4:1:0.1"), scenarios.variation("primary_events=30:80:10")],
+        [scenarios.variation("hazard_ratio=0.4:0.8:0.1"), scenarios.variation("participants=100:180:20")],
     )
-    summary = run(tmp_path / "run", made, 8)
+    summary = run(tmp_path / "run", made, 4)
     path = write_power(summary, tmp_path)
     page = Page(path)
     drawn = page.drawings("figure-power")
     wins = [summary.value(k, "power").value for k in range(len(made))]
     assert sum(t == "0" for t in drawn) == sum(win == 0 for win in wins)
-    assert {"0.4", "1", "30", "80"} <= set(drawn)
+    assert {"0.4", "0.8", "100", "180"} <= set(drawn)
     assert page.source.count("<details>") >= len(made)
     assert path.stat().st_size < 50_000 * len(made)
 

@@ -246,8 +246,8 @@ class PowerMaterial:
         if self.plain:
             from equipoise.simulate.power import event_times
 
-            ready = event_times.prepare(design)
-            return Plan(ready.committee, ready.trial.monitoring, False, scenarios)
+            trial = design.built_plain()
+            return Plan(event_times.committee_of(trial), trial.monitoring, False, scenarios)
         from equipoise.simulate.power import guided
 
         made = guided.prepare(design)

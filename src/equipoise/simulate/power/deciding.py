@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,7 @@ def committee(
     level = alpha if alpha is not None else USUAL_ALPHA[looks.sides]
     count = max(1, len(looks.schedule))
     if count == 1:
-        plan = boundaries([1.0], alpha=level, sides=looks.sides, power=power or 0.9)
+        plan = _boundaries((1.0,), alpha=level, sides=looks.sides, power=power or 0.9)
         return Committee(
             looks.sides, level, plan, float(primary_events or math.nan), share, 1, "information", duration
         )
@@ -248,8 +249,8 @@ def committee(
             f"{place}: a weighted log-rank test is monitored with a spending function by information, and "
             "without futility"
         )
-    plan = boundaries(
-        shares if shares is not None else [(k + 1) / count for k in range(count)],
+    plan = _boundaries(
+        tuple(shares if shares is not None else [(k + 1) / count for k in range(count)]),
         alpha=level, sides=looks.sides, kind=looks.spending, parameter=looks.parameter, power=power or 0.9,
         futility=None if futility is None else futility.spending,
         futility_parameter=None if futility is None else futility.parameter,
@@ -258,6 +259,12 @@ def committee(
     return Committee(
         looks.sides, level, plan, float(primary_events), share, count, looks.spend_by, duration, weighted
     )
+
+
+@lru_cache(maxsize=256)
+def _boundaries(information: tuple[float, ...], **how: Any) -> Boundaries:
+    """The boundaries of a plan, which most scenarios of a run share: they take a second to compute."""
+    return boundaries(information, **how)
 
 
 def _planned(looks: Looks, primary_events: int) -> list[float] | None:

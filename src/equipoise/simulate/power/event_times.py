@@ -40,15 +40,19 @@ class Ready:
 def prepare(design: Design) -> Ready:
     """The design made ready. Raises UserError when it cannot be simulated or monitored."""
     trial = design.built_plain()
+    return Ready(trial, prepare_plain(trial), committee_of(trial))
+
+
+def committee_of(trial: PlainTrial) -> Committee:
+    """The committee of a plain trial. Raises UserError for a plan of looks that has no boundaries."""
     other = trial.arms[next(name for name in trial.arms if name != trial.reference_arm)]
     reference = trial.arms[trial.reference_arm]
-    told = committee(
+    return committee(
         trial.monitoring, alpha=trial.alpha, power=trial.power, primary_events=trial.primary_events,
         share=other.share / (other.share + reference.share),
         duration=math.nan if trial.follow_up is None else float(days(trial.follow_up)),
         weighted=trial.analysis.test == "fleming-harrington", place="monitoring",
     )  # fmt: skip
-    return Ready(trial, prepare_plain(trial), told)
 
 
 def rows(ready: Ready, seed: int, first: int, count: int) -> pl.DataFrame:
