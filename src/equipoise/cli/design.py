@@ -134,7 +134,7 @@ def _plan(file: str, changes: Changes) -> Plan:
     source = load_source(file)
     if is_plain(source):
         return of_plain(build_plain(source), changes)
-    return of_protocol(trials._sound(file), changes)
+    return of_protocol(trials.sound(file), changes)
 
 
 def _changes(**given: Any) -> Changes:

@@ -75,7 +75,7 @@ def run(
         stages("Reading the protocol")
         from equipoise import job
 
-        plan = _sound(protocol)
+        plan = sound(protocol)
         folder = out if out is not None else job.default_folder(plan, seed)
         done = job.run(
             plan,
@@ -139,7 +139,7 @@ def simulate(
             )  # fmt: skip
             typer.echo("\n".join(f"{what:<12}  {path}" for what, path in files.items()))
             return
-        plan = _sound(protocol)
+        plan = sound(protocol)
         folder = out if out is not None else job.default_folder(plan, seed)
         refuse_existing(folder / job.RECORD, force)
         dials = dials_of(preset, dial)
@@ -411,7 +411,7 @@ def _verify_type_one_error(trials: int | None, seed: int | None) -> None:
         raise typer.Exit(1)
 
 
-def _sound(name: str) -> Protocol:
+def sound(name: str) -> Protocol:
     """The protocol, which must not contradict itself: what it does not say cannot be simulated."""
     from equipoise.protocol import load
     from equipoise.protocol.checking import problems

@@ -30,7 +30,6 @@ from equipoise.protocol.quantities import DAYS_PER_MONTH, DAYS_PER_YEAR, Quantit
 
 LEVEL = 0.95
 """Of the intervals of dates and numbers of events."""
-KINDS = {"exact obrien-fleming": "obrien-fleming exact", "exact pocock": "pocock exact"}
 """Boundaries that the design room calls otherwise than a protocol does."""
 VARIED = 0.25
 """How far a sensitivity line goes from the plan, relatively."""
@@ -522,7 +521,7 @@ def _limits(
         [each / events[-1] for each in events],
         alpha=plan.alpha,
         sides=looks.sides,
-        kind=KINDS.get(looks.spending, looks.spending),
+        kind=looks.spending,
         parameter=looks.parameter,
         power=_design_power(plan),
         futility=futility.spending if futility is not None else None,

@@ -7,6 +7,7 @@ side, pictures, differences, everything in full, and how it was done.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from equipoise.report.power_material import Floats, Plan, PowerMaterial, Varied
 from equipoise.report.power_tables import MANY, REASON_WORDS
 from equipoise.simulate.power.characteristics import YEAR, Summary
 from equipoise.simulate.power.deciding import FUTILITY
+from equipoise.simulate.power.scenarios import plain
 
 PAGE = "power.html"
 COARSE = 0.02
@@ -784,8 +786,23 @@ def _example(m: PowerMaterial) -> int:
     return 4711 if m.most_trials > 4711 else m.most_trials - 1
 
 
+_WHOLE_TRIAL = ("--participants", "--preset", "--dial")
+"""Options of a run that a trial of it is replayed with."""
+
+
 def _replay(m: PowerMaterial, command: str | None) -> str:
     """The command that replays a trial: the protocol is that of the command of the run."""
-    parts = (command or "").split()
+    try:
+        parts = shlex.split(command or "")
+    except ValueError:
+        parts = []
     named = parts[2] if parts[:2] == ["equipoise", "power"] and len(parts) > 2 else "…"
-    return f"equipoise simulate {named} --seed {m.summary.saved.seed} --trial {_example(m)}"
+    kept = ["equipoise", "simulate", named, "--seed", str(m.summary.saved.seed), "--trial", str(_example(m))]
+    for place, part in enumerate(parts):
+        if part in _WHOLE_TRIAL and place + 1 < len(parts):
+            kept += parts[place : place + 2]
+        elif part.partition("=")[0] in _WHOLE_TRIAL and "=" in part:
+            kept.append(part)
+    for path, value in m.summary.saved.scenarios[0].changes:
+        kept += ["--set", f"{path}={plain(value)}"]
+    return " ".join(part if part == "…" else shlex.quote(part) for part in kept)

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from equipoise.simulate.power.deciding import EFFICACY, FUTILITY, HARM
+from equipoise.simulate.power.deciding import EFFICACY, FUTILITY, HARM, USUAL_ALPHA
 from equipoise.simulate.power.store import Entry, Saved
 
 Floats = NDArray[np.float64]
@@ -185,7 +185,8 @@ def _estimates(trials: Trials) -> Iterator[Figure]:
 
 
 def _normal(trials: Trials) -> float:
-    return NormalDist().inv_cdf(0.975)
+    """The quantile of the interval whose level is that of the test: 1.96 for 0.05, two-sided."""
+    return NormalDist().inv_cdf(1 - one_sided_alpha(trials.saved, trials.entry))
 
 
 def _spread(values: Floats) -> tuple[float, float]:
@@ -328,6 +329,15 @@ def summarise(saved: Saved) -> Summary:
         tuple(tuple(figures(trials)) for trials in every),
         ((), *(tuple(differences(every[0], other)) for other in every[1:])),
     )
+
+
+def one_sided_alpha(saved: Saved, entry: Entry) -> float:
+    """The level of a scenario's test on one side."""
+    protocol = saved.design(entry)["protocol"]
+    plain = saved.kind == "plain"
+    sides = int(protocol["monitoring"].get("sides", 2))
+    alpha = protocol.get("alpha") if plain else protocol["size"].get("alpha")
+    return float(alpha if alpha is not None else USUAL_ALPHA[sides]) / sides
 
 
 def _known_truth(saved: Saved, entry: Entry) -> float | None:
