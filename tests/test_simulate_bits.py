@@ -86,7 +86,7 @@ def test_what_happens_does_not_depend_on_who_is_walked_with_whom() -> None:
     nothing = loop.diary(0, 0, 0, 0, 0)
     for number, arm in enumerate(setup.arms):
         rows = np.flatnonzero(enrolment.arm == number)
-        for some in (rows[::3][::-1], rows[1::3], rows[2::3]):
+        for some in map(np.ascontiguousarray, (rows[::3][::-1], rows[1::3], rows[2::3])):
             loop.walk(
                 setup.kernel, arm.plan, setup.plan, enrolment.people, some, np.uint64(11), 0, False, apart,
                 nothing,

@@ -105,7 +105,7 @@ EXPRESSIONS = [
     "0.5 x ULN > ast_uln or ast_uln >= 1.5 x ULN",
     "bilirubin_uln < ast_uln",
     "consent == follow_up_agreed",
-    "art_drugs * 2 > art_days_stopped",
+    "art_drugs * 2 - 1 > art_drugs + 2",
     "cd4_nadir / (cd4_nadir - cd4_nadir) > 1",
     "hiv_rna >= 10000 copies/mL",
     "factor_viii <= 5 % and haemophilia",

@@ -188,11 +188,16 @@ _WHOLE = ("number", "female", "prior_aids", "viraemic")
 def criteria_met(setup: Setup, seed: int, trial: int, first: int, count: int) -> NDArray[np.int8]:
     """The verdict on every criterion for the candidates first .. first + count - 1, shape (count, criteria):
     1 met, 0 failed, -1 unknown."""
-    drawn = candidates(setup.population, setup.baseline, setup.protocol, np.uint64(seed), trial, first, count)
     met = np.empty((count, len(setup.screen.criteria)), np.int8)
-    for place, (_, expression, include) in enumerate(setup.screen.criteria):
-        truth = _columns_of(expression, drawn.columns)
-        met[:, place] = truth if include else np.where(truth < 0, truth, 1 - truth)
+    # A block at a time, for the answers of everybody together would fill the memory of a large trial.
+    for start in range(0, count, BLOCK):
+        size = min(BLOCK, count - start)
+        drawn = candidates(
+            setup.population, setup.baseline, setup.protocol, np.uint64(seed), trial, first + start, size
+        )
+        for place, (_, expression, include) in enumerate(setup.screen.criteria):
+            truth = _columns_of(expression, drawn.columns)
+            met[start : start + size, place] = truth if include else np.where(truth < 0, truth, 1 - truth)
     return met
 
 
