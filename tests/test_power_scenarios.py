@@ -144,7 +144,19 @@ def test_scenarios_of_a_file_have_names_and_errors_their_line(tmp_path: Path) ->
     file.write_text("scenarios:\n  as planned: {}\n  wrong: {respons_multiplier: 0.7}\n")
     with pytest.raises(UserError, match=r"some\.yaml:3:3: scenarios\.wrong: .*dials\.response_multiplier"):
         from_file(SILCAAT, file)
-    for text in ("a: 1\n", "scenarios: []\n", "scenarios: {}\n", "scenarios: {a: 3}\n"):
+    file.write_text("vary: {functional_fraction: 0:1:0.5, size.alpha: [0.05, 0.01]}\n")
+    assert [each.name for each in from_file(SILCAAT, file)][:2] == [
+        "functional_fraction 0, size.alpha 0.05", "functional_fraction 0, size.alpha 0.01",
+    ]  # fmt: skip
+    file.write_text("scenarios: {weak: {gain: 0.2}, usual: {}}\nvary: {functional_fraction: [0, 1]}\n")
+    assert [each.name for each in from_file(SILCAAT, file)] == [
+        "weak, functional_fraction 0", "weak, functional_fraction 1", "usual, functional_fraction 0",
+        "usual, functional_fraction 1",
+    ]  # fmt: skip
+    for text in (
+        "a: 1\n", "scenarios: []\n", "scenarios: {}\n", "scenarios: {a: 3}\n", "vary: 3\n", "vary: {gain: []}\n",
+        "vary: {gain: 1:2:-1}\n",
+    ):  # fmt: skip
         file.write_text(text)
         with pytest.raises(UserError):
             from_file(SILCAAT, file)

@@ -171,7 +171,10 @@ def _endings(s: DesignSummary) -> list[str]:
         ]
 
     head = ["", "benefit shown", "events", "ends", "randomised", "person-years"]
-    return _table(head, [row("planned effect", s.planned), row("no effect", s.no_effect)])
+    lines = _table(head, [row("planned effect", s.planned), row("no effect", s.no_effect)])
+    if s.end is not None and s.end.planned_reached is not None and s.end.planned_reached < _UNLIKELY:
+        lines.append("Benefit shown: were all planned events to come. Follow-up ends before; see below.")
+    return lines
 
 
 def _end(s: DesignSummary) -> list[str]:

@@ -140,8 +140,3 @@ def _precise(wins: int, trials: int, wanted: float) -> bool:
     added, so that a share of 0 or 1 among few trials does not look certain (Agresti & Coull, 1998)."""
     share = (wins + 2) / (trials + 4)
     return trials >= FEWEST and math.sqrt(share * (1 - share) / (trials + 4)) <= wanted
-
-
-def enough(saved: Saved, entry: Entry) -> int:
-    """The trials of a scenario that its summary rests on: all there are."""
-    return saved.trials(entry)

@@ -490,27 +490,51 @@ def grid(design: Design, variations: Sequence[Variation]) -> list[Scenario]:
 
 
 def from_file(design: Design, path: Path) -> list[Scenario]:
-    """The scenarios of a file: names, and under each the changes by path.
+    """The scenarios of a file: names, and under each the changes by path; and perhaps a grid.
 
     scenarios:
       as planned: {}
       weaker drug: {response_multiplier: 0.7}
       lower goal, fewer cycles: {aldesleukin.goal.rise: 100, aldesleukin.induction.cycles: 3}
+    vary:
+      functional_fraction: 0:1:0.25
+      size.alpha: [0.05, 0.01]
 
+    With `vary` every scenario (or the design as written) is taken with every combination of the values.
     Raises UserError."""
     try:
         source = parse_yaml(read_limited(path), str(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     data = source.data
-    if not isinstance(data, dict) or set(data) != {"scenarios"} or not isinstance(data["scenarios"], dict):
-        raise UserError(f"{path}: expected one block, `scenarios:`, with a name for each scenario")
-    if not data["scenarios"]:
-        raise UserError(f"{path}: scenarios: there are none")
-    if len(data["scenarios"]) > MOST_SCENARIOS:
-        raise UserError(f"{path}: too many scenarios (at most {MOST_SCENARIOS:,})")
+    if not isinstance(data, dict) or not data or not set(data) <= {"scenarios", "vary"}:
+        raise UserError(
+            f"{path}: expected `scenarios:`, with a name for each scenario, or `vary:`, with values by path"
+        )
+    named = _named_scenarios(design, source, data.get("scenarios", {BASE: {}}))
+    if "vary" not in data:
+        return named
+    variations = _file_variations(source, data["vary"])
     made = []
-    for name, changes in data["scenarios"].items():
+    for scenario in named:
+        for point in grid(scenario.design, variations):
+            name = point.name if "scenarios" not in data else f"{scenario.name}, {point.name}"
+            made.append(Scenario(name, point.design, (*scenario.changes, *point.changes)))
+    if len(made) > MOST_SCENARIOS:
+        raise UserError(f"{path}: {len(made):,} scenarios are too many (at most {MOST_SCENARIOS:,})")
+    return made
+
+
+def _named_scenarios(design: Design, source: Source, data: Any) -> list[Scenario]:
+    place = source.place
+    if not isinstance(data, dict):
+        raise source.error("expected a name for each scenario, and under it its changes", ("scenarios",))
+    if not data:
+        raise UserError(f"{place}: scenarios: there are none")
+    if len(data) > MOST_SCENARIOS:
+        raise UserError(f"{place}: too many scenarios (at most {MOST_SCENARIOS:,})")
+    made = []
+    for name, changes in data.items():
         if changes is None:
             changes = {}
         if not isinstance(changes, dict):
@@ -519,9 +543,24 @@ def from_file(design: Design, path: Path) -> list[Scenario]:
             other, said = changed(design, changes)
         except UserError as error:
             at = source.find(("scenarios", name))[1]
-            raise UserError(f"{path}:{at.line}:{at.column}: scenarios.{name}: {error}") from None
+            raise UserError(f"{place}:{at.line}:{at.column}: scenarios.{name}: {error}") from None
         made.append(Scenario(str(name), other, said))
     return made
+
+
+def _file_variations(source: Source, data: Any) -> list[Variation]:
+    if not isinstance(data, dict) or not data:
+        raise source.error("expected values by path", ("vary",))
+    found = []
+    for path, values in data.items():
+        if isinstance(values, list):
+            if not values:
+                raise source.error("there are no values", ("vary", path))
+            found.append(Variation(path, tuple(values)))
+        else:
+            at = source.find(("vary", path))[1]
+            found.append(variation(f"{path}={plain(values)}", f"{source.place}:{at.line}:{at.column}: vary:"))
+    return found
 
 
 def load_target(name_or_path: str | Path) -> Protocol | PlainTrial:

@@ -86,8 +86,8 @@ class Saved:
     def column(self, entry: Entry, name: str, trials: int) -> NDArray[np.float64]:
         """One column of the first `trials` rows; NaN where nothing is known."""
         files = [self.file(entry, first) for first in range(0, trials, self.chunk)]
-        parts = [pl.read_parquet(file, columns=[name])[name] for file in files]
-        return pl.concat(parts).head(trials).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        found = pl.scan_parquet(files).select(pl.col(name).cast(pl.Float64).fill_null(float("nan")))
+        return found.head(trials).collect()[name].to_numpy()
 
     def row(self, entry: Entry, trial: int) -> dict[str, Any]:
         """The row of one trial. Raises UserError when it is not there."""
