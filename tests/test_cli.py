@@ -24,7 +24,7 @@ EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 HISTORY = EXAMPLES / "histories" / "participant.yaml"
 COMMANDS = [
     ["run"], ["simulate"], ["analyse"], ["report"], ["protocols"], ["show"], ["check"], ["new"], ["diff"],
-    ["schema"], ["decide"], ["record", "check"], ["verify"], ["boundaries"], ["design"],
+    ["schema"], ["decide"], ["record", "check"], ["verify"], ["power"], ["boundaries"], ["design"],
 ]  # fmt: skip
 SMALL = ["--participants", "120", "--seed", "3"]
 

@@ -154,7 +154,8 @@ def test_scenarios_of_a_file_have_names_and_errors_their_line(tmp_path: Path) ->
         "usual, functional_fraction 1",
     ]  # fmt: skip
     for text in (
-        "a: 1\n", "scenarios: []\n", "scenarios: {}\n", "scenarios: {a: 3}\n", "vary: 3\n", "vary: {gain: []}\n",
+        "a: 1\n", "scenarios: []\n", "scenarios: {}\n", "scenarios: {a: 3}\n", "vary: 3\n",
+        "vary: {gain: []}\n",
         "vary: {gain: 1:2:-1}\n",
     ):  # fmt: skip
         file.write_text(text)

@@ -84,6 +84,8 @@ def mean(values: Floats) -> tuple[float, float]:
     known = values[~np.isnan(values)]
     if len(known) == 0:
         return math.nan, math.nan
+    if len(known) > 1 and known.min() == known.max():  # the same in every trial, to the last digit
+        return float(known[0]), 0.0
     error = float(known.std(ddof=1)) / math.sqrt(len(known)) if len(known) > 1 else math.nan
     return float(known.mean()), error
 
