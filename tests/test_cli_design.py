@@ -26,7 +26,7 @@ from equipoise.protocol.plain import PlainTrial
 from equipoise.protocol.quantities import parse_rate
 from test_design_calendar import log_rank_z, simulated
 
-DELAY = Path(__file__).parents[1] / "docs" / "examples" / "delayed-effect.yaml"
+DELAY = Path(__file__).parents[1] / "docs" / "examples" / "plain" / "delayed-effect.yaml"
 BASE: dict[str, Any] = {
     "equipoise": 1,
     "plain": "BASE",

@@ -153,7 +153,7 @@ class PlainTrial(Block):
         ):
             raise ValueError("nobody is accrued: every rate is 0")
         if not isinstance(self.accrual, dict) and exact_days(self.accrual) <= 0:
-            raise ValueError("`accrual` must take some time")
+            raise ValueError(f"`accrual`: {self.accrual} is too short for anybody to come")
         if self.follow_up is not None and days(self.follow_up) < 1:
             raise ValueError("`follow_up` must be at least a day")
         needs_events = [look for look in self.monitoring.schedule if look.at is not None]

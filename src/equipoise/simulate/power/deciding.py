@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -203,8 +204,6 @@ def _counted(events: Floats, maximum: float) -> list[int]:
 
 
 def _single(alpha: float, sides: int) -> float:
-    from statistics import NormalDist
-
     return NormalDist().inv_cdf(1 - alpha / sides)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,6 @@ def _single(told: Committee, found: dict[str, NDArray[Any]]) -> dict[str, NDArra
 
 
 def _upper(probability: float) -> float:
-    from statistics import NormalDist
-
     return NormalDist().inv_cdf(probability)
 
 

@@ -9,7 +9,8 @@ walked again up to that day, so that cycles, doses and counts are those that wer
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -26,8 +27,8 @@ from equipoise.simulate.plans import Setup
 from equipoise.simulate.power.deciding import Committee, committee, decision_columns
 from equipoise.simulate.power.scenarios import Design
 from equipoise.simulate.replicates import endpoint_times, stratum_cells
-from equipoise.simulate.runs import walk_everybody
-from equipoise.simulate.trial import Outcomes, diary, outcomes, walk
+from equipoise.simulate.runs import Measures, walk_everybody
+from equipoise.simulate.trial import Outcomes
 from equipoise.virtual.maths import exponential_quantile
 from equipoise.virtual.philox import uniform_column
 from equipoise.virtual.streams import REPORT
@@ -35,6 +36,8 @@ from equipoise.virtual.streams import REPORT
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+COUNTS_ONLY: Measures = "counts only"
+"""HIV RNA decides nothing here and is left out."""
 LOOK = (
     "day",
     "events",
@@ -93,8 +96,6 @@ def prepare(design: Design) -> Ready:
         looks, alpha=protocol.size.alpha, power=protocol.size.power, primary_events=planned,
         share=mine / (mine + theirs), duration=float(horizon), place="monitoring",
     )  # fmt: skip
-    from statistics import NormalDist
-
     return Ready(
         setup, endpoint, strata, other, reference, rules, told, horizon,
         0.0 if looks.reporting_delay is None else float(days(looks.reporting_delay)),
@@ -140,7 +141,7 @@ def one(ready: Ready, seed: int, trial: int) -> dict[str, float]:
     """The row of one trial."""
     setup = ready.setup
     enrolment = enrol(setup, seed, trial)
-    happened = walk_everybody(setup, enrolment, seed, trial)
+    happened = walk_everybody(setup, enrolment, seed, trial, COUNTS_ONLY)
     compared = _compared(ready, enrolment, happened, seed, trial)
     cuts = _cuts(ready, compared)
     looks = _looks(compared, cuts, ready.committee.share)
@@ -236,20 +237,11 @@ def _whole(ready: Ready, compared: _Compared) -> dict[str, float]:
 
 def _until(ready: Ready, enrolment: Enrolment, cut: int, seed: int, trial: int) -> tuple[Enrolment, Outcomes]:
     """Those randomised before the day of the cut-off, and what had happened to them by then."""
-    from dataclasses import replace
-
     entry = enrolment.assessed[enrolment.position]
     kept = entry < cut
     people = enrolment.people._replace(end_day=np.minimum(enrolment.people.end_day, cut - entry))
-    happened = outcomes(enrolment.participants, len(ready.setup.landmarks))
-    for number, arm in enumerate(ready.setup.arms):
-        chosen = np.flatnonzero((enrolment.arm == number) & kept)
-        walk(
-            ready.setup.kernel, arm.plan, ready.setup.plan, people, chosen, np.uint64(seed), trial, False,
-            happened, diary(0, 0, 0, 0, 0),
-        )  # fmt: skip
-    here = np.where(kept, enrolment.arm, -1)
-    return replace(enrolment, people=people, arm=here), happened
+    known = replace(enrolment, people=people, arm=np.where(kept, enrolment.arm, -1))
+    return known, walk_everybody(ready.setup, known, seed, trial, COUNTS_ONLY)
 
 
 def _measures(ready: Ready, enrolment: Enrolment, happened: Outcomes) -> dict[str, float]:
