@@ -163,9 +163,9 @@ def test_events_that_are_reported_late_delay_the_looks() -> None:
     late = _rows((("monitoring.reporting_delay", "120 days"),))
     prompt = _rows()
     assert (late["look 1|day"] > prompt["look 1|day"]).all()
-    # the final analysis waits for nothing but what has happened
-    assert late["look 2|day"].to_list() == prompt["look 2|day"].to_list()
-    assert late["look 2|z"].to_list() == prompt["look 2|z"].to_list()
+    # the final analysis waits for reports as well, and then counts all that has happened
+    assert (late["look 2|day"] >= prompt["look 2|day"]).all()
+    assert (late["look 2|events"] >= prompt["look 2|events"]).all()
 
 
 def test_a_trial_without_looks_is_analysed_once_at_its_end() -> None:

@@ -729,7 +729,6 @@ def test_times_are_sorted_and_selected_whatever_their_distribution() -> None:
         ),
         ({"block": 5}, "not a multiple of 2"),
         ({"block": 4, "randomization": "simple"}, "no blocks"),
-        ({"accrual": "0 days"}, "too short"),
         (
             {
                 "accrual": {

@@ -111,7 +111,7 @@ def of_protocol(protocol: Protocol, changes: Changes | None = None) -> Plan:
         calendar.first_randomization,
         model,
         ratio,
-        _alpha(_first(change.alpha, size.alpha)),
+        _alpha(_first(change.alpha, size.alpha), protocol.monitoring.sides),
         _first(change.power, size.power),
         _first(change.events, size.primary_events),
         _looks(protocol.monitoring, change),
@@ -184,7 +184,7 @@ def of_plain(trial: PlainTrial, changes: Changes | None = None) -> Plan:
         None,
         model,
         _constant_ratio(base, other),
-        _alpha(_first(change.alpha, trial.alpha)),
+        _alpha(_first(change.alpha, trial.alpha), trial.monitoring.sides),
         _first(change.power, trial.power),
         _first(change.events, trial.primary_events),
         _looks(trial.monitoring, change),
@@ -312,8 +312,8 @@ def _delay(monitoring: Looks) -> float:
     return exact_days(monitoring.reporting_delay) if monitoring.reporting_delay is not None else 0.0
 
 
-def _alpha(alpha: float | None) -> float:
-    return 0.05 if alpha is None else alpha
+def _alpha(alpha: float | None, sides: int) -> float:
+    return (0.05 if sides == 2 else 0.025) if alpha is None else alpha
 
 
 def _first(changed: Value | None, given: Value) -> Value:

@@ -123,7 +123,8 @@ class PlainTrial(Block):
     """Size of the blocks; the smallest multiple of the ratio of at least 4 when left out."""
     times: Literal["whole days", "exact"] = "whole days"
     """Whether times are recorded in whole days, as trials do, or exactly."""
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """Type I error, over both sides of a two-sided test; 0.05 (one-sided 0.025) when left out."""
     power: Annotated[float, Field(gt=0, lt=1)] | None = None
     primary_events: Annotated[int, Field(ge=2)] | None = None
     """Events at which the trial ends."""

@@ -112,12 +112,14 @@ CHARACTERISTICS: tuple[tuple[str, str, str], ...] = (
     (
         r"median bias of the log hazard ratio, .*",
         "Median bias of the log hazard ratio",
-        "Median of the estimates less the truth. The estimate adjusted for stopping is made to have none.",
+        "Median of the estimates less the truth. The estimate adjusted for stopping is made to have none, "
+        "when stopping is by the limits.",
     ),
     (
         r"coverage of the interval, as estimated",
         "Coverage of the interval, as estimated",
-        "Share of the trials whose 95% interval (estimate ± 1.96 standard errors) holds the truth.",
+        "Share of the trials whose interval (the estimate and so many standard errors on either side, at the "
+        "level of the test: 95% for a two-sided alpha of 0.05) holds the truth.",
     ),
     (
         r"coverage of the interval, adjusted for stopping",

@@ -245,7 +245,7 @@ def bias(m: PowerMaterial) -> Table:
         tuple(rows),
         (
             "Bias below 0: a benefit is exaggerated. A bias of −0.02 makes a hazard ratio 2% too small.",
-            "Intervals as estimated are of 95%.",
+            "Intervals are at the level of the test: 95% for a two-sided alpha of 0.05.",
         ),
         stack=True,
         folded=m.count > FOLDED,

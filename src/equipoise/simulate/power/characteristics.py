@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from equipoise.simulate.power.deciding import EFFICACY, FUTILITY, HARM, USUAL_ALPHA
+from equipoise.simulate.power.deciding import EFFICACY, FUTILITY, HARM, NOT_SHOWN, USUAL_ALPHA
 from equipoise.simulate.power.store import Entry, Saved
 
 Floats = NDArray[np.float64]
@@ -135,12 +135,16 @@ def _stopping(trials: Trials) -> Iterator[Figure]:
     look, reason = trials.column("stop|look"), trials.column("stop|reason")
     for k in range(1, trials.looks + 1):
         here = look == k
+        taken = ~np.isnan(trials.column(f"look {k}|day"))
         for name, code in (("efficacy", EFFICACY), ("futility", FUTILITY), ("harm", HARM)):
             if code == FUTILITY and k == trials.looks:
                 continue
             yield Figure("stopping", f"look {k}: {name}", *share((here & (reason == code)).astype(float)))
-        yield Figure("stopping", f"look {k}: reached", *share((look >= k).astype(float)))
-    yield Figure("stopping", "stopped before the final analysis", *share((look < trials.looks).astype(float)))
+        ended = (here & (reason == NOT_SHOWN)).astype(float)
+        yield Figure("stopping", f"look {k}: no difference shown", *share(ended))
+        yield Figure("stopping", f"look {k}: reached", *share(((look >= k) & taken).astype(float)))
+    early = (look < trials.looks) & (reason != NOT_SHOWN)
+    yield Figure("stopping", "stopped before the final analysis", *share(early.astype(float)))
 
 
 def _duration(trials: Trials) -> Iterator[Figure]:
@@ -167,12 +171,16 @@ def _estimates(trials: Trials) -> Iterator[Figure]:
     yield Figure("estimate", "log hazard ratio, true", truth, error)
     yield Figure("estimate", "log hazard ratio, SD between trials", *_spread(plain))
     yield Figure("estimate", "log hazard ratio, mean standard error", *mean(se))
+    without = np.isnan(plain).astype(float)
+    if without.any():
+        yield Figure("estimate", "trials without an estimate, share", *share(without))
     for name, values in (("as estimated", plain), ("adjusted for stopping", adjusted)):
         # the truth is itself a mean over these trials: the difference is taken trial by trial
         off = values - truth if trials.true_log_hr is not None else values - whole
         yield Figure("estimate", f"bias of the log hazard ratio, {name}", *mean(off))
         middle, middle_error = quantile(values, 0.5)
-        yield Figure("estimate", f"median bias of the log hazard ratio, {name}", middle - truth, middle_error)
+        both = math.hypot(middle_error, error)
+        yield Figure("estimate", f"median bias of the log hazard ratio, {name}", middle - truth, both)
     z = _normal(trials)
     inside = (np.abs(plain - truth) <= z * se).astype(float)
     inside[np.isnan(plain)] = np.nan
@@ -314,7 +322,15 @@ class Summary:
         ]
         base = self.saved.scenarios[0].name
         rows += [
-            (entry.name, f"difference from {base}", d.name, d.value, d.error, d.unit, trials.count)
+            (
+                entry.name,
+                f"difference from {base}",
+                d.name,
+                d.value,
+                d.error,
+                d.unit,
+                min(trials.count, self.trials[0].count),
+            )
             for entry, trials, found in zip(self.saved.scenarios, self.trials, self.differences, strict=True)
             for d in found
         ]
@@ -347,6 +363,9 @@ def _known_truth(saved: Saved, entry: Entry) -> float | None:
     if saved.kind != "plain":
         return None
     trial = saved.design(entry)["protocol"]
+    multiples = {stratum.get("hazard_multiple", 1.0) for stratum in trial.get("strata", {}).values()}
+    if len(multiples) > 1 and not trial["analysis"].get("stratified", False):
+        return None  # proportional within strata is not proportional across them
     other = next(arm for name, arm in trial["arms"].items() if name != trial["reference_arm"])
     reference = trial["arms"][trial["reference_arm"]]
     ratio = other.get("hazard_ratio")

@@ -97,7 +97,7 @@ class Committee:
     def _limits(self, events: Floats, days: Floats) -> Limits:
         taken = _counted(events, self.maximum)
         observed = [float(events[k]) for k in taken]
-        shares = [min(1.0, float(days[k]) / self.duration) for k in taken]
+        shares = [float(days[k]) / self.duration for k in taken]
         if self.spend_by == "calendar":
             # a look at the full time has spent everything: it was the last
             over = next((n for n, share in enumerate(shares) if share >= 1.0), len(taken) - 1)
@@ -116,7 +116,8 @@ class Committee:
             lower_limits = ordering = tuple(-z for z in upper)
         elif found.futility is not None:
             lower_limits = found.futility
-            ordering = lower_limits if self.plan.binding else (-math.inf,) * len(upper)
+            # the simulated committee keeps to its futility limits, so estimates allow for them
+            ordering = lower_limits
         else:
             lower_limits = ordering = (-math.inf,) * len(upper)
         return Limits(tuple(taken), upper, lower_limits, ordering)
@@ -138,6 +139,23 @@ class Committee:
         both = tuple(lower.tolist())
         return Limits(tuple(taken), tuple(upper.tolist()), both, both)
 
+    def stop(self, limits: Limits, z: Floats, futility: bool = True) -> tuple[int, int]:
+        """The look at which a trial ends, as a position in `limits.taken`, and why. `futility`: whether
+        futility limits are kept to."""
+        last = len(limits.taken) - 1
+        n, reason = last, NOT_SHOWN
+        for n, k in enumerate(limits.taken):
+            if z[k] >= limits.upper[n]:
+                reason = EFFICACY
+                break
+            if self.sides == 2 and z[k] <= limits.lower[n]:
+                reason = HARM
+                break
+            if futility and self.sides == 1 and n < last and z[k] <= limits.lower[n]:
+                reason = FUTILITY
+                break
+        return n, reason
+
     def decide(
         self,
         events: Floats,
@@ -150,21 +168,24 @@ class Committee:
         """How a trial ended whose looks found this. Arrays (looks,); NaN where a look did not take place. z
         is positive where the arm does better than the reference."""
         limits = self.limits(events, days, information)
-        last = len(limits.taken) - 1
-        n, reason = last, NOT_SHOWN
-        for n, k in enumerate(limits.taken):
-            if z[k] >= limits.upper[n]:
-                reason = EFFICACY
-                break
-            if self.sides == 2 and z[k] <= limits.lower[n]:
-                reason = HARM
-                break
-            if self.sides == 1 and n < last and z[k] <= limits.lower[n]:
-                reason = FUTILITY
-                break
+        n, reason = self.stop(limits, z)
         k = limits.taken[n]
+        if self.weighted:
+            # the hazard ratio is not what a weighted test stops on: there is no adjusting it
+            p = self._weighted_p(limits, n, information, z[k])
+            return Ended(k, reason, p, math.nan, math.nan, math.nan)
         p, estimate, low, high = self._adjusted(limits, n, events, log_hr[k], log_se[k])
         return Ended(k, reason, p, estimate, low, high)
+
+    def _weighted_p(self, limits: Limits, n: int, information: Floats, z: float) -> float:
+        """Stage-wise p-value of a weighted test, from its own statistic and variances."""
+        known = np.maximum.accumulate(information[list(limits.taken[: n + 1])])
+        if not known[-1] > 0:
+            return math.nan
+        p, *_ = integration.stagewise(
+            known, np.array(limits.ordering[: n + 1]), np.array(limits.upper[: n + 1]), z, 0.95
+        )
+        return float(p) if self.sides == 1 else min(1.0, 2 * min(p, 1 - p))
 
     def _adjusted(
         self, limits: Limits, n: int, events: Floats, log_hr: float, log_se: float
@@ -236,6 +257,18 @@ def committee(
         raise UserError(
             f"{place}: several looks need the planned primary events, against which information is measured"
         )
+    last = looks.schedule[-1]
+    waits = last.events if last.at is None else max(1, math.ceil(last.at * primary_events - 1e-9))
+    if waits is not None and waits != primary_events:
+        raise UserError(
+            f"{place}.looks: the last look is the final analysis and waits for {waits} events, but "
+            f"{primary_events} primary events are planned: make the two agree"
+        )
+    if looks.spend_by != "information" and not math.isfinite(duration):
+        raise UserError(
+            f"{place}.spend_by: spending by {looks.spend_by} needs the planned duration of the trial: give "
+            "`follow_up`"
+        )
     shares = _planned(looks, primary_events)
     if shares is None and looks.spending in CLASSICAL:
         raise UserError(
@@ -273,8 +306,6 @@ def _planned(looks: Looks, primary_events: int) -> list[float] | None:
         if look.at is None and look.events is None:
             return None
         found.append(look.at if look.at is not None else float(look.events or 0) / primary_events)
-    if found[-1] != 1.0:
-        found = [share / found[-1] for share in found]
     return found
 
 

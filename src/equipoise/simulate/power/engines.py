@@ -115,18 +115,38 @@ def cluster(address: str, patience: float = 10.0) -> Engine:
     Raises UserError when Dask is not installed, nothing answers there within `patience` seconds, or no
     worker is there."""
     try:
-        from distributed import Client, LocalCluster  # noqa: F401
+        import distributed  # noqa: F401
     except ImportError:
         raise UserError(
             "a cluster needs Dask, which is not installed: pip install 'equipoise[cluster]'"
         ) from None
-    return lambda tasks: _on_cluster(tasks, address, patience)
+    client = _client(address, patience)  # an address that does not answer is said before any work
+    return lambda tasks: _on_cluster(tasks, address, client)
 
 
-def _on_cluster(tasks: Iterable[Task], address: str, patience: float) -> Iterator[bytes]:
+WITHOUT_WORKERS = 60.0
+"""Seconds for which a cluster may be without any worker before the run ends."""
+
+
+def _result(future: Any, client: Any, address: str) -> bytes:
+    """The result of a task, unless every worker has gone for good."""
+    missing = 0.0
+    while True:
+        try:
+            found: bytes = future.result(timeout=5)
+            return found
+        except TimeoutError:
+            missing = 0.0 if client.nthreads() else missing + 5
+            if missing >= WITHOUT_WORKERS:
+                raise UserError(
+                    f"{address}: the cluster has had no workers for {WITHOUT_WORKERS:.0f} seconds: start some; "
+                    "what is finished is kept and --resume goes on"
+                ) from None
+
+
+def _on_cluster(tasks: Iterable[Task], address: str, client: Any) -> Iterator[bytes]:
     import distributed
 
-    client = _client(address, patience)
     waiting: deque[Any] = deque()
     coming = iter(tasks)
     try:
@@ -138,7 +158,7 @@ def _on_cluster(tasks: Iterable[Task], address: str, patience: float) -> Iterato
             if not waiting:
                 return
             try:
-                found = waiting[0].result()
+                found = _result(waiting[0], client, address)
             except distributed.scheduler.KilledWorker:
                 raise UserError(
                     f"{address}: workers died {ATTEMPTS} times on the same trials: have they enough memory? "
@@ -154,7 +174,6 @@ def _on_cluster(tasks: Iterable[Task], address: str, patience: float) -> Iterato
     finally:
         for future in waiting:
             future.cancel()
-        client.close()
 
 
 def _client(address: str, patience: float) -> Any:

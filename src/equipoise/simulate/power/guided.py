@@ -190,15 +190,13 @@ def _delays(ready: Ready, enrolment: Enrolment, seed: int, trial: int) -> Ints:
 
 def _cuts(ready: Ready, compared: _Compared) -> Floats:
     """Day of the trial of each look; NaN where it does not take place."""
+    # each look, the final one too, waits for reports: nobody knows of an event before
     known = np.sort(compared.reported[compared.event == 1]).astype(np.float64)
-    # the final analysis counts what has happened by its day
-    happened = np.sort((compared.entry + compared.day)[compared.event == 1]).astype(np.float64)
     wanted = ready.rules.events
     days_of = np.full(len(wanted), np.inf)
     for k, need in enumerate(wanted.tolist()):
-        source = happened if k == len(wanted) - 1 else known
-        if 0 < need <= len(source):
-            days_of[k] = source[need - 1]
+        if 0 < need <= len(known):
+            days_of[k] = known[need - 1]
     cuts = np.empty(len(wanted))
     cut_offs(
         ready.rules, days_of, float(compared.entry.min()), float(compared.entry.max()), float(ready.horizon),

@@ -36,7 +36,7 @@ class Goal:
 
     def __post_init__(self) -> None:
         if isinstance(self.trials, bool) or not 1 <= self.trials <= MOST * 100:
-            raise UserError(f"the number of trials must be above 0, not {self.trials}")
+            raise UserError(f"the number of trials must lie between 1 and {MOST * 100:,}, not {self.trials}")
         if self.standard_error is not None and not 0 < self.standard_error < 0.5:
             raise UserError(f"--until-se must lie between 0 and 0.5, not {self.standard_error:g}")
 
@@ -67,17 +67,16 @@ def run(
     for each in scenarios:  # a design that cannot be simulated is refused before anything is written
         check(each.design)
     mine = fingerprint()
-    if resume:
-        saved = store.continued(store.read(folder), scenarios, seed, mine)
-    else:
-        if force and (folder / store.RUN).is_file():
-            _remove(folder)
-        size = chunk if chunk is not None else CHUNK[kind]
-        saved = store.create(
-            folder, scenarios, checked_seed(1 if seed is None else seed), size, mine, command
-        )
     tell = progress if progress is not None else silent
     with store.held(folder):
+        if resume:
+            saved = store.continued(store.read(folder), scenarios, seed, mine)
+        else:
+            if force and (folder / store.RUN).is_file():
+                _remove(folder)
+            size = chunk if chunk is not None else CHUNK[kind]
+            first = checked_seed(1 if seed is None else seed)
+            saved = store.create(folder, scenarios, first, size, mine, command)
         total = goal.trials * len(scenarios)
         done = 0
         for entry, scenario in zip(saved.scenarios, scenarios, strict=True):
@@ -89,8 +88,14 @@ def run(
 
 
 def _remove(folder: Path) -> None:
+    """Remove what a run left in its folder; the folder stays, and the lock in it."""
     try:
-        shutil.rmtree(folder)
+        (folder / store.RUN).unlink()
+        for part in ("rows", "designs"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        for file in folder.iterdir():
+            if file.is_file() and file.name != store.LOCK:
+                file.unlink()
     except OSError as error:
         raise explain(error, folder, "replace it") from None
 
@@ -104,7 +109,7 @@ def _grow(saved: Saved, entry: Entry, scenario: Scenario, goal: Goal, engine: En
     missing = []
     for first in starts:
         count = min(saved.chunk, goal.trials - first)
-        if saved.finished(entry, first) < count:
+        if saved.finished(entry, first, whole=True) < count:
             missing.append(Task(design, saved.seed, first, count, saved.fingerprint))
     lacking = {task.first for task in missing}
     results = engine(missing)

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from equipoise._atomic import explain, new_file, refuse_existing
+from equipoise._atomic import explain, new_file
 from equipoise.errors import UserError
 from equipoise.simulate.power.scenarios import Scenario, plain
 
@@ -33,6 +33,7 @@ except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
 RUN = "run.json"
+LOCK = ".lock"
 FORMAT = 1
 
 
@@ -61,12 +62,18 @@ class Saved:
         """Where the trials from `first` on are kept."""
         return self.folder / "rows" / entry.sha256[:16] / f"{first:09d}.parquet"
 
-    def finished(self, entry: Entry, first: int) -> int:
+    def finished(self, entry: Entry, first: int, whole: bool = False) -> int:
         """How many trials the file that begins at `first` holds; 0 when it is not there or cannot be
-        read."""
+        read. `whole`: every value is read, and the trials must be those that belong there."""
         path = self.file(entry, first)
         try:
-            return int(pl.scan_parquet(path).select(pl.len()).collect().item()) if path.is_file() else 0
+            if not path.is_file():
+                return 0
+            if not whole:
+                return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+            trials = pl.read_parquet(path)["trial"]
+            right = trials.to_list() == list(range(first, first + len(trials)))
+            return len(trials) if right else 0
         except (OSError, pl.exceptions.PolarsError):
             return 0
 
@@ -114,7 +121,7 @@ def create(
     folder: Path, scenarios: Sequence[Scenario], seed: int, chunk: int, fingerprint: str, command: str | None
 ) -> Saved:
     """A new folder for a run. Raises UserError when it exists or cannot be written."""
-    if folder.is_dir() and not any(folder.iterdir()):
+    if folder.is_dir() and not any(file.name != LOCK for file in folder.iterdir()):
         pass
     elif (folder / RUN).is_file():
         raise UserError(
@@ -122,7 +129,7 @@ def create(
             "with --out, or replace it with --force"
         )
     else:
-        refuse_existing(folder, False)
+        raise UserError(f"{folder} exists already and is no power run: choose another folder with --out")
     entries = _entries(scenarios)
     saved = Saved(folder, seed, chunk, fingerprint, scenarios[0].design.kind, entries, command)
     _write(saved, scenarios)
@@ -159,6 +166,8 @@ def read(folder: Path) -> Saved:
         entries = tuple(
             Entry(e["name"], e["sha256"], tuple((p, v) for p, v in e["changes"])) for e in said["scenarios"]
         )
+        if int(said["chunk"]) < 1:
+            raise ValueError
         if said["format"] != FORMAT:
             raise UserError(f"{path}: of another version of Equipoise (format {said['format']})")
         return Saved(
@@ -236,21 +245,42 @@ def _short(value: Any) -> str:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Nobody else may write into the folder of a run meanwhile. Raises UserError when somebody does."""
-    if fcntl is None:  # pragma: no cover
-        yield
-        return
-    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    """Nobody else may write into the folder of a run meanwhile; it is made if need be, and goes again if nothing
+    comes to lie in it. Raises UserError when somebody else is at work in it."""
+    made = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{folder}: another process is at work in this run") from None
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file, not a folder: choose another place with --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        _forget(made)
+        raise explain(error, folder, "write there") from None
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{folder}: another process is at work in this run") from None
         yield
-    finally:
+    except BaseException:
         os.close(descriptor)
+        descriptor = -1
+        if not (folder / RUN).is_file():
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+            _forget(made)
+        raise
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _forget(made: list[Path]) -> None:
+    """Remove folders again that nothing came to lie in."""
+    for part in made:
         with contextlib.suppress(OSError):
-            (folder / ".lock").unlink()
+            part.rmdir()
 
 
 def rows_of(content: bytes) -> pl.DataFrame:
