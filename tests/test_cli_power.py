@@ -72,6 +72,7 @@ def test_one_trial_of_a_run_is_replayed_in_full(plain: Path, tmp_path: Path) -> 
     row = saved.row(saved.scenarios[0], 7)
     assert people.height == 300
     assert row["look 3|events"] <= 90 + 5
+    assert f"on day {row['stop|day']:.6g}" in result.stdout
 
     small = ("--participants", "60", "--seed", "4")
     changed = ("functional_fraction=0.5",)
@@ -104,7 +105,7 @@ def test_one_trial_of_a_run_is_replayed_in_full(plain: Path, tmp_path: Path) -> 
         (["silcaat", "--vary", "size.alpha=0.05", "--scenarios", "x.yaml"], "choose one"),
         (["silcaat", "--scenarios", "x.yaml"], "cannot be read"),
         (["silcaat", "--resume", "nowhere"], "no power run there"),
-        (["silcaat", "--resume", "a", "--out", "b"], "leave out --out"),
+        (["silcaat", "--resume", "a", "--out", "b"], "different folders"),
         (["silcaat", "--resume", "a", "--force"], "choose one"),
         (["silcaat", "--until-se", "0.9"], "--until-se"),
         (["silcaat", "--cluster", "tcp://x:1", "--workers", "2"], "brings its own workers"),
@@ -114,6 +115,11 @@ def test_one_trial_of_a_run_is_replayed_in_full(plain: Path, tmp_path: Path) -> 
         (["silcaat", "--preset", "Z"], 'no preset "Z"'),
         (["silcaat", "--participants", "60", "--vary", "spending=none"], "at no set level"),
         (["fictitious.yaml", "--preset", "A"], "no dials"),
+        (["fictitious.yaml", "--arm", "control"], "there is active"),
+        (
+            ["fictitious.yaml", "--vary", "hazard_ratio=1,2", "--vary", "active.hazard_ratio=1,2"],
+            "the same field",
+        ),
         (["fictitious.yaml", "--out", "taken"], "exists already"),
         (["wrong.yaml"], 'did you mean "hazard_ratio"'),
     ],
@@ -190,3 +196,63 @@ def test_the_type_one_error_of_monitoring_is_verified_by_a_command() -> None:
     assert "type I errors are as planned" in result.stdout
     assert result.exit_code in (0, 1)
     assert _equipoise("verify", "--type-one-error", "--preset", "A").exit_code == 2
+
+
+LOOKS = {
+    "at a number of events": "[{events: 45}, {events: 90}]",
+    "after a time": "[{after: 3 years}, 1.0]",
+    "with a follow-up and a gap": "[{minimum_follow_up: 6 months}, {at: 0.8, minimum_gap: 1 year}, 1.0]",
+    "at the latest": "[{at: 0.5, at_latest: 4 years}, 1.0]",
+}
+
+
+@pytest.mark.parametrize("looks", LOOKS.values(), ids=LOOKS)
+def test_every_kind_of_look_reaches_the_page(looks: str, plain: Path, tmp_path: Path) -> None:
+    plain.write_text(PLAIN.replace("[0.5, 0.75, 1.0]", looks))
+    result = _equipoise("power", plain, "--trials", "200", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "power.html").is_file()
+
+
+def test_looks_of_a_protocol_by_date_are_told_in_words(tmp_path: Path) -> None:
+    text = (Path(eq.__file__).parent / "protocol" / "library" / "silcaat.yaml").read_text()
+    file = tmp_path / "dated.yaml"
+    file.write_text(
+        text.replace("looks: [0.25, 0.5, 0.75, 1.0]", "looks: [{date: 2003-01-01}, {events: 200}, 1.0]")
+    )
+    result = _equipoise("show", file)
+    assert result.exit_code == 0, result.output
+    assert "not before 01 January 2003" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("primary_events: 90\nfollow_up: 12 years", "primary_events: 90\n"), "give `follow_up`"),
+        (("[0.5, 0.75, 1.0]", "[{events: 45}, {events: 80}]"), "make the two agree"),
+    ],
+)
+def test_a_plan_of_looks_that_does_not_hold_together_is_refused(
+    change: tuple[str, str], message: str, plain: Path, tmp_path: Path
+) -> None:
+    text = PLAIN.replace(*change)
+    if "follow_up" not in text:
+        text = text.replace("spending: obrien-fleming", "spending: obrien-fleming, spend_by: calendar")
+    plain.write_text(text)
+    result = _equipoise("power", plain, "--trials", "20", "--out", tmp_path / "run")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_looks_after_the_planned_duration_spend_what_is_left(plain: Path, tmp_path: Path) -> None:
+    text = PLAIN.replace("[0.5, 0.75, 1.0]", "[{after: 11.99 years}, 1.0]")
+    plain.write_text(text.replace("spending: obrien-fleming", "spending: pocock, spend_by: minimum"))
+    result = _equipoise("power", plain, "--trials", "300", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_precision_that_is_not_reached_is_said(plain: Path, tmp_path: Path) -> None:
+    result = _equipoise("power", plain, "--trials", "100", "--until-se", "0.001", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "go on with --resume and more --trials" in result.stderr

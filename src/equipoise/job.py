@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from equipoise.record import Record
     from equipoise.simulate.power.characteristics import Summary
     from equipoise.simulate.power.engines import Engine
-    from equipoise.simulate.power.scenarios import Variation
+    from equipoise.simulate.power.scenarios import Design, Variation
 
 RECORD = "record"
 REPLICATES = "replicates.parquet"
@@ -143,6 +144,8 @@ class Power:
     summary: Summary
     told: str
     files: Mapping[str, Path]
+    remarks: tuple[str, ...] = ()
+    """What the reader should know: a precision that was not reached, say."""
 
 
 def power(
@@ -211,7 +214,26 @@ def power(
             else:
                 write_parquet(table, temporary)
     files |= {"table": folder / "characteristics.csv", "rows": folder / "rows"}
-    return Power(summary, telling.told(summary), files)
+    remarks = []
+    if until_se is not None:
+        worst = max(summary.value(k, "power").error for k in range(len(summary.trials)))
+        if worst > until_se:
+            remarks.append(
+                f"the standard error of the power is {worst:.2g}, not {until_se:g}: {most:,} trials were the "
+                "limit; go on with --resume and more --trials"
+            )
+    return Power(summary, telling.told(summary), files, tuple(remarks))
+
+
+def power_folder(trial: str, seed: int | None) -> Path:
+    """Where the run of this trial goes unless told otherwise. Raises UserError when there is no such
+    trial."""
+    from equipoise.protocol.plain import PlainTrial
+    from equipoise.simulate.power.scenarios import load_target
+
+    target = load_target(trial)
+    name = target.plain if isinstance(target, PlainTrial) else target.protocol
+    return _power_folder(name, 1 if seed is None else seed)
 
 
 def _provenance(command: str | None) -> dict[str, str]:
@@ -239,6 +261,14 @@ def is_plain_file(name: str) -> bool:
     return name not in bundled() and is_plain(load_source(name))
 
 
+@dataclass(frozen=True)
+class Replay:
+    """One trial of a power run in full: the finished files, and how the committee ended it there."""
+
+    files: Mapping[str, Path]
+    ending: str
+
+
 def replay(
     trial: str,
     number: int,
@@ -250,11 +280,11 @@ def replay(
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Path]:
-    """One trial of a power run in full: its record, or the table of participants of a plain trial.
+) -> Replay:
+    """One trial of a power run in full: its record, or the table of participants of a plain trial. It goes to
+    the end that was planned, whether or not the committee stopped it before.
 
-    `settings` change fields ("aldesleukin.goal.rise=100"). Gives the finished files by what they are. Raises
-    UserError."""
+    `settings` change fields ("aldesleukin.goal.rise=100"). Raises UserError."""
     from equipoise.simulate.power import scenarios as choose
 
     say: Progress = progress if progress is not None else lambda stage, share: None
@@ -277,7 +307,7 @@ def replay(
         table = place / "participants.parquet"
         with new_file(table, force=force) as temporary:
             write_parquet(frame, temporary)
-        return {"participants": table}
+        return Replay({"participants": table}, _ending(design, seed, number))
     from equipoise.simulate.plans import prepare
     from equipoise.simulate.runs import trial_of
 
@@ -285,7 +315,23 @@ def replay(
     setup = prepare(protocol, design.dials, population=population, baseline=baseline)
     folder = Path(out) if out is not None else default_folder(protocol, seed)
     trial_of(setup, seed, number, None, folder / RECORD, threads, stage(say, "Simulating the trial"), force)
-    return {"record": folder / RECORD}
+    return Replay({"record": folder / RECORD}, _ending(design, seed, number))
+
+
+def _ending(design: Design, seed: int, number: int) -> str:
+    """How the row of this trial says that it ended; nothing where it cannot be monitored."""
+    from equipoise.simulate.power.deciding import REASONS
+    from equipoise.simulate.power.tasks import packed, rows
+
+    try:
+        row = rows(packed(design), seed, number, 1).row(0, named=True)
+    except UserError:
+        return ""
+    return (
+        f"In a power run it ends at look {row['stop|look']:.0f} ({REASONS[int(row['stop|reason'])]}), on "
+        f"day {row['stop|day']:.6g} with {row['stop|events']:.0f} primary events: z {row['stop|z']:.4f}, "
+        f"hazard ratio {math.exp(row['stop|log_hr']):.3f}. Here it is followed to the end that was planned."
+    )
 
 
 def _any_arm(target: Protocol | PlainTrial) -> str | None:

@@ -335,6 +335,16 @@ def _analysis(now: Monitored, share: float) -> list[str]:
     return lines + said
 
 
+def _power_to_come(now: Monitored, found: Finding) -> dict[str, float]:
+    """Conditional power under each effect; nothing where the plan has no look to come."""
+    if now.final:
+        return {}
+    try:
+        return {e: now.conditional_power(found.z, e) for e in ("trend", "design", "null")}
+    except UserError:
+        return {}
+
+
 def _found(now: Monitored, found: Finding) -> list[str]:
     sided = "one-sided" if now.design.sides == 1 else "two-sided"
     level = f"{100 * found.level:.4g}%"
@@ -352,8 +362,8 @@ def _found(now: Monitored, found: Finding) -> list[str]:
             + ("" if found.repeated_p is None else f"; repeated p = {_p(found.repeated_p)}, {sided}"),
         ),
     ]
-    if not now.final:
-        power = {e: now.conditional_power(found.z, e) for e in ("trend", "design", "null")}
+    power = _power_to_come(now, found)
+    if power:
         rows += [
             (
                 "Conditional power",
@@ -439,10 +449,10 @@ def _analysis_json(now: Monitored, found: Finding | None, share: float) -> str:
     if found is not None:
         out["finding"] = _fields(found)
         if not now.final:
-            out["conditional_power"] = {
-                effect: now.conditional_power(found.z, effect) for effect in ("trend", "design", "null")
-            }
-            out["predictive_power"] = now.predictive_power(found.z)
+            power = _power_to_come(now, found)
+            if power:
+                out["conditional_power"] = power
+                out["predictive_power"] = now.predictive_power(found.z)
     return _json(out)
 
 

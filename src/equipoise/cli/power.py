@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,8 +98,8 @@ def power(
         stages("Reading the trial")
         from equipoise import job
 
-        if resume is not None and out is not None:
-            raise UserError("--resume says where the run is: leave out --out")
+        if resume is not None and out is not None and resume.resolve() != out.resolve():
+            raise UserError("--resume and --out name different folders: give one of them")
         if resume is not None and force:
             raise UserError("--resume goes on with a run, --force replaces it: choose one")
         place = resume if resume is not None else out
@@ -120,11 +122,13 @@ def power(
                 progress=stages,
             )
         except (KeyboardInterrupt, ending.Ended):
-            typer.echo(
-                "\nWhat is finished is kept: go on with the same command, --resume and the folder.",
-                err=True,
-            )
+            folder = place if place is not None else job.power_folder(trial, seed)
+            if (folder / "run.json").is_file():
+                again = shlex.join([*sys.argv[1:], *([] if resume else ["--resume", str(folder)])])
+                typer.echo(f"\nWhat is finished is kept. Go on with:  equipoise {again}", err=True)
             raise
+    for remark in done.remarks:
+        typer.echo(f"Note: {remark}", err=True)
     typer.echo(done.told)
     typer.echo("\n".join(f"{what:<8}  {path}" for what, path in done.files.items()))
 

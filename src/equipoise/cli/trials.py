@@ -133,11 +133,12 @@ def simulate(
         from equipoise._atomic import new_file, refuse_existing, write_parquet
 
         if job.is_plain_file(protocol) or setting:
-            files = job.replay(
+            again = job.replay(
                 protocol, trial, seed, setting or [], out, participants, dials_of(preset, dial), threads,
                 force, stages,
             )  # fmt: skip
-            typer.echo("\n".join(f"{what:<12}  {path}" for what, path in files.items()))
+            typer.echo("\n".join(f"{what:<12}  {path}" for what, path in again.files.items()))
+            typer.echo(again.ending)
             return
         plan = sound(protocol)
         folder = out if out is not None else job.default_folder(plan, seed)

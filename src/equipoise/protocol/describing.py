@@ -678,11 +678,7 @@ def looks_words(plan: Looks) -> list[str]:
     """When the data are looked at, by which boundaries: a phrase each."""
     words = []
     looks = plan.schedule
-    plain = [
-        look.at
-        for look in looks
-        if look.at is not None and look.model_dump(exclude_none=True).keys() == {"at"}
-    ]
+    plain = [look.at for look in looks if look.model_dump(exclude_none=True).keys() == {"at"}]
     if looks and len(plain) == len(looks):
         shares = listed(f"{100 * share:.15g}%" for share in plain if share is not None)
         words.append(f"looks at {shares} of the information, {_boundary(plan)}")

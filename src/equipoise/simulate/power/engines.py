@@ -139,7 +139,7 @@ def _result(future: Any, client: Any, address: str) -> bytes:
             missing = 0.0 if client.nthreads() else missing + 5
             if missing >= WITHOUT_WORKERS:
                 raise UserError(
-                    f"{address}: the cluster has had no workers for {WITHOUT_WORKERS:.0f} seconds: start some; "
+                    f"{address}: no workers for {WITHOUT_WORKERS:.0f} seconds: start some; "
                     "what is finished is kept and --resume goes on"
                 ) from None
 

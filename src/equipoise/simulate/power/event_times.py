@@ -84,6 +84,9 @@ def _single(told: Committee, found: dict[str, NDArray[Any]]) -> dict[str, NDArra
             f"stop|{name}": found[f"look 1|{name}"]
             for name in ("day", "events", "enrolled", "z", "log_hr", "log_se")
         },
+        "stop|adjusted p": found["look 1|p"]
+        if told.sides == 1
+        else 2 * np.minimum(found["look 1|p"], 1 - found["look 1|p"]),
         "stop|adjusted log_hr": log_hr,
         "stop|adjusted low": log_hr - normal * log_se,
         "stop|adjusted high": log_hr + normal * log_se,

@@ -143,6 +143,10 @@ def design_of(
         if participants is not None:
             data["participants"] = participants
         other = next(name for name in protocol.arms if name != protocol.reference_arm)
+        if arm not in (None, other):
+            raise UserError(
+                f'there is no arm "{arm}" to compare with {protocol.reference_arm}; there is {other}'
+            )
         return _built(Design("plain", protocol.plain, data, arm=arm if arm is not None else other))
     simulation = protocol.simulation
     if simulation is None:
@@ -339,6 +343,7 @@ def changed(design: Design, changes: Mapping[str, Any]) -> tuple[Design, tuple[t
     A bare number takes the unit of the value that it replaces. Raises UserError for a path that leads
     nowhere or a value that does not fit."""
     said: list[tuple[str, Any]] = []
+    touched: dict[Path_, str] = {}
     parts: dict[str | int, Any] = {part: json.loads(json.dumps(tree)) for part, tree in _trees(design)}
     dials = dict(design.dials)
     # a preset sets every dial: it comes first, whatever the order
@@ -351,6 +356,9 @@ def changed(design: Design, changes: Mapping[str, Any]) -> tuple[Design, tuple[t
                 parts["dials"] = {name: each for name, each in dials.items() if name != "preset"}
                 said.append(("preset", str(value)))
                 continue
+            if path in touched:
+                raise UserError(f"{text} and {touched[path]} are the same field: give it once")
+            touched[path] = text
             new = _with_unit(_at(parts[path[0]], path[1:]), value)
             _put(parts[path[0]], path[1:], new)
             shown = _shown(_named(path)) if text.count("[") == 0 else _shown(path)

@@ -245,8 +245,8 @@ def _short(value: Any) -> str:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Nobody else may write into the folder of a run meanwhile; it is made if need be, and goes again if nothing
-    comes to lie in it. Raises UserError when somebody else is at work in it."""
+    """Nobody else may write into the folder of a run meanwhile; it is made if need be, and goes again if
+    nothing comes to lie in it. Raises UserError when somebody else is at work in it."""
     made = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
         if folder.exists() and not folder.is_dir():

@@ -44,7 +44,7 @@ def told(summary: Summary) -> str:
     lines[0] += "; ± is the Monte Carlo standard error"
     lines.append("")
     if len(counts) == 1:
-        lines += _in_full(summary.figures[0])
+        lines += _in_full(summary.figures[0], counts[0])
     else:
         lines += _side_by_side(summary)
         lines += _compared(summary)
@@ -67,7 +67,17 @@ def _rounded(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") if value else "0"
 
 
-def _in_full(figures: Sequence[Figure]) -> list[str]:
+def shown_share(figure: Figure, n: int) -> str:
+    """A share in per cent; where it happened in none or in all of n trials, the 95% limit (the rule of three:
+    Hanley & Lippman-Hand, JAMA 1983)."""
+    if n > 0 and figure.value == 0:
+        return f"0% (below {with_error(300 / n, math.nan)}%)"
+    if n > 0 and figure.value == 1:
+        return f"100% (above {with_error(100 - 300 / n, math.nan)}%)"
+    return with_error(100 * figure.value, 100 * figure.error, "%")
+
+
+def _in_full(figures: Sequence[Figure], n: int) -> list[str]:
     lines = []
     for section, title in _SECTIONS.items():
         mine = [f for f in figures if f.section == section and not _empty(f)]
@@ -75,8 +85,8 @@ def _in_full(figures: Sequence[Figure]) -> list[str]:
             continue
         lines.append(title)
         for figure in mine:
-            factor, sign = (100.0, "%") if _is_share(figure) else (1.0, "")
-            shown = with_error(factor * figure.value, factor * figure.error, sign)
+            sign = "%" if _is_share(figure) else ""
+            shown = shown_share(figure, n) if sign else with_error(figure.value, figure.error)
             unit = f" {figure.unit}" if figure.unit else ""
             lines.append(f"  {figure.name:<62} {shown}{unit}")
         lines.append("")
@@ -102,10 +112,13 @@ def _side_by_side(summary: Summary) -> list[str]:
     ]
     rows = [["", *(heading for _, heading, _, _ in columns)]]
     entries = summary.saved.scenarios
-    for entry, figures in list(zip(entries, summary.figures, strict=True))[:MOST_ROWS]:
+    both = list(zip(entries, summary.figures, summary.trials, strict=True))
+    for entry, figures, trials in both[:MOST_ROWS]:
         known = {f.name: f for f in figures}
         cells = [
-            with_error(factor * known[name].value, factor * known[name].error, sign)
+            shown_share(known[name], trials.count)
+            if sign
+            else with_error(factor * known[name].value, factor * known[name].error)
             for name, _, factor, sign in columns
         ]
         rows.append([entry.name, *cells])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from equipoise.protocol.model import Futility, Looks
 from equipoise.protocol.plain import PlainTrial
 from equipoise.simulate.plain import plain_rows, prepare_plain
-from equipoise.simulate.power.deciding import Committee, Limits, committee
+from equipoise.simulate.power.deciding import EFFICACY, HARM, Committee, committee
 from equipoise.simulate.power.engines import cores
 from equipoise.simulate.progress import Progress, silent
 from equipoise.simulate.runs import in_order
@@ -45,6 +45,8 @@ class Schedule:
     plans: tuple[tuple[str, dict[str, Any]], ...]
     changes: tuple[tuple[str, Any], ...] = ()
     """Fields of the trial that differ from `_trial`."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Further fields of its `monitoring`."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,19 @@ SCHEDULES = (
         ),
     ),
     Schedule(
+        "reports 60 days late, looks a year apart or more",
+        (0.25, {"at": 0.5, "minimum_gap": "1 year"}, {"at": 0.75, "minimum_gap": "1 year"}, 1.0), _SPENT,
+        options=(("reporting_delay", "60 days"),),
+    ),
+    Schedule(
+        "two to one, strata of unequal hazard, a stratified test", FOUR, (*_SPENT, _EVERY[1]),
+        (
+            ("arms", {"control": {"hazard": "0.024 / year"}, "active": {"hazard_ratio": 1.0, "share": 2}}),
+            ("strata", {"low": {"share": 0.7}, "high": {"share": 0.3, "hazard_multiple": 3.0}}),
+            ("analysis", {"stratified": True}),
+        ),
+    ),
+    Schedule(
         "a weighted test, Fleming-Harrington (0, 1)", FOUR, _SPENT,
         (("analysis", {"test": "fleming-harrington", "rho": 0, "gamma": 1}),),
     ),
@@ -117,7 +132,7 @@ def _trial(schedule: Schedule) -> PlainTrial:
         "equipoise": 1, "plain": "No effect", "reference_arm": "control", "participants": 1695,
         "arms": {"control": {"hazard": "0.024 / year"}, "active": {"hazard_ratio": 1.0}},
         "accrual": "3.5 years", "dropout": "0.015 / year", "primary_events": 230, "follow_up": "15 years",
-        "monitoring": {"looks": list(schedule.looks), "spending": "pocock"},
+        "monitoring": {"looks": list(schedule.looks), "spending": "pocock", **dict(schedule.options)},
     } | dict(schedule.changes)  # fmt: skip
     return PlainTrial.model_validate(data)
 
@@ -153,8 +168,9 @@ def _checks(schedule: Schedule, trials: int, seed: int) -> Iterator[Check]:
     for label, options in schedule.plans:
         plan = Looks.model_validate({"looks": list(schedule.looks), **options})
         level = 0.05 if plan.sides == 2 else 0.025
+        active = trial.arms["active"].share
         told = committee(
-            plan, alpha=level, power=0.8, primary_events=trial.primary_events, share=0.5,
+            plan, alpha=level, power=0.8, primary_events=trial.primary_events, share=active / (active + 1),
             duration=8.2 * 365.25, place="monitoring", weighted=weighted,
         )  # fmt: skip
         found = float(np.mean([_rejected(told, looks, n) for n in range(trials)]))
@@ -164,18 +180,9 @@ def _checks(schedule: Schedule, trials: int, seed: int) -> Iterator[Check]:
 def _rejected(told: Committee, looks: dict[str, Floats], n: int) -> bool:
     """Whether trial n rejects: on either side in a two-sided test, for efficacy in a one-sided one. Futility
     limits that do not bind are not kept to, since the level must hold without them."""
-    limits: Limits = told.limits(looks["events"][n], looks["day"][n], looks["information"][n])
-    kept = told.sides == 1 and told.plan.futility is not None and told.plan.binding
-    last = len(limits.taken) - 1
-    for place, k in enumerate(limits.taken):
-        z = looks["z"][n, k]
-        if z >= limits.upper[place]:
-            return True
-        if told.sides == 2 and z <= limits.lower[place]:
-            return True
-        if kept and place < last and z <= limits.lower[place]:
-            return False
-    return False
+    limits = told.limits(looks["events"][n], looks["day"][n], looks["information"][n])
+    _, reason = told.stop(limits, looks["z"][n], futility=told.plan.binding)
+    return reason in (EFFICACY, HARM)
 
 
 def table(checks: list[Check]) -> str:
