@@ -50,8 +50,9 @@ def _has_avx512() -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 targets only")
-def test_a_trial_has_the_same_bits_on_sse2_avx2_and_avx512(tmp_path) -> None:
-    targets = ["x86-64", "haswell", *(["skylake-avx512"] if _has_avx512() else [])]
+def test_a_trial_has_the_same_bits_on_sse2_on_avx2_and_on_this_processor(tmp_path) -> None:
+    # Each target compiles the loop anew, so none is asked for that this processor stands for itself.
+    targets = ["x86-64", *(["haswell"] if _has_avx512() else [])]
     running = {}
     for target in targets:
         environment = os.environ | {
@@ -108,14 +109,14 @@ def test_leaving_the_hiv_rna_out_changes_nothing_else() -> None:
 
 
 MEMORY = """
-import resource
 from equipoise.protocol import load
 from equipoise.simulate.enrolment import enrol
 from equipoise.simulate.plans import prepare
 from equipoise.simulate.runs import walk_everybody
 setup = prepare(load("silcaat"))
 def largest():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
 def run(first, stop):
     for trial in range(first, stop):
         walk_everybody(setup, enrol(setup, 1, trial), 1, trial)
@@ -126,7 +127,9 @@ print(early, largest())
 """
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from /proc")
 def test_memory_does_not_grow_with_the_number_of_trials() -> None:
+    bits(prepare(load("silcaat")), 0)  # compiled by now: the new process only loads what it needs
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     early, late = map(float, run.stdout.split())
     assert late - early < 8.0

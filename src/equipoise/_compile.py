@@ -67,14 +67,21 @@ import numba  # noqa: E402  (the cache folder must be set before Numba is import
 numba.config.CACHE_DIR = _FOLDER or ""
 
 
-def njit(function: Callable[..., Any] | None = None, *, borrows: bool = False, **options: Any) -> Any:
+def njit(
+    function: Callable[..., Any] | None = None, *, borrows: bool = False, inner: bool = False, **options: Any
+) -> Any:
     """Compile strictly (IEEE arithmetic, no fast-math), releasing the interpreter lock; cached on disk where
     that can be.
 
     `borrows`: the function makes no arrays and works only on those that its caller holds meanwhile, so that
-    nobody need count references to them (each count is an operation that all cores wait for)."""
+    nobody need count references to them (each count is an operation that all cores wait for). `inner`: only
+    compiled functions call it, so that the way in from Python need not be compiled."""
     kept = _FOLDER is not None
     settings = {"cache": kept, "nogil": True, "error_model": "numpy", "fastmath": False} | options
+    # Nobody calls by pointer. Each way in would hold another copy of a function that is always inlined.
+    settings["no_cfunc_wrapper"] = True
+    if inner:
+        settings["no_cpython_wrapper"] = True
     # Always said, for a function that does not say takes it over from whoever calls it first.
     settings["_nrt"] = not borrows
     if function is None:

@@ -17,7 +17,7 @@ from equipoise.virtual.philox import uniforms
 from equipoise.virtual.streams import ALLOCATION
 
 for _rule in randomization.LOOP_FUNCTIONS:
-    register_jitable(_rule)
+    register_jitable(no_cfunc_wrapper=True)(_rule)
 
 _METHODS = {"permuted blocks": 0, "minimisation": 1, "simple": 2}
 

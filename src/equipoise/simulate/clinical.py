@@ -94,7 +94,7 @@ def pieces_for(longest):
     )  # fmt: skip
 
 
-@njit(forceinline=True, borrows=True)
+@njit(forceinline=True, borrows=True, inner=True)
 def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces):
     """Cut the time from `day`, in that stretch of the virus and after that cycle (-1: before the first), to
     the last day into pieces; returns how many."""
@@ -137,19 +137,20 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
             cycle += 1
 
 
-@njit(forceinline=True, borrows=True)
-def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, outcomes, diary):
+@njit(forceinline=True, borrows=True, inner=True)
+def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, outcomes, noting, diary):
     """What happens to participant i (number l of the block) until day `last`, along the course that is known.
 
     `given`: cycles that touch the hazards. Notes the days of opportunistic disease and of the first grade 4
-    event of the background in `outcomes`; in the diary, unless it is None, every event, toxicities included.
+    event of the background in `outcomes`; if `noting`, in the diary every event, toxicities included.
     Returns (day of death or -1, whether the diary had room)."""
     stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
     od_reached = death_reached = grade4_reached = 0.0
     od_needed, death_needed = o.chances[FIRST_OD, l], o.chances[FIRST_DEATH, l]
     grade4_needed = o.chances[FIRST_GRADE4, l]
-    diseases = background4 = shown = 0
-    day, cycle = 0, -1
+    # Of one type from the start: a literal would be a type of its own, and all it is given to compiled twice.
+    diseases = background4 = shown = np.int64(0)
+    day, cycle = np.int64(0), np.int64(-1)
     while True:
         count = lay_out(b, d, p, given > 0, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces)
         hazards_along(b, d, p, diseases, given > 0, count, pieces.values, pieces.rates)
@@ -169,7 +170,7 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
                 if od_on == day:
                     if diseases < outcomes.diseases.shape[1]:
                         outcomes.diseases[i, diseases] = day
-                    if diary is not None:
+                    if noting:
                         shown = _note_toxicities(diary, i, cycles, shown, toxicities, day - 1)
                         if shown < 0 or not note_event(diary, i, day, OD, diseases):
                             return -1, False
@@ -180,7 +181,7 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
                 if grade4_on == day:
                     if outcomes.grade4[i] < 0:
                         outcomes.grade4[i] = day
-                    if diary is not None:
+                    if noting:
                         shown = _note_toxicities(diary, i, cycles, shown, toxicities, day - 1)
                         if shown < 0 or not note_event(diary, i, day, BACKGROUND4, background4):
                             return -1, False
@@ -188,7 +189,7 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
                     grade4_needed += threshold(seed, trial, p.number, GRADE4, background4)
                     grade4_on = crossing_day(start, end, grade4_reached, grade4, grade4_needed)
                 else:
-                    if diary is not None:
+                    if noting:
                         shown = _note_toxicities(diary, i, cycles, shown, toxicities, day)
                         if shown < 0 or not note_event(diary, i, day, DIED_OF, 0):
                             return -1, False
@@ -204,12 +205,12 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
                 break
         if not ill:
             break
-    if diary is not None and _note_toxicities(diary, i, cycles, shown, toxicities, last) < 0:
+    if noting and _note_toxicities(diary, i, cycles, shown, toxicities, last) < 0:
         return -1, False
     return -1, True
 
 
-@njit(borrows=True)
+@njit(borrows=True, inner=True)
 def _note_toxicities(diary, i, cycles, shown, toxicities, until):
     """Note the toxicities from number `shown` on that showed until that day; returns the number of the next,
     or -1 when the diary is full."""
@@ -221,7 +222,7 @@ def _note_toxicities(diary, i, cycles, shown, toxicities, until):
     return shown
 
 
-@njit(borrows=True)
+@njit(borrows=True, inner=True)
 def note_event(diary, i, day, process, index):
     """One row of the diary's events; False when there is no room."""
     row = diary.used[3]

@@ -105,7 +105,7 @@ def outset_for(planned, longest):
     )  # fmt: skip
 
 
-@njit(forceinline=True, borrows=True)
+@njit(forceinline=True, borrows=True, inner=True)
 def person_of(o, people, i, l):
     """Participant i, the block's number l, with all traits."""
     return Person(
@@ -115,7 +115,7 @@ def person_of(o, people, i, l):
     )  # fmt: skip
 
 
-@njit
+@njit(inner=True)
 def settle(kernel, arm, people, rows, seed, trial, o, longest):
     """Settle what can be settled for the participants `rows` (at most PARTICIPANTS), into the scratch `o`.
 
@@ -149,7 +149,7 @@ def settle(kernel, arm, people, rows, seed, trial, o, longest):
     return settled
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _pairs(seed, purpose, trial, who, n, first, second):
     """The two uniforms of index 0 of one purpose for each participant."""
     k0, k1 = split_seed(seed)
@@ -160,7 +160,7 @@ def _pairs(seed, purpose, trial, who, n, first, second):
         second[l] = unit(x2, x3)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _traits(b, d, h, people, rows, seed, trial, o):
     n = np.uint64(len(rows))
     z = o.work
@@ -181,7 +181,7 @@ def _traits(b, d, h, people, rows, seed, trial, o):
         )  # fmt: skip
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _course_of_the_virus(b, people, rows, seed, trial, o, longest):
     """Stretches between two switches of the virus up to the last day; returns for how many participants there
     was room."""
@@ -210,7 +210,7 @@ def _course_of_the_virus(b, people, rows, seed, trial, o, longest):
     return len(rows)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _kept_visits(b, h, arm, people, rows, seed, trial, o):
     """The visits that are kept up to the last day, with what there is to measure but for induced cells."""
     k0, k1 = split_seed(seed)
@@ -232,7 +232,7 @@ def _kept_visits(b, h, arm, people, rows, seed, trial, o):
         u[j] = unit(x0, x1)
         v[j] = unit(x2, x3)
     normal_quantiles(v, z, drawn)
-    kept, j = 0, 0
+    kept, j = np.int64(0), 0
     for l in range(len(rows)):
         stop, last = o.first_visit[l + 1], o.last[l]
         o.first_visit[l] = kept
@@ -259,7 +259,7 @@ def _kept_visits(b, h, arm, people, rows, seed, trial, o):
             count[j] = measured_count_from(b, cells[j], noise[j])
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _chances_of_cycles(people, rows, seed, trial, o):
     """The uniforms of everybody's first cycles."""
     who, index = o.who, o.which
@@ -279,7 +279,7 @@ def _chances_of_cycles(people, rows, seed, trial, o):
             second[j] = unit(x2, x3)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _native_cells(o, n, kept, cells):
     """Native cells at each kept visit."""
     start, target, rate, since = o.work[0], o.work[1], o.work[2], o.work[3]
@@ -295,7 +295,7 @@ def _native_cells(o, n, kept, cells):
         cells[j] = native(start[j], target[j], rate[j], since[j])
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _rna(b, arm, people, rows, o, kept, chance, rna):
     """Copies/mL at each kept visit."""
     if not (arm.measures_rna == YES).any():

@@ -98,7 +98,7 @@ def sieve(program, biology, item, seed, trial, first, most, wanted, share, eligi
     go beyond the last one wanted."""
     registers = np.empty((program.registers, BLOCK))
     who, status = np.empty(BLOCK, np.uint64), np.empty(BLOCK)
-    tested, found = 0, 0
+    tested, found = np.int64(0), np.int64(0)
     while tested < most and found < wanted:
         n = min(BLOCK, most - tested, int((wanted - found) / share * 1.02) + 16)
         for i in range(np.uint64(n)):
@@ -113,7 +113,7 @@ def sieve(program, biology, item, seed, trial, first, most, wanted, share, eligi
     return tested, found
 
 
-@njit
+@njit(inner=True)
 def _block(program, biology, item, seed, trial, n, who, status, r, first, eligible, result, found):
     """One block of n candidates; returns how many are eligible."""
     k0, k1 = split_seed(seed)
@@ -163,11 +163,8 @@ def _block(program, biology, item, seed, trial, n, who, status, r, first, eligib
                 out[i] = x
         elif op == CUT:
             f = numbers[at]
-            if b < 0:
-                limit_of = np.full(n, f[5])
-            else:
-                limit_of = np.minimum(r[b, :n], f[5])
-            out[:n] = _cut_column(r[a, :n], f[0] == 1.0, f[1], f[2], f[3], limit_of, f[4])
+            limit_of = _limits(r[max(b, 0)], n, b >= 0, f[5])
+            _into(out, _cut_column(r[a, :n], f[0] == 1.0, f[1], f[2], f[3], limit_of, f[4]))
         elif op == ROUND:
             u = r[a]
             for i in range(m):
@@ -179,13 +176,13 @@ def _block(program, biology, item, seed, trial, n, who, status, r, first, eligib
                 out[i] = min(max(x + y * out[i], low), high)
         elif op == NUMBER:
             f = numbers[at]
-            out[:n] = _number_column(r[a, :n], f[0], f[1], f[2] == 1.0, f[3], f[4], f[5])
+            _into(out, _number_column(r[a, :n], f[0], f[1], f[2] == 1.0, f[3], f[4], f[5]))
         elif op == COUNT:
-            out[:n] = _count_column(biology, r[a, :n], r[b, :n])
+            _into(out, _count_column(biology, r[a, :n], r[b, :n]))
         elif op == COPIES:
-            out[:n] = _copies_column(biology, r[a, :n] > 0.0, r[b, :n], r[c, :n])
+            _into(out, _copies_column(biology, _are_yes(r[a], n), r[b, :n], r[c, :n]))
         elif op == CHOICE:
-            out[:n] = _choice_column(tables[b:c], r[a, :n])
+            _into(out, _choice_column(tables[b:c], r[a, :n]))
         elif op == TABLE:
             u = r[a]
             for i in range(n):
@@ -288,20 +285,45 @@ def _block(program, biology, item, seed, trial, n, who, status, r, first, eligib
             for i in range(m):
                 out[i] = x + y * u[i]
         elif op == OUT:
-            result[b + 1, found : found + n] = r[a, :n]
+            _into(result[b + 1, found:], r[a, :n])
     for i in range(n):
         result[0, found + i] = np.float64(np.int64(who[i]))
         eligible[np.int64(who[i]) - first] = 1
     return n if full > 0 else 0
 
 
-@njit(forceinline=True)
+@njit(inner=True)
+def _into(out, column):
+    """Put a column into the first places of another."""
+    for i in range(len(column)):
+        out[i] = column[i]
+
+
+@njit(inner=True)
+def _limits(column, n, own, most):
+    """The lesser of each one's `own` limit, if they have one, and that of everybody; NaN stays NaN."""
+    out = np.empty(n)
+    for i in range(n):
+        out[i] = column[i] if own and not column[i] > most else most
+    return out
+
+
+@njit(inner=True)
+def _are_yes(column, n):
+    """Whether each of the first n truths is yes."""
+    out = np.empty(n, np.bool_)
+    for i in range(n):
+        out[i] = column[i] > 0.0
+    return out
+
+
+@njit(forceinline=True, inner=True)
 def _finite(value):
     """A result that no number can hold is unknown."""
     return value if abs(value) < np.inf else np.nan
 
 
-@njit
+@njit(inner=True)
 def _leave(kept, start, stop, n, who, status, r, limit, first, eligible):
     """Close the ranks after those whose status is at or below the limit have left; returns how many stay.
 

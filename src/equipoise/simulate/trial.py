@@ -73,7 +73,7 @@ __all__ = [
 ]  # fmt: skip
 
 for _rule in dosing.LOOP_FUNCTIONS:
-    register_jitable(forceinline=True)(_rule)
+    register_jitable(forceinline=True, no_cfunc_wrapper=True)(_rule)
 
 DISEASES_KEPT = 4
 """First occurrences of opportunistic disease that `Outcomes` keeps for each participant."""
@@ -254,10 +254,11 @@ def walk(
         return True
     longest = int(people.end_day[rows].max())
     scratch = _scratch(len(arm.planned), longest)
-    _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, *scratch)
-    if not keep_diary:
-        return True
-    return bool(_note(kernel, arm, people, rows, seed, trial, outcomes, diary, longest, *scratch))
+    # The diary ends on the last day, which is known only when everybody has been walked.
+    _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, *scratch, False, diary)
+    return not keep_diary or bool(
+        _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, *scratch, True, diary)
+    )
 
 
 _OF_THREAD = threading.local()
@@ -280,11 +281,14 @@ def _scratch(planned: int, longest: int) -> tuple[Outset, Cycles, Pieces, Floats
 
 
 @njit(borrows=True)
-def _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, o, courses, pieces, offers):
-    """`walk` without a diary.
+def _walk(
+    kernel, arm, plan, people, rows, seed, trial, outcomes, longest, o, courses, pieces, offers, noting, diary
+):  # fmt: skip
+    """The course of each participant is walked to the end of follow-up, then the events along it are found,
+    for nothing that is done or measured depends on them; then all is counted up to the last day.
 
-    The course of each participant is walked to the end of follow-up, then the events along it are found, for
-    nothing that is done or measured depends on them; then all is counted up to the last day."""
+    `noting`: the outcomes are known; the participants are walked again to the last day, and everything is
+    noted in the diary. One kernel does both, so that one is compiled. Returns whether the diary had room."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
     couples = touched(d)
     start = 0
@@ -293,63 +297,45 @@ def _walk(kernel, arm, plan, people, rows, seed, trial, outcomes, longest, o, co
         settled = settle(kernel, arm, people, block, seed, trial, o, longest)
         for l in range(settled):
             i = block[l]
-            _clear(outcomes, i)
             p = person_of(o, people, i, l)
             last, status = o.last[l], o.status[l]
+            if noting:
+                last, status = outcomes.last_day[i], outcomes.status[i]
+            else:
+                _clear(outcomes, i)
             cycles = toxicities = 0
-            if arm.cycled == YES:
-                cycles, toxicities, _ = _course(
-                    b, d, h, arm, people, seed, trial, o, courses, offers, l, i, p, last, False, None
-                )
-            death, _ = happen(
+            if noting or arm.cycled == YES:
+                cycles, toxicities, room = _course(
+                    b, d, h, arm, people, seed, trial, o, courses, offers, l, i, p, last, status == DIED,
+                    noting, diary,
+                )  # fmt: skip
+                if not room:
+                    return False
+            death, room = happen(
                 b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
-                outcomes, None,
+                outcomes, noting, diary,
             )  # fmt: skip
+            if not room:
+                return False
+            if noting:
+                continue
             if death >= 0:
                 last, status = death, DIED
             outcomes.death[i], outcomes.last_day[i], outcomes.status[i] = death, last, status
             _tally(arm, plan, o, courses, cycles, toxicities, l, i, last, status == DIED, outcomes)
         start += settled
-
-
-@njit(borrows=True)
-def _note(kernel, arm, people, rows, seed, trial, outcomes, diary, longest, o, courses, pieces, offers):
-    """Walk the participants again, to the last day that is known by now, and note everything. Returns whether
-    the diary had room."""
-    b, d, h = kernel.biology, kernel.dials, kernel.habits
-    couples = touched(d)
-    start = 0
-    while start < len(rows):
-        block = rows[start : start + PARTICIPANTS]
-        settled = settle(kernel, arm, people, block, seed, trial, o, longest)
-        for l in range(settled):
-            i = block[l]
-            p = person_of(o, people, i, l)
-            last, died = outcomes.last_day[i], outcomes.status[i] == DIED
-            cycles, toxicities, room = _course(
-                b, d, h, arm, people, seed, trial, o, courses, offers, l, i, p, last, died, diary
-            )
-            if not room:
-                return False
-            _, room = happen(
-                b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
-                outcomes, diary,
-            )  # fmt: skip
-            if not room:
-                return False
-        start += settled
     return True
 
 
-@njit(forceinline=True, borrows=True)
+@njit(forceinline=True, borrows=True, inner=True)
 def _course(
-    b, d, h, arm, people, seed, trial, o, courses, offer_chances, l, i, p, last, dies, diary
+    b, d, h, arm, people, seed, trial, o, courses, offer_chances, l, i, p, last, dies, noting, diary
 ):  # fmt: skip
     """The course of participant i (number l of the block) up to day `last`: visits, decisions, cycles and
     what the body makes of them, all but the clinical events.
 
     `dies`: the last day is that of death. Out: counts measured, in `o`; cycles and toxicities, in `courses`;
-    everything else in the diary, unless it is None. Returns (cycles, toxicities that showed, whether the
+    everything else in the diary, if `noting`. Returns (cycles, toxicities that showed, whether the
     diary had room)."""
     cycled = arm.cycled == YES
     rules = arm.rules
@@ -365,10 +351,12 @@ def _course(
 
     # The course of the drug, as the rules know it.
     contact_on = 0 if cycled else NO_DAY
-    contacts = offers = decisions = drawn = 0
+    # Of one type from the start: a literal would be a type of its own, and all it is given to compiled twice.
+    contacts = offers = decisions = drawn = np.int64(0)
     offer_from = 0
     stopped, reduced = NO, NO
-    cycles, at_dose = 0, 0
+    cycles: int = np.int64(0)  # type: ignore[assignment]
+    at_dose: int = cycles
     first_cycle = last_cycle = -1
     dose = 0.0
     toxicity, toxicity_on, toxicities = 0, NO_DAY, 0
@@ -379,8 +367,8 @@ def _course(
     episodes = (NO_DAY, NO_DAY, NO_DAY)
     if cycled:
         episodes = (
-            episode_switch(h, p, seed, trial, 0, 0, 0),
-            episode_switch(h, p, seed, trial, 1, 0, 0),
+            episode_switch(h, p, seed, trial, contacts, contacts, contacts),
+            episode_switch(h, p, seed, trial, contacts + 1, contacts, contacts),
             o.off_art[l],
         )
     visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
@@ -417,7 +405,7 @@ def _course(
                     if arm.holds[mask] == YES:
                         hold_until = max(hold_until, day + arm.resume[mask])
                     mask &= ~(1 << kind)
-                    if diary is not None and not _note_hold(diary, i, kind, held_since[kind], day):
+                    if noting and not _note_hold(diary, i, kind, held_since[kind], day):
                         return full
                 held_since = _set(held_since, kind, since)
                 switched = _set(switched, kind, switched[kind] + 1)
@@ -438,7 +426,7 @@ def _course(
                 count = measured_count_from(b, now_native + now_burst + now_long, noise)
                 measure, measured_day = count, day
             o.visits[outset.COUNT, visit] = count
-            if diary is not None:
+            if noting:
                 now_acute = now_chronic = 0.0
                 if cycle_day >= 0:
                     now_acute = exposure(acute, day - cycle_day, d.tau_acute)
@@ -509,7 +497,7 @@ def _course(
                         acute += decision.dose * taken / 7.5
                         chronic += decision.dose * taken / 7.5
                         cycle_day = day
-                        if diary is not None and not _note_cycle(
+                        if noting and not _note_cycle(
                             diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
                             day + delay,
                         ):  # fmt: skip
@@ -551,17 +539,17 @@ def _course(
                     contact_on = following + contact_delay(h, seed, trial, number, contacts)
                 contacts += 1
             decisions += 1
-            if diary is not None and not _note_decision(diary, i, now, decision, accepted):
+            if noting and not _note_decision(diary, i, rules, now, accepted):
                 return full
 
-    if diary is not None:
+    if noting:
         for kind in range(3):
             if held_since[kind] >= 0 and not _note_hold(diary, i, kind, held_since[kind], -1):
                 return full
     return cycles, toxicities, True
 
 
-@njit(forceinline=True, borrows=True)
+@njit(forceinline=True, borrows=True, inner=True)
 def _clear(outcomes, i):
     """Nothing has happened yet to participant i (who may have been walked before, with a diary that was too
     small)."""
@@ -589,7 +577,7 @@ def traits(kernel, people, rows, seed, trial):
     return out
 
 
-@njit(forceinline=True, borrows=True)
+@njit(forceinline=True, borrows=True, inner=True)
 def _tally(arm, plan, o, courses, cycles, toxicities, l, i, last, died, outcomes):
     """What participant i comes to by the last day: visits, measurements, cycles, toxicity. Death precedes
     visits and cycles on its day, toxicity precedes death."""
@@ -635,7 +623,7 @@ def _tally(arm, plan, o, courses, cycles, toxicities, l, i, last, died, outcomes
         _look_up(arm, plan, o, courses, given, first, visit, i, outcomes)
 
 
-@njit(borrows=True)
+@njit(borrows=True, inner=True)
 def _look_up(arm, plan, o, courses, cycles, first, end, i, outcomes):
     """The CD4 measurement nearest to each landmark, of the visits first .. end - 1; the earlier of two."""
     done = 0
@@ -656,7 +644,7 @@ def _look_up(arm, plan, o, courses, cycles, first, end, i, outcomes):
             outcomes.landmark_cycle[i, k] = day - courses.day[done - 1] if done > 0 else -1
 
 
-@njit(forceinline=True, borrows=True)
+@njit(forceinline=True, borrows=True, inner=True)
 def _draw_offers(seed, trial, number, index, drawn, chances):
     """Draw ahead until the chances of offer or contact `index` (below OFFERS_AHEAD) are there: uniforms and
     unit exponentials. Returns how many are there, of which `drawn` were already."""
@@ -668,7 +656,7 @@ def _draw_offers(seed, trial, number, index, drawn, chances):
     return drawn
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _set(three, position, value):
     """The three numbers with one of them replaced."""
     return (
@@ -678,7 +666,7 @@ def _set(three, position, value):
     )
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _on_day(now, day):
     """The same situation on another day."""
     return _after(
@@ -693,7 +681,7 @@ def _on_day(now, day):
     )
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, inner=True)
 def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
     """The situation after an offer, on `day`."""
     return Situation(
@@ -706,7 +694,7 @@ def _after(now, day, cycles, first_cycle, last_cycle, dose, at_dose, reduced):
 # --- the diary ----------------------------------------------------------------------------------------------
 
 
-@njit(borrows=True)
+@njit(borrows=True, inner=True)
 def _note_visit(diary, i, visit, day, viraemic, count, rna, body):
     row = diary.used[VISIT_ROWS]
     if row >= diary.visits.shape[0]:
@@ -719,8 +707,10 @@ def _note_visit(diary, i, visit, day, viraemic, count, rna, body):
     return True
 
 
-@njit(borrows=True)
-def _note_decision(diary, i, now, decision, accepted):
+@njit(borrows=True, inner=True)
+def _note_decision(diary, i, rules, now, accepted):
+    # Decided once more, so that the walk need not find a reason that nobody reads.
+    decision = decide(rules, now)
     row = diary.used[DECISION_ROWS]
     if row >= diary.decisions.shape[0]:
         return False
@@ -741,7 +731,7 @@ def _note_decision(diary, i, now, decision, accepted):
     return True
 
 
-@njit(borrows=True)
+@njit(borrows=True, inner=True)
 def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, toxicity_day):
     row = diary.used[CYCLE_ROWS]
     if row >= diary.cycles.shape[0]:
@@ -754,7 +744,7 @@ def _note_cycle(diary, i, day, dose, given, maintenance, decision, toxicity, tox
     return True
 
 
-@njit(borrows=True)
+@njit(borrows=True, inner=True)
 def _note_hold(diary, i, kind, since, until):
     row = diary.used[HOLD_ROWS]
     if row >= diary.holds.shape[0]:
