@@ -273,7 +273,7 @@ def test_a_drawing_may_be_svg_and_is_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_the_manual_shows_the_example_as_it_is() -> None:
-    page = (DELAY.parents[1] / "design.md").read_text(encoding="utf-8")
+    page = (DELAY.parents[2] / "design.md").read_text(encoding="utf-8")
     _, _, example = DELAY.read_text(encoding="utf-8").partition("\n")
     assert f"```yaml\n{example}```" in page
 

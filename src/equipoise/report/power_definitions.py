@@ -37,11 +37,26 @@ CHARACTERISTICS: tuple[tuple[str, str, str], ...] = (
         "Look k: harm",
         "Share of all trials that end at look k because the limit on the side of harm is passed.",
     ),
-    (r"look \d+: reached", "Look k: reached", "Share of all trials that were not stopped before look k."),
+    (
+        r"look \d+: no difference shown",
+        "Look k: no difference shown",
+        "Share of all trials that end at look k without passing a limit: at the final analysis, or at a look that "
+        "has all the planned events.",
+    ),
+    (
+        r"look \d+: reached",
+        "Look k: reached",
+        "Share of all trials in which look k takes place and that were not stopped before it.",
+    ),
+    (
+        r"trials without an estimate, share",
+        "Trials without an estimate",
+        "Share of the trials whose hazard ratio has no finite estimate; they are left out of bias and coverage.",
+    ),
     (
         r"stopped before the final analysis",
         "Stopped before the final analysis",
-        "Share of the trials that end before the last planned look, for whatever reason.",
+        "Share of the trials that pass a limit of efficacy, futility or harm before the last planned look.",
     ),
     (
         r"duration",
