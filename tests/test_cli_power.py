@@ -194,6 +194,7 @@ def test_the_type_one_error_of_monitoring_is_verified_by_a_command() -> None:
     result = _equipoise("verify", "--type-one-error", "--trials", "1500")
     assert "Looks at quarters of the events" in result.stdout
     assert "type I errors are as planned" in result.stdout
+    assert "for a reason that is known" in result.stdout
     assert result.exit_code in (0, 1)
     assert _equipoise("verify", "--type-one-error", "--preset", "A").exit_code == 2
 

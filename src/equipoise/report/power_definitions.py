@@ -40,8 +40,8 @@ CHARACTERISTICS: tuple[tuple[str, str, str], ...] = (
     (
         r"look \d+: no difference shown",
         "Look k: no difference shown",
-        "Share of all trials that end at look k without passing a limit: at the final analysis, or at a look that "
-        "has all the planned events.",
+        "Share of all trials that end at look k without passing a limit: at the final analysis, or at a look "
+        "that has all the planned events.",
     ),
     (
         r"look \d+: reached",
@@ -51,7 +51,8 @@ CHARACTERISTICS: tuple[tuple[str, str, str], ...] = (
     (
         r"trials without an estimate, share",
         "Trials without an estimate",
-        "Share of the trials whose hazard ratio has no finite estimate; they are left out of bias and coverage.",
+        "Share of the trials whose hazard ratio has no finite estimate; they are left out of bias and "
+        "coverage.",
     ),
     (
         r"stopped before the final analysis",
