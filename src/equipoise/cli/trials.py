@@ -410,7 +410,8 @@ def _verify_type_one_error(trials: int | None, seed: int | None) -> None:
     beyond = sum(check.beyond for check in checks)
     typer.echo(
         f"\n{len(checks) - beyond} of {len(checks)} type I errors are as planned, within "
-        f"{verification.ERRORS:g} Monte Carlo errors; {beyond - outside} further off for a reason that is known."
+        f"{verification.ERRORS:g} Monte Carlo errors; {beyond - outside} further off for a reason that is "
+        "known."
     )
     if outside:
         raise typer.Exit(1)
