@@ -102,10 +102,10 @@ def workers(design: Design, trials: int, repeats: int, dask: bool) -> None:
         ) as local:
             engine = engines.cluster(local.scheduler_address)
             wall(design, 400, engine)
-            two = statistics.median(both["processes"])
+            two = statistics.median(both["threads"])
             on_dask = statistics.median([wall(design, trials, engine) for _ in range(repeats)])
         more = 100 * (on_dask / two - 1)
-        print(f"  two Dask workers {on_dask:.1f} s (wall): {more:+.1f}% against two processes")
+        print(f"  two Dask workers {on_dask:.1f} s (wall): {more:+.1f}% against two threads")
 
 
 def memory(trials: int) -> None:
