@@ -42,10 +42,11 @@ def baselines(given: AnalysisInput, measure: MeasureInput) -> pl.DataFrame:
         item = given.baseline.filter(pl.col("item") == measure.name).select("participant", "value")
         found = found.join(item, on="participant", how="left", maintain_order="left")
         found = found.with_columns(measured=pl.coalesce("value", "measured"))
-    return found.select("participant", baseline=_as_analysed(pl.col("measured"), measure))
+    return found.select("participant", baseline=as_analysed(pl.col("measured"), measure))
 
 
-def _as_analysed(value: pl.Expr, measure: MeasureInput) -> pl.Expr:
+def as_analysed(value: pl.Expr, measure: MeasureInput) -> pl.Expr:
+    """A value on the scale of the analysis; null where it has none."""
     if measure.transform == "log10":
         return pl.when(value > 0).then(value.log10())
     return value
@@ -59,7 +60,7 @@ def add_measure(
     arms = pl.Enum(list(given.arms))
     people = given.participants.select("participant", pl.col("arm").cast(arms))
     base = people.join(baselines(given, measure), on="participant", how="left", maintain_order="left")
-    values = measure.values.with_columns(value=_as_analysed(pl.col("value"), measure)).drop_nulls("value")
+    values = measure.values.with_columns(value=as_analysed(pl.col("value"), measure)).drop_nulls("value")
     lost = measure.values.height - values.height
     if lost:
         rows.note(f"{measure.label}: {lost} values of zero or below have no logarithm and are left out.")
