@@ -1,9 +1,10 @@
 """Writes protocols: YAML for people, the resolved form for machines, and the hash that names a version.
 
 The resolved form is the protocol with every default filled in; what is absent stays absent. The canonical
-form is the resolved form as JSON with sorted keys, runs of white space in texts made one space, texts in
-Unicode NFC, and numbers in one spelling (4, 4.0 and 4e0 are all `4`). Comments, order of keys, quotes and
-layout do not count, so that two files of the same meaning have the same SHA-256.
+form is the resolved form as JSON with the fields in one order, runs of white space in texts made one space,
+texts in Unicode NFC, and numbers in one spelling (4, 4.0 and 4e0 are all `4`). Comments, the order of fields,
+quotes and layout do not count, so that two files of the same meaning have the same SHA-256. The order of what
+the protocol names itself counts (arms, levels, countries): random draws go through them in that order.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ def resolve(protocol: Protocol) -> dict[str, Any]:
 def canonical(protocol: Protocol) -> bytes:
     """The canonical form: one line of UTF-8 JSON; the same bytes for the same meaning."""
     data = _plain(resolve(protocol))
-    return json.dumps(
-        data, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode()
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def sha256(protocol: Protocol) -> str:
