@@ -66,7 +66,7 @@ def test_the_record_on_disk_is_the_record_in_memory(silcaat: record.Record, tmp_
     assert opened.manifest.provenance.seed == 7
 
 
-def test_the_protocol_kept_in_a_record_gives_that_record_again(silcaat: record.Record, tmp_path: Path) -> None:
+def test_the_protocol_of_a_record_gives_that_record_again(silcaat: record.Record, tmp_path: Path) -> None:
     simulate.trial(load("silcaat"), seed=7, participants=300, out=tmp_path / "one")
     again = simulate.trial(load(str(tmp_path / "one" / "protocol.json")), seed=7, participants=300)
     assert again.manifest.record_sha256 == silcaat.manifest.record_sha256
