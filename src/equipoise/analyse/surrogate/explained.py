@@ -1,12 +1,13 @@
 """The proportion of the treatment effect that a marker explains, by Freedman and by Lin, and when it is none.
 
-A ratio of two uncertain numbers: where the effect itself can hardly be told from none, its share is no number,
-and the measure is refused.
+A ratio of two uncertain numbers: where the effect itself can hardly be told from none, its share is no
+number, and the measure is refused.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from equipoise.analyse.surrogate.logistic import logistic, logistic_influence
 from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.surrogate.prentice import CAUSES
 from equipoise.analyse.surrogate.ratio_interval import FiellerSet, fieller
-from equipoise.analyse.surrogate.resampling import Refit, draws
+from equipoise.analyse.surrogate.resampling import draws, refitted, sorted_rows
 from equipoise.analyse.surrogate.rows import (
     Matrix,
     fit,
@@ -97,18 +98,17 @@ def lin(
     if reason:
         return _undefined(about, unadjusted, adjusted, reason)
     each = np.column_stack([influence(whole, alone_X, alone)[:, 0], influence(rows, both_X, both)[:, 0]])
-    shares = np.zeros(0)
-    if bootstrap:
-        first, second = Refit(whole, alone_X), Refit(rows, both_X)
-        found = []
+    first, second = sorted_rows(whole, alone_X), sorted_rows(rows, both_X)
+
+    def again() -> Iterator[float]:
         for weight in draws(trial, bootstrap, seed):
-            one = first.coefficients(weight, alone.coefficients)
-            two = second.coefficients(weight, both.coefficients)
+            one = refitted(first, weight, alone.coefficients)
+            two = refitted(second, weight, both.coefficients)
             if one is not None and two is not None:
-                found.append(1 - two[0] / one[0])
-        shares = np.array(found)
+                yield 1 - float(two[0] / one[0])
+
     b, b_given = float(alone.coefficients[0]), float(both.coefficients[0])
-    return _share(about, unadjusted, adjusted, b, b_given, each.T @ each, shares, bootstrap)
+    return _share(about, unadjusted, adjusted, b, b_given, each.T @ each, again(), bootstrap)
 
 
 def freedman(
@@ -128,7 +128,8 @@ def freedman(
     Among those at risk at `marker_at` (years) with a marker known by then: the event until `horizon`; those
     lost before it are left out, with a warning. Defaults: horizon, the time to which nine in ten of those
     without an event were followed; marker_at, a quarter of that (assumed). Not adjusted for
-    strata. Joint covariance, intervals and refusal as in `lin`. Raises UserError unless 0 <= marker_at < horizon."""
+    strata. Joint covariance, intervals and refusal as in `lin`. Raises UserError unless
+    0 <= marker_at < horizon."""
     scaled, warnings = on_scale(trial, transform)
     end = _followed(trial) if horizon is None else horizon
     early = end / 4 if marker_at is None else marker_at
@@ -142,8 +143,8 @@ def freedman(
         warnings = (*warnings, f"{lost} of {int(there.sum())} left before year {end:.2f} and are not counted")
     arms = f"{trial.treated_label} against {trial.reference_label}"
     method = f"logistic models of an event between years {early:.2f} and {end:.2f}"
-    about = _About("freedman", f"share explained by {trial.marker_label} at year {early:.2f}", method, warnings,
-                   confidence, least)  # fmt: skip
+    label = f"share explained by {trial.marker_label} at year {early:.2f}"
+    about = _About("freedman", label, method, warnings, confidence, least)
     y = (trial.event & (trial.time <= end))[seen].astype(np.float64)
     alone_X = np.column_stack([trial.treated[seen], np.ones(len(y))])
     both_X = np.column_stack([trial.treated[seen], np.ones(len(y)), value[seen]])
@@ -169,15 +170,16 @@ def freedman(
             [("unadjusted", arms, alone), ("adjusted", f"{arms}, given {trial.marker_label}", both)]
         )
     ]  # fmt: skip
-    found = []
-    for count in draws(trial, bootstrap, seed):
-        times = count[seen].astype(np.float64)
-        one, two = logistic(alone_X, y, times), logistic(both_X, y, times)
-        if one is not None and two is not None:
-            found.append(1 - two[0] / one[0])
-    return _share(
-        about, ratios[0], ratios[1], float(alone[0]), float(both[0]), covariance, np.array(found), bootstrap
-    )
+
+    def again() -> Iterator[float]:
+        for count in draws(trial, bootstrap, seed):
+            times = count[seen].astype(np.float64)
+            one, two = logistic(alone_X, y, times), logistic(both_X, y, times)
+            if one is not None and two is not None:
+                yield 1 - float(two[0] / one[0])
+
+    b, b_given = float(alone[0]), float(both[0])
+    return _share(about, ratios[0], ratios[1], b, b_given, covariance, again(), bootstrap)
 
 
 NO_LOGISTIC = "no event, or none that arm and marker do not separate completely, by the horizon"
@@ -212,9 +214,10 @@ def _undefined(about: _About, unadjusted: Measure, adjusted: Measure, reason: st
 
 def _share(
     about: _About, unadjusted: Measure, adjusted: Measure, b: float, b_given: float, covariance: Matrix,
-    shares: Floats, asked: int,
+    again: Iterator[float], asked: int,
 ) -> ProportionExplained:  # fmt: skip
-    """The share 1 - b_given/b = (b - b_given)/b, of which Fieller wants numerator and denominator."""
+    """The share 1 - b_given/b = (b - b_given)/b, of which Fieller wants numerator and denominator. `again`
+    gives the shares of resampled trials; where the share is refused nothing is resampled."""
     change = np.array([[1.0, -1.0], [1.0, 0.0]])
     inner = fieller(b - b_given, b, change @ covariance @ change.T, about.confidence)
     steadiness = abs(b) / math.sqrt(covariance[0, 0])
@@ -225,7 +228,7 @@ def _share(
             f"a share of it is not defined (Fieller's interval: {inner.words})"
         )
         empty = _undefined(about, unadjusted, adjusted, reason)
-        return replace(empty, steadiness=steadiness, set=inner, replicates=shares)
+        return replace(empty, steadiness=steadiness, set=inner)
     warnings = about.warnings
     if steadiness < STEADY:
         warnings = (
@@ -245,6 +248,7 @@ def _share(
     exact = replace(common, low=inner.low, high=inner.high)
     if inner.kind != "between":
         exact = replace(common, warnings=(*warnings, f"Fieller's interval is {inner.words}"))
+    shares = np.array(list(again))
     return ProportionExplained(
         exact, _percentiles(common, about, shares, asked), unadjusted, adjusted, steadiness, inner, shares
     )

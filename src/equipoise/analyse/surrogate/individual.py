@@ -40,7 +40,8 @@ def individual_level(
     are known then, of all rows) of the latest value, given arm. And the likelihood reduction factor 1 -
     exp(-G2/k), with G2 what the marker adds to twice the log partial likelihood given arm (Alonso et al.,
     Biometrics 2004;60:845-53) and k the number of events, the unit of information in censored data
-    (O'Quigley, Xu & Stare, Stat Med 2005;24:479-89); interval from the non-central chi-square distribution."""
+    (O'Quigley, Xu & Stare, Stat Med 2005;24:479-89); interval from the non-central chi-square
+    distribution."""
     scaled, warnings = on_scale(trial, transform)
     rows = rows_at_risk(scaled, lag)
     base = scaled.baseline()

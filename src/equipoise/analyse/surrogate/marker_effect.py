@@ -1,4 +1,4 @@
-"""What treatment did to the marker: each participant's mean after randomisation, compared between the arms."""
+"""What treatment did to the marker: each participant's mean after randomisation, by arm."""
 
 from __future__ import annotations
 

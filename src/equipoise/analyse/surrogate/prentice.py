@@ -4,7 +4,7 @@ marker the outcome no longer depends on treatment."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from equipoise.analyse.surrogate.data import MarkedTrial
 from equipoise.analyse.surrogate.marker_effect import marker_effect
@@ -82,7 +82,7 @@ def prentice(
     return Prentice(
         _first(scaled, transform, confidence, warnings),
         second,
-        _named(third, "prentice.marker_on_outcome", per_unit(trial, transform), ()),
+        replace(third, name="prentice.marker_on_outcome", label=f"per {per_unit(trial, transform)}"),
         _fourth(both.of("arm"), arms, trial.marker_label),
     )
 
@@ -105,19 +105,12 @@ def _first(
     if transform == "log2":
         ends = (2.0 ** ends[0], 2.0 ** ends[1], 2.0 ** ends[2])
     p = math.erfc(abs(effect.estimate / effect.se) / math.sqrt(2)) if effect.se > 0 else math.nan
-    return Measure(name, label, scale, ends[0], effect.se, ends[1], ends[2], p, confidence, method, assumptions,
-                   warnings)  # fmt: skip
-
-
-def _named(measure: Measure, name: str, label: str, assumptions: tuple[str, ...]) -> Measure:
-    from dataclasses import replace
-
-    return replace(measure, name=name, label=label, assumptions=measure.assumptions + assumptions)
+    return Measure(
+        name, label, scale, ends[0], effect.se, ends[1], ends[2], p, confidence, method, assumptions, warnings
+    )
 
 
 def _fourth(measure: Measure, arms: str, marker: str) -> Measure:
-    from dataclasses import replace
-
     left = () if measure.refused else (_given_marker(measure),)
     return replace(
         measure, name="prentice.outcome_given_marker", label=f"{arms}, given {marker}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ class RandomEffects:
     """Maximum-likelihood fit. `means` (2,), `between` the units' covariance (2 x 2), `correlation` of the
     true effects. `line` (at 0, per step): the expected effect on the outcome by that on the marker, with its
     covariance, and `around_line` the variance of true effects around it. `undefined` says why there is
-    none; `at_boundary` that the correlation is at its limit."""
+    none; `at_boundary` that the correlation is at its limit. `effects`: what was
+    fitted, u x 2, and its error covariances, u x 2 x 2."""
 
     means: Floats
     between: Matrix
@@ -32,12 +34,12 @@ class RandomEffects:
     around_line: float
     undefined: str
     at_boundary: str
-    _effects: tuple[Floats, Floats]
+    effects: tuple[Floats, Floats]
 
     def r_squared_interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Profile-likelihood interval of the squared correlation: those of the correlation, squared."""
         cut = float(chdtri(1, 1 - confidence)) / 2
-        y, S = self._effects
+        y, S = self.effects
         start = np.log(np.maximum(np.diag(self.between), 1e-12)) / 2
 
         def above(rho: float) -> float:
@@ -157,7 +159,8 @@ def _line(z: Floats, Z: Floats, log_sd: Floats, rho: float, scale: Floats) -> tu
     return line(at, means) * own, covariance * np.outer(own, own)
 
 
-def _gradient(f, at):  # type: ignore[no-untyped-def]
+def _gradient(f: Callable[[Floats], Floats], at: Floats) -> Matrix:
+    """Derivatives of a vector by each of p numbers, shape (values, p), by central differences."""
     columns = []
     for k in range(len(at)):
         step = np.zeros(len(at))
@@ -166,7 +169,8 @@ def _gradient(f, at):  # type: ignore[no-untyped-def]
     return np.column_stack(columns)
 
 
-def _hessian(f, at):  # type: ignore[no-untyped-def]
+def _hessian(f: Callable[[Floats], float], at: Floats) -> Matrix:
+    """Second derivatives, p x p, by central differences."""
     p, h = len(at), 1e-3
     out = np.empty((p, p))
     for i in range(p):

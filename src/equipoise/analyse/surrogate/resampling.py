@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from equipoise.analyse.columns import codes, orders
-from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial
+from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial, Truths
 from equipoise.analyse.surrogate.kernel import weighted_cox
 from equipoise.analyse.surrogate.rows import Rows
 from equipoise.errors import UserError
@@ -31,32 +33,44 @@ def draws(trial: MarkedTrial, replicates: int, seed: int) -> Iterator[Ints]:
         yield count
 
 
-class Refit:
-    """One Cox model of one or two covariates, sorted once and fitted under many weights."""
+@dataclass(frozen=True)
+class SortedRows:
+    """Rows of a Cox model with one or two covariates, sorted once to be fitted under many weights. Columns of
+    `X` are centred and divided by `spread`; `by_entry` gives the rows by stratum and falling start."""
 
-    def __init__(self, rows: Rows, X: Floats) -> None:
-        stratum, _ = codes(rows.stratum, len(rows.who), "strata")
-        order, by_entry = orders(stratum, rows.start, rows.stop, True, latest_first=True)
-        self._mean, self._spread = X.mean(axis=0), np.maximum(X.std(axis=0), 1e-300)
-        self._who = rows.who[order]
-        self._columns = (rows.start[order], rows.stop[order], rows.event[order])
-        self._X = np.ascontiguousarray(((X - self._mean) / self._spread)[order])
-        self._stratum = stratum[order]
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        self._by_entry = place[by_entry]
+    who: Ints
+    start: Floats
+    stop: Floats
+    event: Truths
+    X: Floats
+    stratum: NDArray[np.int32]
+    by_entry: Ints
+    spread: Floats
 
-    def coefficients(self, weight: Ints, first: Floats) -> Floats | None:
-        """Coefficients with participants counted `weight` times, started from `first`; None without a
-        maximum. weight: shape (people,)."""
-        each = weight[self._who]
-        keep = each > 0
-        place = np.cumsum(keep) - 1
-        start, stop, event = (column[keep] for column in self._columns)
-        entries = place[self._by_entry[keep[self._by_entry]]]
-        beta = np.empty(self._X.shape[1])
-        done = weighted_cox(
-            first * self._spread, start, stop, event, self._X[keep], self._stratum[keep], entries, each[keep],
-            beta,
-        )  # fmt: skip
-        return beta / self._spread if done else None
+
+def sorted_rows(rows: Rows, X: Floats) -> SortedRows:
+    """The rows in order. X: r x p, p 1 or 2, no column constant."""
+    stratum, _ = codes(rows.stratum, len(rows.who), "strata")
+    order, by_entry = orders(stratum, rows.start, rows.stop, True, latest_first=True)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    spread = X.std(axis=0)
+    return SortedRows(
+        rows.who[order], rows.start[order], rows.stop[order], rows.event[order],
+        ((X - X.mean(axis=0)) / spread)[order], stratum[order], place[by_entry], spread,
+    )  # fmt: skip
+
+
+def refitted(rows: SortedRows, weight: Ints, first: Floats) -> Floats | None:
+    """Coefficients, shape (p,), with participants counted `weight` times (shape (people,)), started from
+    `first`; None where there is no maximum."""
+    each = weight[rows.who]
+    keep = each > 0
+    place = np.cumsum(keep) - 1
+    entries = place[rows.by_entry[keep[rows.by_entry]]]
+    beta = np.empty(rows.X.shape[1])
+    done = weighted_cox(
+        first * rows.spread, rows.start[keep], rows.stop[keep], rows.event[keep],
+        np.ascontiguousarray(rows.X[keep]), rows.stratum[keep], entries, each[keep], beta,
+    )  # fmt: skip
+    return beta / rows.spread if done else None

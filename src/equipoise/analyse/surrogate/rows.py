@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,12 @@ from equipoise.analyse.cox_model import Cox, _cox_score_residuals, cox
 from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial, Truths
 from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.undefined import NO_EVENTS, ONE_GROUP
+from equipoise.errors import UserError
+
+Matrix = NDArray[np.float64]
+
+HAZARD_RATIO = "hazard ratio"
+NOBODY = "nobody was under observation with a known marker"
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ def whole_follow_up(trial: MarkedTrial) -> Rows:
 
 def fit(rows: Rows, X: Floats) -> Cox:
     """Cox's model of the rows, stratified, ties by Efron. X: r x p."""
-    return cox(rows.stop, rows.event, X, strata=rows.stratum, entry=rows.start)
+    model = cox(rows.stop, rows.event, X, strata=rows.stratum, entry=rows.start)
+    return model if len(rows.who) else replace(model, undefined=NOBODY)
 
 
 def score_residuals(rows: Rows, X: Floats, beta: Floats, *, efron: bool = True) -> Floats:
@@ -95,6 +102,9 @@ def influence(rows: Rows, X: Floats, model: Cox) -> Floats:
 
 
 def z_of(confidence: float) -> float:
+    """Normal quantile of a two-sided interval. Raises UserError for a confidence that is none."""
+    if not 0 < confidence < 1:
+        raise UserError(f"the confidence of an interval lies between 0 and 1: {confidence:g} does not")
     return float(ndtri(0.5 + confidence / 2))
 
 
@@ -140,8 +150,3 @@ def log_ratio_measure(
         math.exp(log_ratio + z * se), math.erfc(abs(log_ratio / se) / math.sqrt(2)) if se > 0 else math.nan,
         confidence, method, assumptions, warnings,
     )  # fmt: skip
-
-
-HAZARD_RATIO = "hazard ratio"
-
-Matrix = NDArray[np.float64]

@@ -98,6 +98,8 @@ def _column(term: str, trial: MarkedTrial, rows: Rows, covariates: Mapping[str, 
     column = np.asarray(covariates[term], np.float64)
     if column.shape != (trial.participants,):
         raise UserError(f"the covariate `{term}` must have one value for each of {trial.participants} people")
+    if not np.isfinite(column).all():
+        raise UserError(f"the covariate `{term}` is not known for everybody")
     return column[rows.who]
 
 
@@ -145,7 +147,7 @@ def _landmark(
 
     def measure(model: Cox, k: int, name: str, label: str) -> Measure:
         return ratio(
-            model, k, f"landmark.{time:g}.{name}", f"{label}, after year {time:g}", method=method,
+            model, k, f"landmark.{time:g}.{name}", label, method=method,
             confidence=confidence, assumptions=assumptions, warnings=warnings,
         )  # fmt: skip
 
@@ -153,7 +155,9 @@ def _landmark(
         time,
         len(who),
         int(rows.event.sum()),
-        measure(alone, 0, "arm", arms),
-        measure(both, 0, "arm_given_marker", f"{arms}, given {scaled.marker_label} at year {time:g}"),
+        measure(alone, 0, "arm", f"{arms}, after year {time:g}"),
+        measure(
+            both, 0, "arm_given_marker", f"{arms}, after year {time:g}, given {scaled.marker_label} then"
+        ),
         measure(both, 1, "marker", f"per {per_unit(scaled, transform)} at year {time:g}, given arm"),
     )

@@ -32,7 +32,8 @@ OWN_ERRORS = "each unit's errors are normal with the covariance estimated from i
 class UnitEffects:
     """Effects of treatment in u units: on the marker (difference, on its scale) and on the outcome (log
     hazard ratio), each with its error covariance (u x 2 x 2; first marker, then outcome). `left_out` names
-    the units without estimates, with the reason."""
+    the units without estimates, with the reason. On the "log2" scale a threshold is shown as the ratio of
+    geometric means that it is."""
 
     names: tuple[str, ...]
     on_marker: Floats
@@ -41,6 +42,7 @@ class UnitEffects:
     participants: NDArray[np.int64]
     events: NDArray[np.int64]
     left_out: tuple[str, ...] = ()
+    transform: Transform = "as is"
 
     def __post_init__(self) -> None:
         u = len(self.names)
@@ -84,7 +86,8 @@ def unit_effects(
     is left out and named."""
     scaled, _ = on_scale(trial, transform)
     names = [name for name in np.unique(scaled.unit).tolist() if name]
-    return _gathered([(name, _only(scaled, scaled.unit == name)) for name in names], least_events)
+    units = [(name, _only(scaled, scaled.unit == name)) for name in names]
+    return _gathered(units, least_events, transform)
 
 
 def effects_of_trials(
@@ -99,7 +102,7 @@ def effects_of_trials(
     if len(called) != len(trials):
         raise UserError(f"{len(called)} names for {len(trials)} trials")
     scaled = [(name, on_scale(trial, transform)[0]) for name, trial in zip(called, trials, strict=True)]
-    return _gathered(scaled, least_events)
+    return _gathered(scaled, least_events, transform)
 
 
 def _only(trial: MarkedTrial, keep: Truths) -> MarkedTrial:
@@ -113,7 +116,9 @@ def _only(trial: MarkedTrial, keep: Truths) -> MarkedTrial:
     )  # fmt: skip
 
 
-def _gathered(units: Sequence[tuple[str, MarkedTrial]], least_events: int) -> UnitEffects:
+def _gathered(
+    units: Sequence[tuple[str, MarkedTrial]], least_events: int, transform: Transform
+) -> UnitEffects:
     names, marker, outcome, covariance, people, events, left_out = [], [], [], [], [], [], []
     for name, unit in units:
         happened = int(unit.event.sum())
@@ -133,7 +138,7 @@ def _gathered(units: Sequence[tuple[str, MarkedTrial]], least_events: int) -> Un
     return UnitEffects(
         tuple(names), np.array(marker, np.float64), np.array(outcome, np.float64),
         np.array(covariance, np.float64).reshape(-1, 2, 2), np.array(people, np.int64),
-        np.array(events, np.int64), tuple(left_out),
+        np.array(events, np.int64), tuple(left_out), transform,
     )  # fmt: skip
 
 
@@ -203,8 +208,8 @@ def trial_level(effects: UnitEffects, *, confidence: float = 0.95) -> TrialLevel
         _r_squared(line, u, confidence, warnings),
         _r_squared_random(model, confidence, warnings),
         _slope(line, u, confidence, warnings),
-        _threshold(*_HEADS[3], line, confidence, reach, warnings),
-        _threshold_random(model, confidence, reach, warnings),
+        _threshold(3, line, effects.transform, confidence, reach, warnings),
+        _threshold_random(model, effects.transform, confidence, reach, warnings),
         grid,
         _band(line, grid, confidence),
         None if model.undefined else _band(_line_of(model), grid, confidence),
@@ -248,18 +253,18 @@ class _Line:
 
 
 def _weighted_line(effects: UnitEffects) -> _Line:
-    weight = 1 / effects.covariance[:, 1, 1]
+    weight = np.asarray(1 / effects.covariance[:, 1, 1], np.float64)
     X = np.column_stack([np.ones(len(weight)), effects.on_marker])
     y = effects.on_outcome
     inverse = np.linalg.inv((X.T * weight) @ X)
-    b = inverse @ (X.T @ (weight * y))
-    df = len(y) - 2
-    around = weight @ (y - X @ b) ** 2
-    variance = float(around / df)
+    b: Floats = np.asarray(inverse @ (X.T @ (weight * y)), np.float64)
+    df = float(len(y) - 2)
+    around = float(weight @ (y - X @ b) ** 2)
+    variance = around / df
     total = float(weight @ (y - np.average(y, weights=weight)) ** 2)
     r = math.copysign(math.sqrt(max(0.0, 1 - around / total)), b[1]) if total > 0 else math.nan
     # a new unit that is as precise as these are on average
-    return _Line(b, inverse * variance, variance / float(weight.mean()), df, r)
+    return _Line(b, np.asarray(inverse * variance, np.float64), variance / float(weight.mean()), df, r)
 
 
 def _line_of(model: RandomEffects) -> _Line:
@@ -321,36 +326,38 @@ def _band(line: _Line, grid: Floats, confidence: float) -> Floats:
 
 
 def _threshold_random(
-    model: RandomEffects, confidence: float, reach: float, warnings: tuple[str, ...]
+    model: RandomEffects, transform: Transform, confidence: float, reach: float, warnings: tuple[str, ...]
 ) -> Measure:
     if model.undefined:
         return _head(4, refused=model.undefined, warnings=warnings)
-    return _threshold(*_HEADS[4], _line_of(model), confidence, reach, warnings)
+    return _threshold(4, _line_of(model), transform, confidence, reach, warnings)
 
 
 def _threshold(
-    name: str, label: str, scale: str, method: str, line: _Line, confidence: float, reach: float,
-    warnings: tuple[str, ...],
-) -> Measure:  # fmt: skip
+    which: int, line: _Line, transform: Transform, confidence: float, reach: float, warnings: tuple[str, ...]
+) -> Measure:
     """Where the upper limit of prediction falls through 0, going the way in which the line falls."""
     a, b = (float(x) for x in line.coefficients)
     t2 = _quantile(confidence, line.df) ** 2
     C = line.covariance
-    # (a + b x)^2 = t^2 (C00 + 2 C01 x + C11 x^2 + between), of whose roots one has a + b x < 0
+    # (a + b x)^2 = t^2 (C00 + 2 C01 x + C11 x^2 + between): of its two roots, the one where a + b x < 0
     p, q, r = b * b - t2 * C[1, 1], a * b - t2 * C[0, 1], a * a - t2 * (C[0, 0] + line.between)
-    base = Measure(
-        f"trial_level.{name}", label, scale, confidence=confidence, method=method,
-        assumptions=(EXCHANGEABLE, OWN_ERRORS), warnings=warnings,
-    )  # fmt: skip
     if not p > 0:
-        return replace(
-            base,
-            refused="no effect on the marker, however large, would promise benefit: its relation to the "
-            "effect on the outcome cannot be told from none",
-        )
+        return _head(which, refused=NO_THRESHOLD, warnings=warnings)
     root = math.sqrt(max(q * q - p * r, 0.0))
-    # one branch of the band for a line below 0: the root on the side to which the line falls
     x = (-q - root) / p if b > 0 else (-q + root) / p
     if abs(x) > 2 * reach:
-        base = replace(base, warnings=(*warnings, "far outside of the effects that were seen"))
-    return replace(base, estimate=x)
+        warnings = (*warnings, "far outside of the effects that were seen")
+    if x * b > 0:
+        warnings = (*warnings, "benefit would be predicted without any effect on the marker")
+    if transform == "log2":
+        return _head(
+            which, scale="ratio of geometric means", estimate=2.0**x, confidence=confidence, warnings=warnings
+        )
+    return _head(which, estimate=x, confidence=confidence, warnings=warnings)
+
+
+NO_THRESHOLD = (
+    "no effect on the marker, however large, would promise benefit: its relation to the effect on the "
+    "outcome cannot be told from none"
+)
