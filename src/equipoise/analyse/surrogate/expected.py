@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -139,18 +140,17 @@ def expected_hazard_ratio(
     used = weight > 0
     difference = (means[:, 1] - means[:, 0])[used]
     time_order = np.argsort(sums.time[used], kind="stable")
-    common = {"method": method, "confidence": confidence, "assumptions": assumptions, "warnings": warnings}
+    said = partial(
+        log_ratio_measure, method=method, confidence=confidence, assumptions=assumptions, warnings=warnings
+    )
     return ExpectedHazardRatio(
         slope,
-        log_ratio_measure("expected.expected", names[0], theta, _root_sum_square(moves), **common),  # type: ignore[arg-type]
-        log_ratio_measure(
-            "expected.by_means", names[1], b * mean, _root_sum_square(b * mean_moves + mean * slope_moves),
-            **common,  # type: ignore[arg-type]
-        ),
+        said("expected.expected", names[0], theta, _root_sum_square(moves)),
+        said("expected.by_means", names[1], b * mean, _root_sum_square(b * mean_moves + mean * slope_moves)),
         observed,
-        log_ratio_measure(
+        said(
             "expected.observed_over_expected", names[2], float(alone.coefficients[0]) - theta,
-            _root_sum_square(gap_moves), **common,  # type: ignore[arg-type]
+            _root_sum_square(gap_moves),
         ),
         mean,
         sums.time[used][time_order],
