@@ -20,16 +20,18 @@ from equipoise.analyse.surrogate.rows import (
     ratio,
     rows_at_risk,
     score_residuals,
-    without_comparison,
+    without_mediator,
 )
 from equipoise.analyse.surrogate.scale import Transform, on_scale, per_unit
 from equipoise.analyse.surrogate.time_varying import PROPORTIONAL, STANDS
+from equipoise.analyse.undefined import NO_EVENTS
 
 CARRIES = (
     "risk follows the marker in the treated as it does among the untreated: a count that treatment made "
     "protects as much as one that a person has by nature (the marker stands for the cause)"
 )
 
+NO_EVENT_UNTREATED = "nobody of the reference arm had an event while their marker was known"
 EXTREMES = (
     "expected {:.2f} from everybody's own value but {:.2f} from the mean difference: people with extreme "
     "values decide it, of whom the model knows least"
@@ -113,7 +115,9 @@ def expected_hazard_ratio(
         f"{arms}, expected from the mean difference in {trial.marker_label}",
         f"{arms}, observed over expected",
     )
-    reason = without_comparison(trial) or slope_model.undefined or alone.undefined or ""
+    reason = without_mediator(trial) or slope_model.undefined or alone.undefined or ""
+    if reason == NO_EVENTS and trial.event.any():
+        reason = NO_EVENT_UNTREATED
     if reason:
         return _refused(slope, observed, labels, reason)
     b = float(slope_model.coefficients[0])

@@ -26,7 +26,7 @@ from equipoise.analyse.surrogate.rows import (
     log_ratio_measure,
     ratio,
     rows_at_risk,
-    without_comparison,
+    without_mediator,
     z_of,
 )
 from equipoise.analyse.surrogate.scale import Transform, on_scale
@@ -95,7 +95,7 @@ def lin(
         both, 0, "lin.adjusted", f"{arms}, given {trial.marker_label}", method=method, confidence=confidence
     )
     about = _About("lin", f"share explained by {trial.marker_label}", method, warnings, confidence, least)
-    reason = without_comparison(trial) or alone.undefined or both.undefined or ""
+    reason = without_mediator(trial) or alone.undefined or both.undefined or ""
     if reason:
         return _undefined(about, unadjusted, adjusted, reason)
     each = np.column_stack([influence(whole, alone_X, alone)[:, 0], influence(rows, both_X, both)[:, 0]])
@@ -146,7 +146,7 @@ def freedman(
     alone_X = np.column_stack([trial.treated[known.who], ones])
     both_X = np.column_stack([trial.treated[known.who], ones, known.value])
     alone, both = logistic(alone_X, y, ones), logistic(both_X, y, ones)
-    reason = without_comparison(trial) or ("" if len(known.who) else NOBODY)
+    reason = without_mediator(trial) or ("" if len(known.who) else NOBODY)
     if reason or alone is None or both is None:
         reason = reason or NO_LOGISTIC
         blank = [refused(f"freedman.{n}", arms, "odds ratio", reason) for n in ("unadjusted", "adjusted")]
@@ -179,7 +179,10 @@ def freedman(
     return _share(about, ratios[0], ratios[1], b, b_given, covariance, again(), bootstrap)
 
 
-NO_LOGISTIC = "no event, or none that arm and marker do not separate completely, by the horizon"
+NO_LOGISTIC = (
+    "the logistic models have no estimate: by the horizon nobody or everybody had the event, or arm and "
+    "marker separate those who had it, or do not vary"
+)
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,6 @@ def _effects(unit: MarkedTrial) -> tuple[float, float, Matrix] | str:
     sizes = math.sqrt(float((on_marker.influence**2).sum() * (moved**2).sum()))
     correlation = both / sizes if sizes > 0 else 0.0
     first, second = on_marker.se, float(model.standard_errors[0])
-    if not first > 0:
-        return "the marker does not vary"
     together = correlation * first * second
     return (
         on_marker.estimate,
