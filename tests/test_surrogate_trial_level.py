@@ -211,6 +211,11 @@ def test_effects_of_a_unit_are_those_of_its_people_alone():
     assert units.covariance[k, 1, 1] == pytest.approx(alone.covariance[0, 0], rel=1e-9)
     assert units.events[k] == trial.event[here].sum()
     assert units.participants[k] == 75
+    sites = unit_effects(replace(trial, unit=np.full(600, "")), by=[ord(u) for u in trial.unit])
+    assert set(sites.names) == {str(k) for k in range(97, 105)}
+    assert sorted(sites.on_outcome) == pytest.approx(sorted(units.on_outcome))
+    with pytest.raises(UserError, match="`unit` has 2 values for 600 participants"):
+        unit_effects(trial, by=["a", "b"])
     # a better marker goes with fewer events, so their errors go against each other
     assert np.mean(units.covariance[:, 0, 1]) < 0
 

@@ -35,7 +35,8 @@ from equipoise.errors import UserError
 
 SHARE = "share"
 STEADY = 4.0
-"""Standard errors that an effect needs for a share of it that is worth having (Freedman et al. 1992)."""
+"""Standard errors that an effect needs for a share of it that is worth having (assumed). That it takes a
+massively significant effect: Buyse & Molenberghs, Biometrics 1998;54:1014-29."""
 
 SHARE_ASSUMPTIONS = (
     STANDS,
@@ -258,7 +259,7 @@ def _share(
         warnings = (
             *warnings,
             f"the effect to be explained is only {steadiness:.1f} standard errors from none; below "
-            f"{STEADY:g} its share is too uncertain to be of use (Freedman et al. 1992)",
+            f"{STEADY:g} its share is too uncertain to be of use",
         )
     estimate = 1 - b_given / b
     if not 0 <= estimate <= 1:

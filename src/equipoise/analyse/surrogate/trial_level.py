@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 from equipoise.analyse.surrogate.data import Floats, MarkedTrial, Truths
@@ -77,14 +77,21 @@ class TrialLevel:
 
 
 def unit_effects(
-    trial: MarkedTrial, *, transform: Transform = "log2", least_events: int = LEAST_EVENTS
+    trial: MarkedTrial,
+    *,
+    by: ArrayLike | None = None,
+    transform: Transform = "log2",
+    least_events: int = LEAST_EVENTS,
 ) -> UnitEffects:
-    """Effects within the units of a trial (`MarkedTrial.unit`; people without one are left out).
+    """Effects within the units of a trial: `by`, a label for each participant (their sites, say), shape (n,),
+    by default `MarkedTrial.unit`, the countries. People whose label is empty are left out.
 
     On the marker as in the first of Prentice's criteria; on the outcome by a Cox model within the unit (not
     stratified further). Their error covariance has the variances of the two models and the correlation of
     what the participants add to both. A unit with fewer than `least_events` events, or without an estimate,
-    is left out and named."""
+    is left out and named. Raises UserError unless there is one label for each participant."""
+    if by is not None:
+        trial = replace(trial, unit=np.asarray(by).astype(np.str_))
     scaled, warnings = on_scale(trial, transform)
     names = [name for name in np.unique(scaled.unit).tolist() if name]
     units = [(name, _only(scaled, scaled.unit == name)) for name in names]
