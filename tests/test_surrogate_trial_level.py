@@ -196,6 +196,9 @@ def test_fewer_than_five_units_are_refused_and_those_left_out_are_named():
     found = trial_level(unit_effects(replace(trial, event=event)))
     assert found.r_squared.refused.startswith("3 units with an estimate, fewer than 5; left out: d: 0 events")
     assert all(m.refused for m in found.measures)
+    everywhere = trial_level(unit_effects(trial, by=np.arange(160)))
+    assert everywhere.r_squared.refused.endswith("and 148 more")
+    assert len(everywhere.effects.left_out) == 160
     nobody = trial_level(unit_effects(replace(trial, unit=np.full(160, ""))))
     assert nobody.r_squared.refused.startswith("there are no units")
 

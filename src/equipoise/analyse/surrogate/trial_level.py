@@ -21,6 +21,7 @@ from equipoise.errors import UserError
 
 LEAST_UNITS = 5
 LEAST_EVENTS = 3
+MOST_NAMED = 12
 EXCHANGEABLE = (
     "the units are a sample of the trials to be predicted: units of one trial share its drug, its dose and "
     "its doctors, and a new drug may be none of them"
@@ -198,8 +199,7 @@ def trial_level(effects: UnitEffects, *, confidence: float = 0.95) -> TrialLevel
     grid = np.linspace(min(0.0, low) - 0.25 * reach, max(0.0, high) + 0.25 * reach, 101)
     reason = ""
     if u < LEAST_UNITS:
-        out = f"; left out: {'; '.join(effects.left_out)}" if effects.left_out else ""
-        reason = f"{u} units with an estimate, fewer than {LEAST_UNITS}{out}"
+        reason = "; ".join([f"{u} units with an estimate, fewer than {LEAST_UNITS}", *_left_out(effects)])
         if not u and not effects.left_out:
             reason = "there are no units: neither country nor site of anybody is known"
     elif not np.ptp(effects.on_marker) > 0:
@@ -237,10 +237,17 @@ _HEADS = (
 )
 
 
+def _left_out(effects: UnitEffects) -> list[str]:
+    """Which units were left out, the first of them by name."""
+    if not effects.left_out:
+        return []
+    more = len(effects.left_out) - MOST_NAMED
+    rest = [f"and {more} more"] if more > 0 else []
+    return [f"left out: {'; '.join([*effects.left_out[:MOST_NAMED], *rest])}"]
+
+
 def _warnings(effects: UnitEffects) -> tuple[str, ...]:
-    found = list(effects.warnings)
-    if effects.left_out:
-        found.append(f"left out: {'; '.join(effects.left_out)}")
+    found = [*effects.warnings, *_left_out(effects)]
     if LEAST_UNITS <= len(effects.names) < 10:
         found.append(f"only {len(effects.names)} units: the interval says how little that is")
     return tuple(found)
