@@ -97,7 +97,7 @@ def profile(
     least = min(sums)
     return Profile(
         row, tuple(row.back(float(y[position])) for y in best),
-        tuple((total - least) * calibration for total in sums),
+        tuple(float((total - least) * calibration) for total in sums),
         tuple(tuple(f.back(v) for f, v in zip(bench.rows, y.tolist(), strict=True)) for y in best),
     )  # fmt: skip
 

@@ -74,6 +74,11 @@ class Fit:
     checks: tuple[Check, ...]
 
     @property
+    def command(self) -> str | None:
+        """The command that began the fit."""
+        return self.bench.store.command
+
+    @property
     def population(self) -> Population:
         """The population with the rows at the estimate."""
         return self.bench.at(self.x)

@@ -43,6 +43,8 @@ class Store:
     """Evaluations of one fit, in memory and (with a `folder`) in its file."""
 
     folder: Path | None
+    command: str | None = None
+    """The command that began the fit."""
     known: dict[Task, tuple[float, ...]] = field(default_factory=dict)
     _file: IO[bytes] | None = None
 
@@ -95,7 +97,7 @@ def create(folder: Path, asked: dict[str, Any], force: bool) -> Store:
         raise UserError(f"{folder} exists already and is no fit: choose another folder with --out")
     with new_file(folder / RUN, force=True) as temporary:
         temporary.write_text(json.dumps({"format": FORMAT, **asked}, indent=1) + "\n", encoding="utf-8")
-    return Store(folder)
+    return Store(folder, asked.get("command"))
 
 
 def resume(folder: Path, asked: dict[str, Any]) -> Store:
@@ -115,7 +117,7 @@ def resume(folder: Path, asked: dict[str, Any]) -> Store:
                 f"{folder}: {words} ({said.get(name)}, not {asked[name]}); give the same again, or begin a "
                 "new fit with --out"
             )
-    store = Store(folder)
+    store = Store(folder, said.get("command"))
     _read_back(folder / EVALUATIONS, store)
     return store
 
