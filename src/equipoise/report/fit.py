@@ -40,10 +40,16 @@ from equipoise.simulate.fitting import telling
 from equipoise.simulate.fitting.predictive import Check
 from equipoise.simulate.fitting.profile import LIMIT
 from equipoise.simulate.fitting.running import Fit
-from equipoise.simulate.fitting.telling import figures as three
 from equipoise.simulate.fitting.uncertainty import FLAT, Direction, Uncertainty, in_words
 
 PAGE = "fit.html"
+OFF_THE_PICTURE = 8.0
+"""Standard deviations at which a figure far from its prediction is drawn."""
+
+
+def three(value: float, count: int = 3) -> str:
+    """A number to three figures (or so many), with a true minus sign."""
+    return telling.figures(value, count).replace("-", w.MINUS)
 
 
 def write_fit(
@@ -178,7 +184,7 @@ def _misses(fit: Fit) -> str:
     if not out:
         return "Every published figure lies within its 95% predictive interval."
     said = [
-        f"{telling.named(fit, c.target)} ({three(c.target.value)}, predicted {three(c.lower)} to "
+        f"{telling.named(fit, c.target)} ({three(c.target.value)}, predicted {three(c.lower, 4)} to "
         f"{three(c.upper)})"
         for c in out
     ]
@@ -213,7 +219,8 @@ def estimates(fit: Fit, known: Uncertainty) -> Section:
     )  # fmt: skip
     table = Table(
         "table-estimates", "Estimates",
-        columns(["Row", "Unit", "In the file", "Estimate", "95% interval", "Prior", "SE / prior SD", "Moved, SE"], 2,
+        columns(["Row", "Unit", "In the file", "Estimate", "95% interval", "Prior", "SE / prior SD",
+                 "Moved, SE"], 2,
                 [2.6, 1.2, 1, 1, 1.6, 1.6, 1, 1]),
         tuple(_estimate_row(e) for e in known.estimates),
         (
@@ -247,7 +254,8 @@ def _estimate_row(e: object) -> Row:
         low, high = (e.free.back(e.free.centre + side * 1.96 * prior.sd) for side in (-1, 1))
         said = f"{three(prior.centre)} ({three(low)} to {three(high)})"
     return row(
-        words(f"{e.free.name} ", Run(e.free.short, "code")), w.unit(e.free.unit), three(e.began), three(e.value),
+        words(f"{e.free.name} ", Run(e.free.short, "code")), w.unit(e.free.unit), three(e.began),
+        three(e.value),
         f"{three(e.lower)} to {three(e.upper)}", said, w.number(e.prior_ratio, 2), w.number(e.moved, 1),
     )  # fmt: skip
 
@@ -332,7 +340,8 @@ def _one_by_one(known: Uncertainty) -> Table:
             share = w.NONE if c.alone == 0 else f"{100 * c.absorbed:.0f}%"
             rows.append(
                 row(
-                    words(f"{c.free.name} ", Run(c.free.short, "code")), w.number(c.alone, 2), w.number(c.left, 2),
+                    words(f"{c.free.name} ", Run(c.free.short, "code")), w.number(c.alone, 2),
+                    w.number(c.left, 2),
                     share, by or w.NONE,
                 )
             )  # fmt: skip
@@ -381,7 +390,7 @@ def profiles(fit: Fit) -> list[Section]:
             tuple(row(three(v), w.number(r, 2)) for v, r in zip(p.values, p.rises, strict=True)), folded=True,
         )  # fmt: skip
         inside = [v for v, r in zip(p.values, p.rises, strict=True) if r <= LIMIT]
-        alt = f"Profile of {p.free.name}: values from {three(min(inside))} to {three(max(inside))} stay below 3.84."
+        alt = f"Profile of {p.free.name}: {three(min(inside))} to {three(max(inside))} stay below 3.84."
         blocks.append(
             Figure(
                 f"figure-profile-{k}", f"Profile of {p.free.name}", alt, picture.wide, picture.narrow, table
@@ -424,7 +433,7 @@ def held_against(fit: Fit) -> Section:
 
 def _predictive_figure(fit: Fit, trial: str) -> Figure | None:
     """Intervals scaled by their widths, so that figures of all units share an axis."""
-    drawn = []
+    drawn, clipped = [], False
     for c in fit.checks:
         if c.target.trial != trial or not c.draws:
             continue
@@ -436,10 +445,11 @@ def _predictive_figure(fit: Fit, trial: str) -> Figure | None:
             continue
         mark = (published - middle) / sd
         # a figure far out would squeeze all others; the table has its number
+        clipped = clipped or abs(mark) > OFF_THE_PICTURE
         drawn.append(
             Line(
-                f"{c.target.parts[1]}: {c.target.label}", (low - middle) / sd, 0.0, (high - middle) / sd,
-                float(np.clip(mark, -8, 8)), not c.target.fitted,
+                telling.of_group(fit, c.target), (low - middle) / sd, 0.0, (high - middle) / sd,
+                float(np.clip(mark, -OFF_THE_PICTURE, OFF_THE_PICTURE)), not c.target.fitted,
             )
         )  # fmt: skip
     if not drawn:
@@ -453,7 +463,8 @@ def _predictive_figure(fit: Fit, trial: str) -> Figure | None:
     alt = f"{name}: {len(drawn)} figures, of which {len(out)} lie outside their predictive interval."
     return Figure(
         f"figure-predictive-{trial}", f"{name}: published figures against prediction", alt, picture.wide,
-        picture.narrow, None, ("Published figures more than eight standard deviations away are drawn at eight.",),
+        picture.narrow, None,
+        ("Published figures more than eight standard deviations away are drawn there.",) if clipped else (),
     )  # fmt: skip
 
 
@@ -482,21 +493,21 @@ def _predictive_table(fit: Fit, trial: str, name: str, mine: Sequence[Check], dr
 
 
 def _check_row(fit: Fit, c: Check, drawn: bool) -> Row:
-    label: list[str | Run] = [f"{c.target.parts[1]}: {c.target.label} "]
+    label: list[str | Run] = [f"{telling.of_group(fit, c.target)} "]
     if c.target.unit:
         label.append(f"({w.unit(c.target.unit)}) ")
     if c.missed:
         label.append(Run("missed", "strong"))
     cells: list[str | Words] = [
-        words(*label), "fitted" if c.target.fitted else "held out", three(c.target.value),
+        words(*label), "fitted" if c.target.fitted else "held out", three(c.target.value, 4),
     ]  # fmt: skip
     if fit.uncertainty is not None:
-        cells.append(three(c.before))
-    cells += [three(c.expected), w.number(c.off, 1)]
+        cells.append(three(c.before, 4))
+    cells += [three(c.expected, 4), w.number(c.off, 1)]
     if drawn:
         tail = w.NONE if math.isnan(c.tail) else ("<0.01" if c.tail < 0.01 else w.number(c.tail, 2))
         share = w.NONE if math.isnan(c.from_rows) else f"{100 * c.from_rows:.0f}%"
-        interval = w.NONE if math.isnan(c.lower) else f"{three(c.lower)} to {three(c.upper)}"
+        interval = w.NONE if math.isnan(c.lower) else f"{three(c.lower, 4)} to {three(c.upper, 4)}"
         cells += [interval, tail, share]
     return row(*cells)
 

@@ -1,4 +1,4 @@
-"""The drawings of a fit: estimates beside the file and the priors, directions, profiles, predictive checks."""
+"""The drawings of a fit: estimates beside file and priors, directions, profiles, predictive checks."""
 
 from __future__ import annotations
 
@@ -164,8 +164,9 @@ def loadings(
         axes.tick_params(length=0)
         axes.grid(True, axis="both", color=GRID, linewidth=0.5)
         title = "Standard errors that a plausible step moves the figures by"
+        below = legend_room(["moves down"] * 2, sheet) + size * 1.4
         canvas.text(
-            4 / sheet.width, 1 - (legend_room(["moves down"] * 2, sheet) + size * 1.4) / (canvas.get_figheight() * 72),
+            4 / sheet.width, 1 - below / (canvas.get_figheight() * 72),
             shorten(title, sheet.width - 8, size), ha="left", va="baseline", fontsize=size,
         )  # fmt: skip
         legend(canvas, handles, sheet)
@@ -183,8 +184,8 @@ def profile(
     def paint(sheet: Sheet) -> Canvas:
         size = sheet.size
         handles = [
-            Line2D([], [], color=ARM[0], marker="o", markersize=5, linewidth=1.6, label="others fitted again"),
-            Line2D([], [], color=INK, linestyle=(0, (2, 2)), linewidth=1.1, label=f"{limit:.2f}: 95% interval"),
+            Line2D([], [], color=ARM[0], marker="o", markersize=5, linewidth=1.6, label="others refitted"),
+            Line2D([], [], color=INK, linestyle=(0, (2, 2)), linewidth=1.1, label=f"{limit:.2f} (95%)"),
             Line2D([], [], color=MUTED, linestyle=(0, (7, 2, 1.5, 2)), linewidth=1.1, label="estimate"),
             Line2D([], [], color=PUBLISHED, marker="D", markersize=5, linestyle="none", label="in the file"),
         ]  # fmt: skip
@@ -196,8 +197,8 @@ def profile(
         axes.plot([file], [0], marker="D", color=PUBLISHED, markersize=size * 0.5, linestyle="none", zorder=5)
         if logarithmic:
             axes.set_xscale("log")
-            ticks = [values[0], values[len(values) // 2], values[-1]]
-            axes.set_xticks(ticks, [f"{float(f'{t:.2g}'):g}" for t in ticks])
+            ticks = sorted(values)[:: 4 if sheet.narrow else 2]
+            axes.set_xticks(ticks, [f"{float(f'{t:.3g}'):g}" for t in ticks])
             axes.set_xticks([], minor=True)
         axes.set_ylim(-0.4, max(*rises, limit * 1.3) * 1.05)
         axes.set_xlabel(shorten(label, sheet.width - 20, size))

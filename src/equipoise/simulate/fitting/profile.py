@@ -41,7 +41,7 @@ class Profile:
 
 def chosen(bench: Bench, names: Sequence[str]) -> tuple[int, ...]:
     """Positions of the moving rows with these names. Raises UserError with the nearest."""
-    known = {bench.rows[k].name.replace(", ", "."): int(k) for k in bench.moving}
+    known = {bench.rows[k].key: int(k) for k in bench.moving}
     found = []
     for name in names:
         if name not in known:

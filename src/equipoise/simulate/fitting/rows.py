@@ -41,8 +41,13 @@ class Free:
 
     @property
     def name(self) -> str:
-        """How the row is called in tables: `gain`, or `gain, spread`."""
-        return f"{self.row}, spread" if self.spread else self.row
+        """How the row is called in tables: `gain`, or `spread of gain`."""
+        return f"spread of {self.row}" if self.spread else self.row
+
+    @property
+    def key(self) -> str:
+        """How an option names it: `gain`, or `gain.spread`."""
+        return f"{self.row}.spread" if self.spread else self.row
 
     @property
     def short(self) -> str:

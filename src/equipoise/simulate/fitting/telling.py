@@ -15,19 +15,25 @@ FAR = 1.0
 """Standard errors from the file's value beyond which a row is said to have moved."""
 
 
-def figures(value: float) -> str:
-    """A number to three figures: 0.00536, 1.17, 550."""
+def figures(value: float, count: int = 3) -> str:
+    """A number to so many figures, whole numbers in full: 0.00536, 1.17, 550."""
     if not math.isfinite(value):
         return "–"
-    text = f"{float(f'{value:.3g}'):g}"
-    return f"{value:.0f}" if "e" in text and abs(value) >= 1 else text
+    if abs(value) >= 10**count:
+        return f"{value:.0f}"
+    return f"{float(f'{value:.{count}g}'):g}"
 
 
 def named(fit: Fit, target: Target) -> str:
-    """A figure within a sentence: "SILCAAT, il2: Deaths"."""
-    _, group, parameter, _ = target.parts
-    trial = fit.bench.targets.protocols[target.trial].protocol
-    return f"{trial}, {group}: {target.label or parameter}"
+    """A figure within a sentence: "SILCAAT, Deaths (ART alone)"."""
+    return f"{fit.bench.targets.protocols[target.trial].protocol}, {of_group(fit, target)}"
+
+
+def of_group(fit: Fit, target: Target) -> str:
+    """A figure with its group, by the labels of the arms: "Deaths (ART alone)"."""
+    protocol, group = fit.bench.targets.protocols[target.trial], target.parts[1]
+    arms = [protocol.arms[arm].label if arm in protocol.arms else arm for arm in group.split(" vs ")]
+    return f"{target.label} ({' vs '.join(arms)})"
 
 
 def moved(fit: Fit) -> str:
@@ -71,7 +77,8 @@ def told(fit: Fit) -> str:
 def _sums(fit: Fit) -> str:
     count = len(fit.bench.targets.fitted)
     if not fit.descents:
-        return f"Sum of squares over {count} fitted figures and the priors, rows as in the file: {fit.start_sum:.2f}"
+        said = f"Sum of squares over {count} fitted figures and the priors, with the rows of the file"
+        return f"{said}: {fit.start_sum:.2f}"
     starts = f", the least of {len(fit.descents)} descents" if len(fit.descents) > 1 else ""
     return (
         f"Sum of squares over {count} fitted figures and the priors: {fit.start_sum:.2f} with the "
@@ -87,9 +94,8 @@ def _estimates(fit: Fit) -> str:
     for e in fit.uncertainty.estimates:
         interval = f"{figures(e.lower)} to {figures(e.upper)}"
         prior = "" if math.isnan(e.prior_ratio) else f"{e.prior_ratio:.2f}"
-        lines.append(
-            f"{e.free.name:30} {figures(e.began):>9} {figures(e.value):>9}  {interval:22} {prior:>10}".rstrip()
-        )
+        line = f"{e.free.name:30} {figures(e.began):>9} {figures(e.value):>9}  {interval:22} {prior:>10}"
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 
@@ -103,8 +109,8 @@ def _predictive(fit: Fit) -> list[str]:
     lines = [f"Published figures outside their 95% predictive interval: {', '.join(kinds)}."]
     for c in out:
         lines.append(
-            f"  {named(fit, c.target)}: {figures(c.target.value)}, predicted {figures(c.median)} "
-            f"({figures(c.lower)} to {figures(c.upper)})"
+            f"  {named(fit, c.target)}: {figures(c.target.value, 4)}, predicted {figures(c.median)} "
+            f"({figures(c.lower, 4)} to {figures(c.upper, 4)})"
         )
     return lines
 
@@ -181,7 +187,8 @@ def _directions_table(fit: Fit) -> pl.DataFrame:
     rows = fit.bench.rows
     out = []
     for which, all_of_them in (
-        ("fitted rows", fit.uncertainty.directions), ("fitted and what-if rows", fit.uncertainty.with_what_if),
+        ("fitted rows", fit.uncertainty.directions),
+        ("fitted and what-if rows", fit.uncertainty.with_what_if),
     ):  # fmt: skip
         for number, d in enumerate(all_of_them, 1):
             loadings = {f.name: l for f, l in zip(rows, d.loadings, strict=True)}
