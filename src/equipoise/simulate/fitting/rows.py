@@ -113,8 +113,12 @@ def _free(block: RowBlock, population: Population, targets: Targets, path: tuple
 
 def start(population: Population, rows: Sequence[Free]) -> Vector:
     """The rows of the file on the scale of the fit."""
-    values = [population.spread(f.row) if f.spread else population.value(f.row) for f in rows]
-    return np.array([f.onto(v) for f, v in zip(rows, values, strict=True)], np.float64)
+    return np.array([f.onto(in_file(population, f)) for f in rows], np.float64)
+
+
+def in_file(population: Population, free: Free) -> float:
+    """What the population has for a row, in its units."""
+    return population.spread(free.row) if free.spread else population.value(free.row)
 
 
 def with_rows(population: Population, x: Vector, rows: Sequence[Free]) -> Population:
@@ -138,8 +142,8 @@ def written(text: str, population: Population, rows: Sequence[Free], place: str)
                 f"{place}: the row `{f.row}` does not stand on one line (`{f.row}: {{...}}`), so it cannot "
                 "be written anew; its estimate is in estimates.csv"
             )
-        key, new = ("sd", population.spread(f.row)) if f.spread else ("value", population.value(f.row))
-        number = f"{float(f'{new:.3g}'):g}"
+        key = "sd" if f.spread else "value"
+        number = f"{float(f'{in_file(population, f):.3g}'):g}"
         changed, count = re.subn(
             rf"\b{key}: *[-+]?[\d.]+(?:[eE][-+]?\d+)?", f"{key}: {number}", line[0], count=1
         )

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from equipoise.simulate.fitting.bench import Bench
 from equipoise.simulate.fitting.optimise import Matrix, prior_slopes, tolerances
-from equipoise.simulate.fitting.rows import Free, Vector
+from equipoise.simulate.fitting.rows import Free, Vector, in_file
 
 FLAT = 1.0
 """A plausible step that moves all figures together by less than so many standard errors is not seen."""
@@ -124,7 +124,7 @@ def uncertainty(bench: Bench, x: Vector, slopes: Matrix, real: Matrix, participa
     seen = slopes[at] / errors[at][:, None] * np.array([f.step for f in bench.rows])
     return Uncertainty(
         tuple(
-            _estimate(bench.rows[k], bench.start[k], x[k], V[i, i], noise[i, i])
+            _estimate(bench.rows[k], in_file(bench.population, bench.rows[k]), x[k], V[i, i], noise[i, i])
             for i, k in enumerate(moving)
         ),
         V, H, slopes, errors, directions(seen[:, moving], moving, len(bench.rows)),
@@ -158,12 +158,12 @@ def figure_covariance(bench: Bench, real: Matrix, participants: int) -> tuple[Ma
     return correlation * np.outer(error, error), monte_carlo
 
 
-def _estimate(free: Free, began: float, x: float, variance: float, noise: float) -> Estimate:
+def _estimate(free: Free, file: float, x: float, variance: float, noise: float) -> Estimate:
     se = math.sqrt(max(variance, 0.0))
     low, high = max(x - NORMAL * se, free.low), min(x + NORMAL * se, free.high)
     return Estimate(
-        free, free.back(began), free.back(x), free.back(low), free.back(high), se, math.sqrt(max(noise, 0.0)),
-        math.nan if free.prior is None else se / free.prior.sd, (x - began) / se if se > 0 else math.nan,
+        free, file, free.back(x), free.back(low), free.back(high), se, math.sqrt(max(noise, 0.0)),
+        math.nan if free.prior is None else se / free.prior.sd, (x - free.onto(file)) / se if se > 0 else math.nan,
     )  # fmt: skip
 
 
