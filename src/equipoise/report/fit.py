@@ -498,6 +498,8 @@ def _check_row(fit: Fit, c: Check, drawn: bool) -> Row:
         label.append(f"({w.unit(c.target.unit)}) ")
     if c.missed:
         label.append(Run("missed", "strong"))
+        if c.target.note:
+            label.append(f". {w.sentence(c.target.note)}")
     cells: list[str | Words] = [
         words(*label), "fitted" if c.target.fitted else "held out", three(c.target.value, 4),
     ]  # fmt: skip

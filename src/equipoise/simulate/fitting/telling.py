@@ -175,6 +175,7 @@ def _predictive_table(fit: Fit) -> pl.DataFrame:
                 "lower": known(c.lower), "median": known(c.median), "upper": known(c.upper),
                 "tail_probability": known(c.tail), "share_from_rows": known(c.from_rows), "draws": c.draws,
                 "missed": c.missed,
+                "note": c.target.note,
             }
             for c in fit.checks
         ],

@@ -161,9 +161,10 @@ def figure_covariance(bench: Bench, real: Matrix, participants: int) -> tuple[Ma
 def _estimate(free: Free, file: float, x: float, variance: float, noise: float) -> Estimate:
     se = math.sqrt(max(variance, 0.0))
     low, high = max(x - NORMAL * se, free.low), min(x + NORMAL * se, free.high)
+    moved = (x - free.onto(file)) / se if se > 0 else math.nan
     return Estimate(
         free, file, free.back(x), free.back(low), free.back(high), se, math.sqrt(max(noise, 0.0)),
-        math.nan if free.prior is None else se / free.prior.sd, (x - free.onto(file)) / se if se > 0 else math.nan,
+        math.nan if free.prior is None else se / free.prior.sd, moved,
     )  # fmt: skip
 
 
