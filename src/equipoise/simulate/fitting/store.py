@@ -114,12 +114,18 @@ def resume(folder: Path, asked: dict[str, Any]) -> Store:
     ):
         if said.get(name) != asked[name]:
             raise UserError(
-                f"{folder}: {words} ({said.get(name)}, not {asked[name]}); give the same again, or begin a "
-                "new fit with --out"
+                f"{folder}: {words} ({_short(said.get(name))}, not {_short(asked[name])}); give the same again, "
+                "or begin a new fit with --out"
             )
     store = Store(folder, said.get("command"))
     _read_back(folder / EVALUATIONS, store)
     return store
+
+
+def _short(value: Any) -> str:
+    """A hash by its first digits, anything else in full."""
+    text = str(value)
+    return text if len(text) < 40 else text[:12]
 
 
 def _read(folder: Path) -> dict[str, Any]:
