@@ -19,6 +19,7 @@ from equipoise.report.document import (
     Block,
     Callout,
     Code,
+    Column,
     Document,
     Fact,
     Facts,
@@ -347,7 +348,8 @@ def _one_by_one(known: Uncertainty) -> Table:
             )  # fmt: skip
     return Table(
         "table-one-by-one", "One row moved by a plausible step, and what the fitted rows make up for",
-        columns(["Row", "Alone", "Others follow", "Made up for", "By (steps)"], 1, [2.4, 0.9, 1, 0.9, 3.4]),
+        (*columns(["Row", "Alone", "Others follow", "Made up for"], 1, [2.4, 0.9, 1, 0.9]),
+         Column("By (steps)", width=3.4)),
         tuple(rows),
         (
             "Alone: how many standard errors the fitted figures move by, all together, when the "
@@ -475,7 +477,7 @@ def _predictive_table(fit: Fit, trial: str, name: str, mine: Sequence[Check], dr
         titles.remove("Rows of the file")
         widths.pop()
     if drawn:
-        titles += ["Predicted, 95%", "Tail", "Of it, from rows"]
+        titles += ["Predicted, 95%", "Tail", "From rows"]
         widths += [1.6, 0.8, 0.8]
     return Table(
         f"table-predictive-{trial}", f"{name}: expected and published", columns(titles, 2, widths),
@@ -483,7 +485,7 @@ def _predictive_table(fit: Fit, trial: str, name: str, mine: Sequence[Check], dr
         (
             "Expectations on other people than those of the fit. Tail: twice the smaller share of "
             "draws on one "
-            "side of the published figure. Of it, from rows: share of the predictive variance that is there "
+            "side of the published figure. From rows: share of the predictive variance that is there "
             "because the rows are not known.",
         )
         if drawn

@@ -113,9 +113,9 @@ def resume(folder: Path, asked: dict[str, Any]) -> Store:
         ("participants", "has another number of participants"),
     ):
         if said.get(name) != asked[name]:
+            then, now = _short(said.get(name)), _short(asked[name])
             raise UserError(
-                f"{folder}: {words} ({_short(said.get(name))}, not {_short(asked[name])}); give the same again, "
-                "or begin a new fit with --out"
+                f"{folder}: {words} ({then}, not {now}); give the same again, or begin a new fit with --out"
             )
     store = Store(folder, said.get("command"))
     _read_back(folder / EVALUATIONS, store)
