@@ -1,0 +1,158 @@
+"""Maximum likelihood for the joint model: quasi-Newton from the separate models, then Newton to the top.
+
+`scipy.optimize.minimize` (BFGS) starts from the information that the participants' scores give; Newton steps
+with the observed information, differenced from the score, end the work and give the standard errors. What is
+not at a maximum is never passed off as an estimate: see `Fit.problem`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from equipoise.analyse.joint.layout import Floats, Layout
+from equipoise.analyse.joint.likelihood import Nodes, Parameters, log_likelihood_and_scores
+
+_FLAT = 1e-7
+"""Newton decrement (twice the height still to be gained) below which a maximum is reached."""
+
+_STEP = 1e-4
+"""Step of the central differences of the score, per unit of each parameter."""
+
+AT_NOTHING = -8.0
+"""A standard deviation of level or slope below exp of this (on the marker's scale) counts as none."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A maximum: `vector` and `covariance` in the order of `Parameters.vector`; only the `free` ones were
+    estimated, the others have variance 0. `decrement`: score' information^-1 score, 0 at a maximum.
+    `problem` says in words why it is not a maximum, or is empty."""
+
+    vector: Floats
+    covariance: Floats
+    log_likelihood: float
+    decrement: float
+    iterations: int
+    free: NDArray[np.bool_]
+    problem: str = ""
+
+
+def maximised(start: Floats, free: NDArray[np.bool_], data: Layout, nodes: Nodes) -> Fit:
+    """Maximise over the `free` parameters, the others staying as in `start`."""
+    surface = _Surface(start, free, data, nodes)
+    first = start[free]
+    _, scores = surface.at(first)
+    rough = minimize(
+        surface.falling, first, jac=True, method="BFGS",
+        options={"hess_inv0": _inverse(scores.T @ scores), "gtol": 1e-3, "maxiter": 200},
+    )  # fmt: skip
+    here = rough.x
+    problem = "the observed information is not positive: some parameter is not identified by these data"
+    decrement, information = np.inf, None
+    iterations = int(rough.nit)
+    for _ in range(8):
+        loglik, scores = surface.at(here)
+        score = scores.sum(axis=0)
+        information = surface.information(here)
+        if not _positive(information):
+            information = None
+            break
+        step = np.linalg.solve(information, score)
+        decrement = float(score @ step)
+        if decrement < _FLAT:
+            problem = ""
+            break
+        problem = f"the likelihood was still rising after {iterations} iterations"
+        here, iterations = surface.uphill(here, step, float(loglik.sum())), iterations + 1
+    covariance = np.full((len(start), len(start)), np.nan)
+    if information is not None and not problem:
+        covariance = np.zeros_like(covariance)
+        covariance[np.ix_(free, free)] = np.linalg.inv(information)
+    return Fit(
+        surface.whole(here), covariance, float(surface.at(here)[0].sum()), decrement, iterations, free, problem
+    )
+
+
+class _Surface:
+    """The log likelihood over the free parameters."""
+
+    def __init__(self, start: Floats, free: NDArray[np.bool_], data: Layout, nodes: Nodes) -> None:
+        self._start, self._free, self._data, self._nodes = start, free, data, nodes
+
+    def whole(self, part: Floats) -> Floats:
+        out = self._start.copy()
+        out[self._free] = part
+        return out
+
+    def at(self, part: Floats) -> tuple[Floats, Floats]:
+        loglik, scores = log_likelihood_and_scores(self.whole(part), self._data, self._nodes)
+        return loglik, scores[:, self._free]
+
+    def falling(self, part: Floats) -> tuple[float, Floats]:
+        """What a minimiser needs; a step so long that the likelihood is no number is a very bad one."""
+        with np.errstate(all="ignore"):
+            try:
+                loglik, scores = self.at(part)
+            except np.linalg.LinAlgError:
+                return 1e300, np.zeros(len(part))
+        value, slope = -float(loglik.sum()), -scores.sum(axis=0)
+        if not np.isfinite(value) or not np.isfinite(slope).all():
+            return 1e300, np.zeros(len(part))
+        return value, slope
+
+    def information(self, part: Floats) -> Floats:
+        columns = []
+        for k in range(len(part)):
+            step = np.zeros(len(part))
+            step[k] = _STEP * max(1.0, abs(part[k]))
+            up, down = self.at(part + step)[1].sum(axis=0), self.at(part - step)[1].sum(axis=0)
+            columns.append((down - up) / (2 * step[k]))
+        matrix = np.array(columns)
+        return (matrix + matrix.T) / 2
+
+    def uphill(self, here: Floats, step: Floats, loglik: float) -> Floats:
+        for halving in range(12):
+            there = here + step * 0.5**halving
+            if -self.falling(there)[0] >= loglik:
+                return there
+        return here
+
+
+def starting_values(data: Layout) -> Parameters:
+    """Least squares for the marker, with its variance shared between people and residual; the crude rate of
+    events in each interval; no effect of arm or marker."""
+    beta, *_ = np.linalg.lstsq(data.X, data.y, rcond=None)
+    variance = max(float(np.var(data.y - data.X @ beta)), 1e-8)
+    last = max(float(data.Z[:, 1].max()), 1e-8)
+    exposure = np.bincount(data.interval, data.weight, minlength=data.intervals)
+    events = np.bincount(data.end, data.event, minlength=data.intervals)
+    return Parameters(
+        beta=beta,
+        log_sigma=0.5 * np.log(variance / 4),
+        L=np.diag([np.sqrt(variance * 0.7), np.sqrt(variance * 0.05) / last]),
+        gamma=0.0,
+        alpha=0.0,
+        log_hazard=np.log(events / exposure),
+    )
+
+
+def _positive(matrix: Floats) -> bool:
+    if not np.isfinite(matrix).all():
+        return False
+    scale = np.sqrt(np.abs(np.diag(matrix)))
+    if (scale == 0).any():
+        return False
+    return bool(np.linalg.eigvalsh(matrix / np.outer(scale, scale)).min() > 1e-9)
+
+
+def _inverse(matrix: Floats) -> Floats:
+    """Inverse of an information matrix, made safely positive definite where the data say little."""
+    scale = np.sqrt(np.diag(matrix)) + 1e-8
+    values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
+    inverse = (vectors / np.maximum(values, 1e-4)) @ vectors.T
+    out = inverse / np.outer(scale, scale)
+    return (out + out.T) / 2
