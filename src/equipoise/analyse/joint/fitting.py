@@ -19,6 +19,16 @@ from equipoise.analyse.joint.likelihood import Nodes, Parameters, log_likelihood
 _FLAT = 1e-7
 """Newton decrement (twice the height still to be gained) below which a maximum is reached."""
 
+_FAR = 1e-3
+"""Above this decrement a Newton step is long enough for the information to be differenced anew."""
+
+_MOST_STEPS = 20
+
+_NOISE = 1e-4
+"""The score is that of the integral, the likelihood its quadrature: they may disagree by this little."""
+
+_NOT_IDENTIFIED = "the observed information is not positive: these data do not identify some parameter"
+
 _STEP = 1e-4
 """Step of the central differences of the score, per unit of each parameter."""
 
@@ -50,31 +60,30 @@ def maximised(start: Floats, free: NDArray[np.bool_], data: Layout, nodes: Nodes
         surface.falling, first, jac=True, method="BFGS",
         options={"hess_inv0": _inverse(scores.T @ scores), "gtol": 1e-3, "maxiter": 200},
     )  # fmt: skip
-    here = rough.x
-    problem = "the observed information is not positive: some parameter is not identified by these data"
-    decrement, information = np.inf, None
-    iterations = int(rough.nit)
-    for _ in range(8):
+    here, steps = rough.x, 0
+    information = surface.information(here)
+    decrement, problem = np.inf, _NOT_IDENTIFIED
+    while _positive(information):
         loglik, scores = surface.at(here)
         score = scores.sum(axis=0)
-        information = surface.information(here)
-        if not _positive(information):
-            information = None
-            break
         step = np.linalg.solve(information, score)
         decrement = float(score @ step)
         if decrement < _FLAT:
             problem = ""
             break
-        problem = f"the likelihood was still rising after {iterations} iterations"
-        here, iterations = surface.uphill(here, step, float(loglik.sum())), iterations + 1
+        problem = f"the likelihood was still rising after {int(rough.nit) + steps} iterations"
+        if steps == _MOST_STEPS:
+            break
+        here, steps = surface.uphill(here, step, float(loglik.sum())), steps + 1
+        if decrement > _FAR:
+            information = surface.information(here)
     covariance = np.full((len(start), len(start)), np.nan)
-    if information is not None and not problem:
+    if not problem:
         covariance = np.zeros_like(covariance)
         covariance[np.ix_(free, free)] = np.linalg.inv(information)
-    return Fit(
-        surface.whole(here), covariance, float(surface.at(here)[0].sum()), decrement, iterations, free, problem
-    )
+    loglik = float(surface.at(here)[0].sum())
+    iterations = int(rough.nit) + steps
+    return Fit(surface.whole(here), covariance, loglik, decrement, iterations, free, problem)
 
 
 class _Surface:
@@ -115,9 +124,10 @@ class _Surface:
         return (matrix + matrix.T) / 2
 
     def uphill(self, here: Floats, step: Floats, loglik: float) -> Floats:
+        """The longest of the halved steps that leads up, within the error of the quadrature."""
         for halving in range(12):
             there = here + step * 0.5**halving
-            if -self.falling(there)[0] >= loglik:
+            if -self.falling(there)[0] >= loglik - _NOISE:
                 return there
         return here
 

@@ -14,11 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from equipoise.analyse.joint.averaging import survival_averaged
 from equipoise.analyse.joint.layout import Floats, Ints, Layout
-
-_LARGEST = 200.0
-"""A log hazard above this only occurs on a trial step of the optimiser; it is cut there to stay finite."""
-
 
 @dataclass(frozen=True)
 class Parameters:
@@ -52,17 +49,15 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Nodes:
-    """Gauss-Hermite nodes for two independent standard normal variables: `u` (k, 2), `weight` (k,)."""
+    """Gauss-Hermite nodes for a standard normal variable and the logarithms of their weights, (k,) each."""
 
-    u: Floats
-    weight: Floats
+    x: Floats
+    log_weight: Floats
 
     @classmethod
-    def product(cls, each: int) -> Nodes:
-        x, w = np.polynomial.hermite_e.hermegauss(each)
-        w = w / w.sum()
-        first, second = (axis.ravel() for axis in np.meshgrid(x, x, indexing="ij"))
-        return cls(np.column_stack([first, second]), np.outer(w, w).ravel())
+    def of(cls, number: int) -> Nodes:
+        x, w = np.polynomial.hermite_e.hermegauss(number)
+        return cls(x, np.log(w / w.sum()))
 
 
 def log_likelihood_and_scores(vector: Floats, data: Layout, nodes: Nodes) -> tuple[Floats, Floats]:
@@ -84,21 +79,16 @@ def log_likelihood_and_scores(vector: Floats, data: Layout, nodes: Nodes) -> tup
     # the average of exp(-H) over what is known of b, and what b is once survival is known too
     i = data.who_risk
     steady = at.log_hazard[data.interval] + at.gamma * data.treated[i] + at.alpha * (data.X_risk @ at.beta)
-    steady += at.alpha * np.sum(data.Z_risk * mean[i], axis=1)
-    spread = at.alpha * np.einsum("ra,rab->rb", data.Z_risk, root[i]) @ nodes.u.T
-    hazard = data.weight[:, None] * np.exp(np.minimum(steady[:, None] + spread, _LARGEST))
-    log_weight = np.log(nodes.weight) - _by_person(hazard, i, n)
-    top = log_weight.max(axis=1)
-    posterior = np.exp(log_weight - top[:, None])
-    total = posterior.sum(axis=1)
-    loglik = loglik + top + np.log(total)
-    posterior /= total[:, None]
-
-    expected, square = _moments(posterior, nodes, mean, root)
-    hazard *= posterior[i]
-    cumulative = hazard.sum(axis=1)
-    of_b = cumulative * np.sum(data.Z_risk * mean[i], axis=1)
-    of_b += np.einsum("ra,rab,rb->r", data.Z_risk, root[i], hazard @ nodes.u)
+    steady += at.alpha * np.sum(data.Z_risk * mean[i], axis=1) + np.log(data.weight)
+    along = np.einsum("ra,rab->rb", data.Z_risk, root[i])  # root' z at each point
+    averaged, u, uu, cumulative, of_u = survival_averaged(
+        np.searchsorted(i, np.arange(n + 1)), steady, at.alpha * along, nodes.x, nodes.log_weight
+    )
+    loglik = loglik + averaged
+    expected = mean + np.einsum("nab,nb->na", root, u)
+    square = np.einsum("nab,nbc,ndc->nad", root, uu - u[:, :, None] * u[:, None, :], root)
+    square += expected[:, :, None] * expected[:, None, :]
+    of_b = cumulative * np.sum(data.Z_risk * mean[i], axis=1) + np.sum(along * of_u, axis=1)
     scores = np.column_stack(
         [
             *_score_of_marker(at, data, residual, expected, square, sigma2, cumulative).T,
@@ -130,17 +120,6 @@ def _given_the_measurements(
     loglik += np.log(root[:, 0, 0] * root[:, 1, 1]) - 0.5 * squares / sigma2 + 0.5 * np.sum(shift**2, axis=1)
     root_of_b = np.einsum("ab,nbc->nac", at.L, root)
     return loglik, np.einsum("nab,nb->na", root_of_b, shift), root_of_b
-
-
-def _moments(posterior: Floats, nodes: Nodes, mean: Floats, root: Floats) -> tuple[Floats, Floats]:
-    """E b (n, 2) and E b b' (n, 2, 2), for b = mean + root u with u at the nodes."""
-    first = posterior @ nodes.u
-    second = (posterior @ (nodes.u[:, :, None] * nodes.u[:, None, :]).reshape(-1, 4)).reshape(-1, 2, 2)
-    moved = np.einsum("nab,nb->na", root, first)
-    expected = mean + moved
-    square = np.einsum("nab,nbc,ndc->nad", root, second, root)
-    square += mean[:, :, None] * expected[:, None, :] + moved[:, :, None] * mean[:, None, :]
-    return expected, square
 
 
 def _score_of_marker(

@@ -129,13 +129,13 @@ def joint_model(
     if nodes < 3:
         raise UserError(f"a joint model needs at least 3 quadrature nodes for each random effect, not {nodes}")
     data = laid_out(trial, scale, bends, cuts, intervals)
-    product = Nodes.product(nodes)
+    grid = Nodes.of(nodes)
     p = len(data.terms)
     free = np.ones(p + 6 + data.intervals, bool)
     free[p + 5] = False  # the association
-    exact = Nodes.product(2)  # without it only the squares of normal variables are averaged
+    exact = Nodes.of(2)  # without it only the squares of normal variables are averaged
     apart = maximised(starting_values(data).vector(), free, data, exact)
-    joint = maximised(apart.vector, np.ones_like(free), data, product)
+    joint = maximised(apart.vector, np.ones_like(free), data, grid)
     at = Parameters.of(joint.vector, p)
     half = _half(apart, data)
     whole = _half(joint, data)
