@@ -397,9 +397,7 @@ def _stored(rule: MeasureMapping, where: str, table: _Table, ids: pl.Series) -> 
     """What a table holds of a measure: columns id, day, stored."""
     if rule.time is not None and rule.unit_of_time is not None and rule.value is not None:
         time = table.numbers(rule.time, f"{where}.time") * DAYS_PER[rule.unit_of_time.removesuffix("s")]
-        return pl.DataFrame(
-            {"id": ids, "day": time, "stored": table.numbers(rule.value, f"{where}.value")}
-        )
+        return pl.DataFrame({"id": ids, "day": time, "stored": table.numbers(rule.value, f"{where}.value")})
     visits = [
         pl.DataFrame({"id": ids, "stored": table.numbers(column, f"{where}.columns")}).with_columns(
             day=pl.lit(time.value * DAYS_PER[time.unit.removesuffix("s")], pl.Float64)

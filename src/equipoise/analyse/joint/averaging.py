@@ -1,4 +1,4 @@
-"""Averages over the random effects, participant by participant: survival, and what it says of level and slope.
+"""Averages over the random effects: each participant's survival, and what it says of level and slope.
 
 Self-contained machine code (it calls no other compiled function), in one pass without large arrays.
 """
@@ -63,17 +63,21 @@ def survival_averaged(first, steady, slope, x, log_w):
         for r in range(first[i], first[i + 1]):
             _masses(steady[r], slope[r, 0], slope[r, 1], x, furthest, along, across)
             for a in range(k):
+                here = 0.0
+                moved = 0.0
                 for b in range(k):
-                    part = H[a, b] * along[a] * across[b]
-                    mass[r] += part
-                    mass_u[r, 0] += part * x[a]
-                    mass_u[r, 1] += part * x[b]
+                    part = H[a, b] * across[b]
+                    here += part
+                    moved += part * x[b]
+                mass[r] += along[a] * here
+                mass_u[r, 0] += along[a] * here * x[a]
+                mass_u[r, 1] += along[a] * moved
     return log_average, mean, second, mass, mass_u
 
 
 @njit
 def _masses(steady, slope_0, slope_1, x, furthest, along, across):
-    """The mass at node (a, b) is along[a] across[b]; beyond `_LARGEST` the slopes are shrunk to stay below."""
+    """The mass at node (a, b) is along[a] across[b]; slopes that reach beyond `_LARGEST` are shrunk."""
     reach = (abs(slope_0) + abs(slope_1)) * furthest
     shrink = 1.0 if reach <= _LARGEST else _LARGEST / reach
     level = min(steady, _LARGEST)

@@ -7,7 +7,8 @@ not at a maximum is never passed off as an estimate: see `Fit.problem`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,12 @@ _MOST_STEPS = 20
 _NOISE = 1e-4
 """The score is that of the integral, the likelihood its quadrature: they may disagree by this little."""
 
-_NOT_IDENTIFIED = "the observed information is not positive: these data do not identify some parameter"
+_NO_MAXIMUM = (
+    "there is no maximum where the search ended, perhaps because the data do not identify a parameter"
+)
 
 _STEP = 1e-4
 """Step of the central differences of the score, per unit of each parameter."""
-
-AT_NOTHING = -8.0
-"""A standard deviation of level or slope below exp of this (on the marker's scale) counts as none."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def maximised(start: Floats, free: NDArray[np.bool_], data: Layout, nodes: Nodes
     )  # fmt: skip
     here, steps = rough.x, 0
     information = surface.information(here)
-    decrement, problem = np.inf, _NOT_IDENTIFIED
+    decrement, problem = math.inf, _NO_MAXIMUM
     while _positive(information):
         loglik, scores = surface.at(here)
         score = scores.sum(axis=0)
@@ -81,9 +81,9 @@ def maximised(start: Floats, free: NDArray[np.bool_], data: Layout, nodes: Nodes
     if not problem:
         covariance = np.zeros_like(covariance)
         covariance[np.ix_(free, free)] = np.linalg.inv(information)
-    loglik = float(surface.at(here)[0].sum())
+    height = float(surface.at(here)[0].sum())
     iterations = int(rough.nit) + steps
-    return Fit(surface.whole(here), covariance, loglik, decrement, iterations, free, problem)
+    return Fit(surface.whole(here), covariance, height, decrement, iterations, free, problem)
 
 
 class _Surface:
@@ -121,7 +121,7 @@ class _Surface:
             up, down = self.at(part + step)[1].sum(axis=0), self.at(part - step)[1].sum(axis=0)
             columns.append((down - up) / (2 * step[k]))
         matrix = np.array(columns)
-        return (matrix + matrix.T) / 2
+        return np.asarray((matrix + matrix.T) / 2, np.float64)
 
     def uphill(self, here: Floats, step: Floats, loglik: float) -> Floats:
         """The longest of the halved steps that leads up, within the error of the quadrature."""
@@ -141,12 +141,33 @@ def starting_values(data: Layout) -> Parameters:
     exposure = np.bincount(data.interval, data.weight, minlength=data.intervals)
     events = np.bincount(data.end, data.event, minlength=data.intervals)
     return Parameters(
-        beta=beta,
+        beta=np.asarray(beta, np.float64),
         log_sigma=0.5 * np.log(variance / 4),
         L=np.diag([np.sqrt(variance * 0.7), np.sqrt(variance * 0.05) / last]),
         gamma=0.0,
         alpha=0.0,
         log_hazard=np.log(events / exposure),
+    )
+
+
+def in_units(fit: Fit, data: Layout, centre: float, spread: float) -> Fit:
+    """A fit to (marker - centre) / spread as the fit to the marker, with a positive diagonal of L."""
+    p = len(data.terms)
+    scale = np.ones(len(fit.vector))
+    scale[:p] = scale[p + 1 : p + 4] = spread
+    scale[p + 5] = 1 / spread
+    first, second = np.sign(fit.vector[p + 1]) or 1.0, np.sign(fit.vector[p + 3]) or 1.0
+    scale[p + 1 : p + 3] *= first
+    scale[p + 3] *= second
+    change = np.diag(scale)
+    change[p + 6 :, p + 5] = -centre / spread  # the baseline hazard is that of a marker of 0
+    shift = np.zeros(len(scale))
+    shift[0], shift[p] = centre, math.log(spread)
+    return replace(
+        fit,
+        vector=change @ fit.vector + shift,
+        covariance=change @ fit.covariance @ change.T,
+        log_likelihood=fit.log_likelihood - len(data.y) * math.log(spread),
     )
 
 
@@ -165,4 +186,4 @@ def _inverse(matrix: Floats) -> Floats:
     values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
     inverse = (vectors / np.maximum(values, 1e-4)) @ vectors.T
     out = inverse / np.outer(scale, scale)
-    return (out + out.T) / 2
+    return np.asarray((out + out.T) / 2, np.float64)

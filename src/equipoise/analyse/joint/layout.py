@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,6 @@ from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Scale = Literal["square root", "logarithm", "as measured"]
 
 POINTS = 4
 """Gauss-Legendre points in each piece of time between cuts and bends: the hazard there is the exponential of
@@ -31,10 +29,10 @@ a line, and one that grows e-fold over the piece is integrated to eight digits."
 class Layout:
     """n participants, m measurements, r points at risk, p fixed effects, q intervals of the hazard.
 
-    Measurements and points are in order of participant. `X`: fixed effects (m, p), `Z`: random effects (m, 2),
-    `y` (m,): the marker on the scale of the model. `X_end`, `Z_end`, `end`: the same at each participant's
-    end of follow-up, and the interval of it. `X_risk` (r, p), `Z_risk` (r, 2), `interval` (r,), `weight` (r,)
-    in years: the points over which the hazard is integrated. Times in years."""
+    Measurements and points are in order of participant. `X` (m, p): fixed effects; `Z` (m, 2): random
+    effects; `y` (m,): the marker on the scale of the model. `X_end`, `Z_end`, `end`: the same at each
+    participant's end of follow-up, and the interval of it. `X_risk` (r, p), `Z_risk` (r, 2), `interval` (r,),
+    `weight` (r,) in years: the points over which the hazard is integrated. Times in years."""
 
     treated: Floats
     event: Floats
@@ -61,9 +59,10 @@ class Layout:
 
 
 def laid_out(
-    trial: MarkedTrial, scale: Scale, bends: Sequence[float], cuts: Sequence[float] | None, intervals: int
+    trial: MarkedTrial, bends: Sequence[float], cuts: Sequence[float] | None, intervals: int
 ) -> Layout:
-    """The design of the joint model. Raises UserError where the model is not defined for these data."""
+    """The design of the joint model, for a marker on the scale of the model. Raises UserError where the model
+    is not defined for these data."""
     _refuse_without_events(trial)
     known = ~np.isnan(trial.value)
     inside = known & (trial.at <= trial.time[trial.who])
@@ -81,7 +80,7 @@ def laid_out(
         treated=treated,
         event=trial.event.astype(np.float64),
         who=who,
-        y=on_scale(trial.value[inside], scale, trial.marker_label),
+        y=trial.value[inside],
         X=_fixed(at, treated[who], bends),
         Z=_random(at),
         X_end=_fixed(trial.time, treated, bends),
@@ -96,23 +95,6 @@ def laid_out(
         cuts=hazard_cuts,
         after_end=int(known.sum() - inside.sum()),
     )
-
-
-def on_scale(value: Floats, scale: Scale, label: str) -> Floats:
-    """Values of the marker as the model takes them. Raises UserError where a value has no root or logarithm."""
-    if scale == "as measured":
-        return value.astype(np.float64)
-    if scale not in ("square root", "logarithm"):
-        raise UserError(
-            f'the scale of the marker is "square root", "logarithm" or "as measured", not "{scale}"'
-        )
-    if scale == "square root":
-        if (value < 0).any():
-            raise UserError(f'{label} has values below 0, which have no square root: use scale="as measured"')
-        return np.sqrt(value)
-    if (value <= 0).any():
-        raise UserError(f'{label} has values of 0 or less, which have no logarithm: use scale="square root"')
-    return np.log(value)
 
 
 def _refuse_without_events(trial: MarkedTrial) -> None:

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
 
 from equipoise.analyse.columns import two_sided_p
-from equipoise.analyse.joint.fitting import AT_NOTHING, Fit, maximised, starting_values
-from equipoise.analyse.joint.layout import Floats, Layout, Scale, laid_out
-from equipoise.analyse.joint.likelihood import Nodes, Parameters
+from equipoise.analyse.joint.fitting import Fit, in_units, maximised, starting_values
+from equipoise.analyse.joint.layout import Floats, Layout, laid_out
+from equipoise.analyse.joint.likelihood import Nodes, Parameters, log_likelihood_and_scores
 from equipoise.analyse.surrogate.data import MarkedTrial
+from equipoise.analyse.surrogate.scale import Transform, on_scale
 from equipoise.errors import UserError
+
+_ROUGH = 0.05
+"""An error of the log likelihood that no reader could see in an estimate or its standard error."""
+
+_EDGE = 1e-4
+"""Share of the variation of level and slope that is left, below which they count as one."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +68,19 @@ class Half:
 class JointModel:
     """A fitted joint model; read `converged` and `warnings` first.
 
-    `fixed`: terms of the marker's mean on its `scale`, times in years, arms alike at randomisation.
-    `random_covariance` (2, 2): of the participants' levels and slopes per year. `log_hazard_arm`: treated arm
-    against reference at the same true value of the marker. `association`: log hazard per unit of the marker's
-    true current value. `baseline_hazard`: per year, in the reference arm at a marker of 0, between `cuts`
-    (years). `apart`: the same data with the association held at 0: the ordinary mixed model, and the arm's
-    whole effect on the event. `covariance` of all parameters, in the order of `names`."""
+    `fixed`: terms of the marker's mean on the scale of `transform`, times in years, arms alike at
+    randomisation. `random_covariance` (2, 2): of the participants' levels and slopes per year.
+    `log_hazard_arm`: treated arm against reference at the same true value of the marker. `association`: log
+    hazard per unit of the marker's true current value. `baseline_hazard`: per year, in the reference arm at a
+    marker of 0, between `cuts` (years). `apart`: the same data with the association held at 0: the ordinary
+    mixed model, and the arm's whole effect on the event. `covariance` of all parameters, in the order of
+    `names`."""
 
     treated_label: str
     reference_label: str
     endpoint_label: str
     marker_label: str
-    scale: Scale
+    transform: Transform
     participants: int
     measurements: int
     events: int
@@ -108,7 +116,7 @@ class JointModel:
 def joint_model(
     trial: MarkedTrial,
     *,
-    scale: Scale = "square root",
+    transform: Transform = "square root",
     bends: Sequence[float] = (),
     cuts: Sequence[float] | None = None,
     intervals: int = 7,
@@ -116,19 +124,25 @@ def joint_model(
 ) -> JointModel:
     """Fit the joint model of the marker and the event of a trial by maximum likelihood.
 
-    Marker, on `scale`: y(t) = m(t) + residual, m(t) = b0 + b1 t + the mean of the arm, whose line may change
-    its slope at each of `bends` (years); (b0, b1) normal. Event: hazard h0(t) exp(gamma treated + alpha m(t)),
-    h0 constant between `cuts` (years), by default the quantiles of the event times that make `intervals`
-    intervals. Measurements after the end of a participant's follow-up are left out. `nodes`: Gauss-Hermite
-    nodes for each of the two random effects.
+    Marker, on the scale of `transform`: y(t) = m(t) + residual, where m(t) = b0 + b1 t + the mean of the arm,
+    a line whose slope may change at each of `bends` (years), and (b0, b1) are normal. Event: hazard
+    h0(t) exp(gamma treated + alpha m(t)), h0 constant between `cuts` (years), by default the quantiles of the
+    event times that make `intervals` intervals. Measurements after the end of a participant's follow-up are
+    left out. `nodes`: Gauss-Hermite nodes for each of the two random effects.
 
     Wulfsohn & Tsiatis 1997; Rizopoulos 2010 (method "piecewise-PH-GH" of his R package JM). Standard errors
-    from the observed information. A fit that reached no maximum has `converged` False, standard errors NaN and
-    the reason among its `warnings`. Raises UserError where the model is not defined: an empty arm, no event in
-    an arm or in an interval, nobody measured twice, values that the scale does not take."""
+    are from the observed information. A fit that reached no maximum has `converged` False, standard errors
+    NaN and the reason among its `warnings`. Strata of the plan are not used. Raises UserError where the model
+    is not defined: an empty arm, no event in an arm or in an interval, nobody measured twice, values that the
+    scale does not take."""
     if nodes < 3:
-        raise UserError(f"a joint model needs at least 3 quadrature nodes for each random effect, not {nodes}")
-    data = laid_out(trial, scale, bends, cuts, intervals)
+        raise UserError(
+            f"a joint model needs at least 3 quadrature nodes for each random effect, not {nodes}"
+        )
+    scaled, remarks = on_scale(trial, transform)
+    centre, spread = _centre_and_spread(scaled)
+    standard = replace(scaled, value=(scaled.value - centre) / spread)
+    data = laid_out(standard, bends, cuts, intervals)
     grid = Nodes.of(nodes)
     p = len(data.terms)
     free = np.ones(p + 6 + data.intervals, bool)
@@ -136,6 +150,8 @@ def joint_model(
     exact = Nodes.of(2)  # without it only the squares of normal variables are averaged
     apart = maximised(starting_values(data).vector(), free, data, exact)
     joint = maximised(apart.vector, np.ones_like(free), data, grid)
+    finer = log_likelihood_and_scores(joint.vector, data, Nodes.of(2 * nodes))[0].sum() - joint.log_likelihood
+    apart, joint = (in_units(fit, data, centre, spread) for fit in (apart, joint))
     at = Parameters.of(joint.vector, p)
     half = _half(apart, data)
     whole = _half(joint, data)
@@ -144,12 +160,12 @@ def joint_model(
         reference_label=trial.reference_label,
         endpoint_label=trial.endpoint_label,
         marker_label=trial.marker_label,
-        scale=scale,
+        transform=transform,
         participants=trial.participants,
         measurements=len(data.y),
         events=int(data.event.sum()),
         fixed=whole.fixed,
-        random_covariance=at.L @ at.L.T,
+        random_covariance=_random_covariance(joint, data),
         residual_sd=math.exp(at.log_sigma),
         log_hazard_arm=whole.log_hazard_arm,
         association=_estimate(joint, p + 5),
@@ -162,13 +178,26 @@ def joint_model(
         decrement=joint.decrement,
         iterations=joint.iterations,
         converged=not joint.problem,
-        warnings=_warnings(joint, apart, data, trial),
+        warnings=remarks + _warnings(joint, apart, data, trial, finer),
     )
+
+
+def _centre_and_spread(trial: MarkedTrial) -> tuple[float, float]:
+    """Mean and standard deviation of the marker, in whose units the search is well conditioned."""
+    known = trial.value[~np.isnan(trial.value)]
+    if not len(known) or not np.std(known) > 0:
+        raise UserError(f"{trial.marker_label} has no two different values: there is nothing to model")
+    return float(np.mean(known)), float(np.std(known))
 
 
 def _estimate(fit: Fit, k: int) -> Estimate:
     variance = float(fit.covariance[k, k])
     return Estimate(float(fit.vector[k]), math.sqrt(variance) if variance >= 0 else math.nan)
+
+
+def _random_covariance(fit: Fit, data: Layout) -> Floats:
+    L = Parameters.of(fit.vector, len(data.terms)).L
+    return np.asarray(L @ L.T, np.float64)
 
 
 def _half(fit: Fit, data: Layout) -> Half:
@@ -181,25 +210,32 @@ def _names(data: Layout) -> tuple[str, ...]:
     return (
         *data.terms,
         "log residual SD",
-        "log SD of level",
-        "slope on level",
-        "log SD of slope given level",
+        "root of covariance: level",
+        "root of covariance: slope by level",
+        "root of covariance: slope",
         "log hazard of arm",
         "association",
         *(f"log baseline hazard {k + 1}" for k in range(data.intervals)),
     )
 
 
-def _warnings(joint: Fit, apart: Fit, data: Layout, trial: MarkedTrial) -> tuple[str, ...]:
+def _warnings(joint: Fit, apart: Fit, data: Layout, trial: MarkedTrial, finer: float) -> tuple[str, ...]:
     said = []
     if joint.problem:
         said.append(f"the joint model did not converge: {joint.problem}; its numbers are no estimates")
     if apart.problem:
         said.append(f"the separate models did not converge: {apart.problem}")
-    p = len(data.terms)
-    for k, what in ((p + 1, "levels"), (p + 3, "slopes")):
-        if joint.vector[k] < AT_NOTHING:
-            said.append(f"participants do not differ in their {what}: the variance is estimated as 0")
+    if not abs(finer) < _ROUGH:
+        said.append(
+            f"twice as many quadrature nodes change the log likelihood by {finer:.2g}: fit with more `nodes`"
+        )
+    spread = _random_covariance(joint, data)
+    level, slope = np.diag(spread)
+    if level * slope - spread[0, 1] ** 2 <= _EDGE * level * slope:
+        said.append(
+            "participants do not differ in level and slope both (a variance of 0, or a correlation of 1): "
+            "standard errors take that as known"
+        )
     if data.after_end:
         said.append(
             f"{data.after_end} values of {trial.marker_label} were measured after the event or the end of "
