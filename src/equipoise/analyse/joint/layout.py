@@ -20,6 +20,11 @@ from equipoise.errors import UserError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+
+class NotDefinedError(UserError):
+    """The model is not defined for these data, whatever the arguments."""
+
+
 POINTS = 4
 """Gauss-Legendre points in each piece of time between cuts and bends: the hazard there is the exponential of
 a line, and one that grows e-fold over the piece is integrated to eight digits."""
@@ -68,7 +73,7 @@ def laid_out(
     inside = known & (trial.at <= trial.time[trial.who])
     who, at = trial.who[inside].astype(np.int64), np.maximum(trial.at[inside], 0.0)
     if not len(who) or np.bincount(who).max() < 2:
-        raise UserError(
+        raise NotDefinedError(
             f"a joint model needs participants with two or more values of {trial.marker_label} during "
             "follow-up; nobody has them"
         )
@@ -101,9 +106,9 @@ def _refuse_without_events(trial: MarkedTrial) -> None:
     for treated, label in ((True, trial.treated_label), (False, trial.reference_label)):
         arm = trial.treated == treated
         if not arm.any():
-            raise UserError(f"a joint model compares two arms; nobody is in {label}")
+            raise NotDefinedError(f"a joint model compares two arms; nobody is in {label}")
         if not trial.event[arm].any():
-            raise UserError(
+            raise NotDefinedError(
                 f"a joint model needs events in both arms; there is no {trial.endpoint_label} in {label}"
             )
 

@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from equipoise.analyse.columns import two_sided_p
 from equipoise.analyse.joint.fitting import Fit, in_units, maximised, starting_values
-from equipoise.analyse.joint.layout import Floats, Layout, laid_out
+from equipoise.analyse.joint.layout import Floats, Layout, NotDefinedError, laid_out
 from equipoise.analyse.joint.likelihood import Nodes, Parameters, log_likelihood_and_scores
 from equipoise.analyse.surrogate.data import MarkedTrial
 from equipoise.analyse.surrogate.scale import Transform, on_scale
@@ -186,7 +186,7 @@ def _centre_and_spread(trial: MarkedTrial) -> tuple[float, float]:
     """Mean and standard deviation of the marker, in whose units the search is well conditioned."""
     known = trial.value[~np.isnan(trial.value)]
     if not len(known) or not np.std(known) > 0:
-        raise UserError(f"{trial.marker_label} has no two different values: there is nothing to model")
+        raise NotDefinedError(f"{trial.marker_label} has no two different values: there is nothing to model")
     return float(np.mean(known)), float(np.std(known))
 
 
