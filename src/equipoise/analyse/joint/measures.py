@@ -32,7 +32,6 @@ def joint_measures(
     """The hazard ratios of the arm at the same true value of the marker, and of one unit of the marker, from
     `joint_model` (arguments and source as there); refused, with the reason, where the model is not defined
     for these data or did not converge. Raises UserError for an argument that cannot be."""
-    arms = f"{trial.treated_label} against {trial.reference_label}, at the same true {trial.marker_label}"
     try:
         fit = joint_model(trial, transform=transform, bends=bends, intervals=intervals)
     except NotDefinedError as problem:
