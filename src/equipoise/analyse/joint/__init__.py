@@ -9,6 +9,6 @@ The model, and what it says of two real trials: docs/surrogate-real-data.md.
 
 from equipoise.analyse.joint.layout import NotDefinedError
 from equipoise.analyse.joint.measures import joint_measures
-from equipoise.analyse.joint.model import Estimate, Half, JointModel, joint_model
+from equipoise.analyse.joint.model import Apart, Estimate, JointModel, joint_model
 
-__all__ = ["Estimate", "Half", "JointModel", "NotDefinedError", "joint_measures", "joint_model"]
+__all__ = ["Apart", "Estimate", "JointModel", "NotDefinedError", "joint_measures", "joint_model"]

@@ -44,7 +44,9 @@ class Estimate:
     def ratio(self, confidence: float = 0.95) -> tuple[float, float, float]:
         """exp(value) with its interval: a hazard ratio, from a log hazard ratio."""
         low, high = self.interval(confidence)
-        return math.exp(self.value), math.exp(low), math.exp(high)
+        with np.errstate(over="ignore"):
+            ratio, lower, upper = np.exp([self.value, low, high])
+        return float(ratio), float(lower), float(upper)
 
     @property
     def p_value(self) -> float:
@@ -53,11 +55,10 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Half:
-    """One half of the model, or the two halves fitted apart (marker and event independent given the arm).
-
-    `fixed`: the terms of the marker's mean, on its scale, times in years; `log_hazard_arm`: treated arm
-    against reference; `log_likelihood` of marker and event."""
+class Apart:
+    """Marker and event fitted apart, as if independent given the arm: `fixed`, the terms of the marker's
+    mean on its scale, times in years; `log_hazard_arm`, treated arm against reference; `log_likelihood` of
+    both."""
 
     fixed: dict[str, Estimate]
     log_hazard_arm: Estimate
@@ -92,7 +93,7 @@ class JointModel:
     cuts: tuple[float, ...]
     baseline_hazard: Floats
     log_likelihood: float
-    apart: Half
+    apart: Apart
     names: tuple[str, ...]
     covariance: Floats
     decrement: float
@@ -153,8 +154,6 @@ def joint_model(
     finer = log_likelihood_and_scores(joint.vector, data, Nodes.of(2 * nodes))[0].sum() - joint.log_likelihood
     apart, joint = (in_units(fit, data, centre, spread) for fit in (apart, joint))
     at = Parameters.of(joint.vector, p)
-    half = _half(apart, data)
-    whole = _half(joint, data)
     return JointModel(
         treated_label=trial.treated_label,
         reference_label=trial.reference_label,
@@ -164,15 +163,15 @@ def joint_model(
         participants=trial.participants,
         measurements=len(data.y),
         events=int(data.event.sum()),
-        fixed=whole.fixed,
+        fixed=_fixed(joint, data),
         random_covariance=_random_covariance(joint, data),
         residual_sd=math.exp(at.log_sigma),
-        log_hazard_arm=whole.log_hazard_arm,
+        log_hazard_arm=_estimate(joint, p + 4),
         association=_estimate(joint, p + 5),
         cuts=data.cuts,
         baseline_hazard=np.exp(at.log_hazard),
         log_likelihood=joint.log_likelihood,
-        apart=half,
+        apart=Apart(_fixed(apart, data), _estimate(apart, p + 4), apart.log_likelihood),
         names=_names(data),
         covariance=joint.covariance,
         decrement=joint.decrement,
@@ -200,10 +199,8 @@ def _random_covariance(fit: Fit, data: Layout) -> Floats:
     return np.asarray(L @ L.T, np.float64)
 
 
-def _half(fit: Fit, data: Layout) -> Half:
-    p = len(data.terms)
-    fixed = {name: _estimate(fit, k) for k, name in enumerate(data.terms)}
-    return Half(fixed, _estimate(fit, p + 4), fit.log_likelihood)
+def _fixed(fit: Fit, data: Layout) -> dict[str, Estimate]:
+    return {name: _estimate(fit, k) for k, name in enumerate(data.terms)}
 
 
 def _names(data: Layout) -> tuple[str, ...]:
