@@ -1,7 +1,7 @@
 """Writes the tables of docs/surrogate-real-data.md from the data of the two trials.
 
     python docs/render_surrogate_real_data.py            # write them
-    python docs/render_surrogate_real_data.py --check    # status 1 if the page is not up to date
+    python docs/render_surrogate_real_data.py --check    # status 1 if the page is not up to date, 2: no data
 
 The data are not part of the repository: they are looked for in `shared/data` beside it, or where
 EQUIPOISE_SHARED_DATA says. A test keeps the page up to date where they are.
@@ -21,6 +21,7 @@ import polars as pl
 from equipoise.analyse import Cox, cox
 from equipoise.analyse.joint import Estimate, JointModel, joint_model
 from equipoise.analyse.surrogate import MarkedTrial, TimeVarying, marked_trial, time_varying
+from equipoise.errors import UserError
 from equipoise.record import AnalysisInput
 from equipoise.record.mapping import analysis_input
 
@@ -254,7 +255,11 @@ def main(arguments: list[str]) -> int:
     """See the top of this file."""
     folder = data_folder()
     text = PAGE.read_text(encoding="utf-8")
-    new = rendered(text, cpcra_002(folder), actg_175(folder), folder)
+    try:
+        new = rendered(text, cpcra_002(folder), actg_175(folder), folder)
+    except UserError as problem:
+        print(problem)
+        return 2
     if "--check" in arguments:
         if new != text:
             print(f"{PAGE.name} is not up to date: run python docs/{Path(__file__).name}")
