@@ -151,6 +151,29 @@ def test_what_the_file_stores_is_turned_into_the_value(tmp_path: Path, stored_as
     assert cd4.values["value"][0] == pytest.approx(value)
 
 
+WIDE = """measures:
+  cd4: {label: CD4 count, columns: {risk: 0 days, age: 2 weeks}, by: 1 week}
+"""
+
+
+def test_a_measure_with_a_column_for_each_visit(tmp_path: Path):
+    (cd4,) = _read(tmp_path, MAPPING + WIDE).measures
+    assert cd4.values.rows() == [
+        (1, 0.0, 1.0), (1, 14.0, 34.0), (2, 0.0, 2.0), (2, 14.0, 41.0), (3, 0.0, 2.0), (4, 0.0, 1.0), (4, 14.0, 50.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["columns: {age: 0 days}, time: months", "time: months, value: age"])
+def test_a_measure_is_in_rows_or_in_columns(tmp_path: Path, said: str):
+    wrong = WIDE.replace("columns: {risk: 0 days, age: 2 weeks}", said)
+    _refused(tmp_path, "say `time`, `unit_of_time` and `value` where each measurement", MAPPING + wrong)
+
+
+def test_a_column_of_a_visit_that_is_not_there(tmp_path: Path):
+    wrong = WIDE.replace("risk: 0 days", "rsk: 0 days")
+    _refused(tmp_path, 'no column "rsk" (which measures.cd4.columns', MAPPING + wrong)
+
+
 def test_measurements_of_strangers_only(tmp_path: Path):
     (tmp_path / "long.csv").write_text("who,week,root\nx1,0,2\n")
     _refused(tmp_path, "no measurement of CD4 count belongs to anybody in small.csv", MAPPING + LONG)

@@ -184,22 +184,34 @@ class BaselineMapping(_Part):
 
 
 class MeasureMapping(_Part):
-    """A measure over time: one row per measurement, in the same file or in another one.
+    """A measure over time: one row per measurement, in the same file or in another one (`time`,
+    `unit_of_time`, `value`), or a column for each visit (`columns`: column -> time from randomisation).
 
     `stored_as` says what the file holds when it is not the value itself: its square root, natural logarithm
     or logarithm to base 10, which is undone on reading.
     """
 
     label: str
-    time: str
-    unit_of_time: TimeUnit
-    value: str
+    time: str | None = None
+    unit_of_time: TimeUnit | None = None
+    value: str | None = None
+    columns: dict[str, Duration] = {}
     unit: str = ""
     file: str | None = None
     participant: str | None = None
     stored_as: Literal["value", "square root", "logarithm", "log10"] = "value"
     analyse: Literal["none", "log10"] = "none"
     by: Duration
+
+    @model_validator(mode="after")
+    def _rows_or_columns(self) -> MeasureMapping:
+        rows = (self.time, self.unit_of_time, self.value)
+        if (self.columns and any(rows)) or not (self.columns or all(rows)):
+            raise ValueError(
+                "say `time`, `unit_of_time` and `value` where each measurement has a row of its own, or "
+                "`columns` where each visit has a column; one of the two"
+            )
+        return self
 
 
 class SubgroupMapping(_Part):
@@ -379,6 +391,20 @@ class _Table:
                 f'{self.path}: row {row + 1}: {column} is "{text[row]}", a number was expected ({wanted_by})'
             )
         return values
+
+
+def _stored(rule: MeasureMapping, where: str, table: _Table, ids: pl.Series) -> pl.DataFrame:
+    """What a table holds of a measure: columns id, day, stored."""
+    if rule.time is not None and rule.unit_of_time is not None and rule.value is not None:
+        time = table.numbers(rule.time, f"{where}.time") * DAYS_PER[rule.unit_of_time.removesuffix("s")]
+        return pl.DataFrame({"id": ids, "day": time, "stored": table.numbers(rule.value, f"{where}.value")})
+    visits = [
+        pl.DataFrame({"id": ids, "stored": table.numbers(column, f"{where}.columns")}).with_columns(
+            day=pl.lit(time.value * DAYS_PER[time.unit.removesuffix("s")], pl.Float64)
+        )
+        for column, time in rule.columns.items()
+    ]
+    return pl.concat(visits).select("id", "day", "stored")
 
 
 def _rows(numbers: Sequence[int]) -> str:
@@ -645,10 +671,8 @@ class _Mapper:
             ids = pl.Series(range(1, table.frame.height + 1)).cast(pl.String)
         else:
             ids = table.text(column, f"{where}.participant")
-        time = table.numbers(rule.time, f"{where}.time") * DAYS_PER[rule.unit_of_time.removesuffix("s")]
-        value = table.numbers(rule.value, f"{where}.value")
         values = (
-            pl.DataFrame({"id": ids, "day": time, "stored": value})
+            _stored(rule, where, table, ids)
             .with_columns(value=_undo(rule.stored_as, pl.col("stored")))
             .drop_nulls(["id", "day", "value"])
             .join(people.select("id", "participant"), on="id", how="inner", maintain_order="left")
