@@ -1,4 +1,4 @@
-"""Who an analysis of mediation is about, on which scale the marker acts, until when, and how people are resampled."""
+"""Who an analysis of mediation is about, until when, and how the participants are resampled."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def cohort(
 
 
 def default_horizon(trial: MarkedTrial) -> float:
-    """The last time, in years, at which a tenth of each arm is still followed, rounded down to whole months."""
+    """The last time, in years, when a tenth of each arm is still followed, rounded down to whole months."""
     last = min(
         float(np.quantile(trial.time[arm], 1 - STILL_FOLLOWED, method="lower"))
         for arm in (trial.treated, ~trial.treated)
