@@ -30,7 +30,7 @@ SD_PERSON, SD_VISIT = 0.7, 0.4
 
 def _trial(hazard_of, people, seed, lift=LIFT, cause_on_marker=0.0):
     """Half of the people treated; the marker, log2, measured every quarter of a year: 8, a person's level,
-    what treatment adds, and noise. `hazard_of(arm, log2 marker - 8, cause)` acts from each visit to the next."""
+    what treatment adds, and noise. `hazard_of(arm, log2 marker - 8, cause)` acts from visit to visit."""
     rng = np.random.default_rng(seed)
     arm = (np.arange(people) % 2).astype(float)
     cause = rng.normal(size=people)
@@ -133,8 +133,8 @@ def test_the_robust_variance_sums_the_squares_of_the_participants_contributions(
 
 
 def test_with_fixed_covariates_the_additive_model_agrees_with_lifelines():
-    """lifelines 0.30 keeps at risk whoever is censored between two events, so that only those are compared who
-    had the event or stayed to the end; and it divides the variances of covariates by their standard
+    """lifelines 0.30 keeps at risk whoever is censored between two events, so that only those are compared
+    who had the event or stayed to the end; and it divides the variances of covariates by their standard
     deviation once where the scale of a variance wants twice, which is made good here."""
     everybody = _trial(_additive(0.3, -0.05, -0.04), 400, 5)
     trial = subset(everybody, everybody.event | (everybody.time == YEARS))
@@ -321,8 +321,8 @@ def test_what_the_data_do_not_allow_is_refused_in_words():
     unmeasured = replace(trial, value=np.full(len(trial.value), np.nan))
     healthy = replace(trial, event=trial.event & ~trial.treated)
     assert "0 events" in mediation(quiet, horizon=2.0).path.share.refused
-    assert "only one arm" in mediation(one_arm, horizon=2.0).path.share.refused
-    assert "only one arm" in mediation(unmeasured).g_formula.share.refused
+    assert "nobody of arm old" in mediation(one_arm, horizon=2.0).path.share.refused
+    assert "nobody of arm new" in mediation(unmeasured).g_formula.share.refused
     assert "is followed up to the horizon of 9 years" in mediation(trial, horizon=9.0).path.share.refused
     assert "0 events in arm new" in g_formula(healthy, horizon=2.0).share.refused
     assert "nothing to explain" not in sensitivity(dynamic_path(quiet, horizon=2.0)).verdict

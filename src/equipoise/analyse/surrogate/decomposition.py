@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -101,10 +102,8 @@ def with_interval(measure: Measure, se: float, confidence: float) -> Measure:
     """The same measure with a normal interval and p-value (against 0) from its standard error."""
     z = float(ndtri(0.5 + confidence / 2))
     p = float(2 * ndtr(-abs(measure.estimate) / se)) if se > 0 else math.nan
-    return Measure(
-        measure.name, measure.label, measure.scale, measure.estimate, se, measure.estimate - z * se,
-        measure.estimate + z * se, p, confidence, measure.method, measure.assumptions, measure.warnings,
-    )  # fmt: skip
+    low, high = measure.estimate - z * se, measure.estimate + z * se
+    return replace(measure, se=se, low=low, high=high, p=p, confidence=confidence)
 
 
 def refused_measures(

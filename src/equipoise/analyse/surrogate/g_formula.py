@@ -131,7 +131,7 @@ def g_formula(
         return _nothing(people, transform, "the models of marker and hazard have no unique fit to these data")
     weights = resampled(people.trial, bootstrap, seed)
     sampled = _curves(people, process, rows, normals[:, : max(1, min(copies, 2))], weights, found.hazard[0])
-    parts, samples = Parts(*_parts(found.free)[0]), _parts(sampled.free)
+    parts, samples = Parts(*_parts(found.free)[0].tolist()), _parts(sampled.free)
     warnings = people.warnings + lost_warning(samples)
     effects = effect_measures(parts, samples, WORDS, confidence, warnings)
     share = share_measure(parts, samples, WORDS, confidence, warnings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -214,11 +214,12 @@ def _assembled(
             se = np.nanstd(sampled, axis=0, ddof=1)
         return Band(value[0], value[0] - z * se, value[0] + z * se)
 
-    parts, sampled = _parts(found)[0], _parts(samples)
+    whole, sampled = _parts(found), _parts(samples)
+    parts = Parts(*whole[0].tolist())
     warnings = people.warnings + lost_warning(sampled)
-    hazard = effect_measures(Parts(*parts), sampled, HAZARD, confidence, warnings)
-    share = share_measure(Parts(*parts), sampled, HAZARD, confidence, warnings)
-    risk, risks = _risks(parts[None], found.reference[:, -1]), _risks(sampled, samples.reference[:, -1])
+    hazard = effect_measures(parts, sampled, HAZARD, confidence, warnings)
+    share = share_measure(parts, sampled, HAZARD, confidence, warnings)
+    risk, risks = _risks(whole, found.reference[:, -1]), _risks(sampled, samples.reference[:, -1])
     return DynamicPath(
         horizon=people.horizon,
         transform=transform,
@@ -232,7 +233,7 @@ def _assembled(
         reference_hazard=found.reference[0],
         measures=(*hazard, share),
         relative_survival=_relative(hazard),
-        risk_differences=effect_measures(Parts(*risk[0]), risks, RISK, confidence, warnings),
+        risk_differences=effect_measures(Parts(*risk[0].tolist()), risks, RISK, confidence, warnings),
         participants=people.trial.participants,
         events=int((people.trial.event & (people.trial.time <= people.horizon)).sum()),
     )
@@ -255,10 +256,10 @@ def _risks(parts: Floats, reference: Floats) -> Floats:
 def _relative(hazard: tuple[Measure, Measure, Measure]) -> tuple[Measure, Measure, Measure]:
     """Relative survival exp(-effect) with the limits of the difference of cumulative hazards."""
     three = [
-        Measure(
-            m.name.replace(HAZARD.prefix, RELATIVE.prefix, 1), m.label, RELATIVE.scale, math.exp(-m.estimate),
-            m.se * math.exp(-m.estimate), math.exp(-m.high), math.exp(-m.low), m.p, m.confidence, m.method,
-            m.assumptions, m.warnings,
+        replace(
+            m, name=m.name.replace(HAZARD.prefix, RELATIVE.prefix, 1), scale=RELATIVE.scale,
+            estimate=math.exp(-m.estimate), se=m.se * math.exp(-m.estimate), low=math.exp(-m.high),
+            high=math.exp(-m.low),
         )
         for m in hazard
     ]  # fmt: skip
