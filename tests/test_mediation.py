@@ -360,11 +360,11 @@ def test_in_cpcra_002_the_lower_cd4_counts_on_zalcitabine_worked_against_it():
     shared("aids-ddi-ddc", "aids_long.csv")
     given = analysis_input(EXAMPLES / "ddi_ddc.yaml", shared("aids-ddi-ddc", "aids_id.csv"))
     trial = marked_trial(given)
-    path = dynamic_path(trial, horizon=1.25, transform="square root", bootstrap=100)
+    path = dynamic_path(trial, horizon=1.5, transform="square root", bootstrap=100)
     total, direct, indirect, share = path.measures
     counts = {arm: trial.value_at(0.5)[(trial.treated == arm) & (trial.time > 0.5)] for arm in (True, False)}
     by_hand = np.sqrt(counts[True]).mean() - np.sqrt(counts[False]).mean()
-    plain = dynamic_path(trial, horizon=1.25, transform="square root", adjust_baseline=False, bootstrap=2)
+    plain = dynamic_path(trial, horizon=1.5, transform="square root", adjust_baseline=False, bootstrap=2)
     near = int(np.searchsorted(plain.times, 0.52))
     assert plain.on_marker.value[near] == pytest.approx(by_hand, abs=0.1)
     assert direct.estimate < total.estimate < 0 < indirect.estimate
