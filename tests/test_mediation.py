@@ -329,10 +329,12 @@ def test_what_the_data_do_not_allow_is_refused_in_words():
     quiet = replace(trial, event=np.zeros(300, bool))
     one_arm = replace(trial, treated=np.ones(300, bool))
     unmeasured = replace(trial, value=np.full(len(trial.value), np.nan))
+    once = replace(trial, at=np.zeros(len(trial.at)))
     healthy = replace(trial, event=trial.event & ~trial.treated)
     assert "0 events" in mediation(quiet, horizon=2.0).path.share.refused
     assert "nobody of arm old" in mediation(one_arm, horizon=2.0).path.share.refused
     assert "nobody of arm new" in mediation(unmeasured).g_formula.share.refused
+    assert "not known after randomisation in arm new" in mediation(once, horizon=2.0).path.share.refused
     assert "is followed up to the horizon of 9 years" in mediation(trial, horizon=9.0).path.share.refused
     assert "0 events in arm new" in g_formula(healthy, horizon=2.0).share.refused
     assert "nothing to explain" not in sensitivity(dynamic_path(quiet, horizon=2.0)).verdict

@@ -68,6 +68,10 @@ def cohort(
         if some.time[arm].max() < until:
             why = f"nobody of arm {label} is followed up to the horizon of {until:.3g} years"
             return Cohort(some, fixed, until, tuple(warnings), why)
+    for label, arm in ((some.treated_label, some.treated), (some.reference_label, ~some.treated)):
+        if not (arm[some.who] & (some.at > 0) & (some.at < until) & ~np.isnan(some.value)).any():
+            why = f"the marker is not known after randomisation in arm {label}"
+            return Cohort(some, fixed, until, tuple(warnings), why)
     events = some.event & (some.time <= until)
     if events.sum() < FEWEST_EVENTS:
         why = (

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from equipoise.analyse.surrogate.additive import SINGULAR, least_eigenvalue
 from equipoise.analyse.surrogate.cohort import Cohort, cohort, resampled
@@ -24,6 +23,7 @@ from equipoise.analyse.surrogate.decomposition import (
 )
 from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.risk_sets import RiskSets, risk_sets
+from equipoise.analyse.surrogate.rows import z_of
 from equipoise.analyse.surrogate.scale import Transform
 
 Floats = NDArray[np.float64]
@@ -208,7 +208,7 @@ def _steps(block: RiskSets, z: Floats, weights: Floats, treated: NDArray[np.bool
 def _assembled(
     people: Cohort, transform: Transform, found: _Paths, samples: _Paths, lag: float, confidence: float
 ) -> DynamicPath:
-    z = float(ndtri(0.5 + confidence / 2))
+    z = z_of(confidence)
 
     def band(value: Floats, sampled: Floats) -> Band:
         told = sampled[~np.isnan(sampled).any(axis=1)]
