@@ -60,6 +60,8 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
     """
     if now.cycles >= rules.induction_cycles:
         return NEVER
+    if rules.maintenance_from != NONE and day >= rules.maintenance_from:
+        return NEVER
     every = rules.induction_every
     if rules.induction_by_calendar == YES:
         slot = intervals_until(DAY_0, day - rules.induction_window, every)
@@ -76,7 +78,7 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
             least = 1
         slot = max(least, intervals_until(start, day - rules.induction_window, every))
         due = interval_day(start, slot, every)
-    if rules.maintenance_from != NONE and max(due, day) >= rules.maintenance_from:
+    if rules.maintenance_from != NONE and due >= rules.maintenance_from:
         return NEVER
     return due
 

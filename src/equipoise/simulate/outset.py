@@ -41,6 +41,9 @@ PARTICIPANTS = 32
 CYCLES_AHEAD = 8
 """Cycles of each participant whose chances are drawn here; those of later ones are drawn one by one."""
 
+COUNTS_AHEAD = 8
+"""Visits for which the walk works out the counts together."""
+
 COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
 """How follow-up ended."""
 
@@ -94,7 +97,7 @@ def outset_for(planned, longest):
     """Scratch for blocks of participants with at most that many planned visits, followed for at most
     `longest` days."""
     n, stretches = PARTICIPANTS, 8 * PARTICIPANTS + 2 * (longest + 3)
-    visits = n * max(planned, CYCLES_AHEAD)
+    visits = n * max(planned, CYCLES_AHEAD) + COUNTS_AHEAD
     return Outset(
         np.zeros((5, n)), np.zeros((5, n)), np.zeros(n, np.int64), np.zeros(n, np.int64),
         np.zeros(n, np.int64), np.zeros(n + 1, np.int64), np.zeros(stretches, np.int64),

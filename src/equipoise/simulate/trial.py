@@ -59,9 +59,9 @@ from equipoise.virtual.habits import (
     toxicity_chances,
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
-from equipoise.virtual.hazards import touched
+from equipoise.virtual.hazards import orderly, touched
 from equipoise.virtual.latent import dose_effect, exposure, long_lived, native, person, rise_from
-from equipoise.virtual.maths import exponential_quantiles, log
+from equipoise.virtual.maths import exponential_quantiles, log, whole_number
 from equipoise.virtual.observation import measured_count_from
 from equipoise.virtual.parameters import Kernel
 from equipoise.virtual.philox import uniform_indices
@@ -290,7 +290,7 @@ def _walk(
     `noting`: the outcomes are known; the participants are walked again to the last day, and everything is
     noted in the diary. One kernel does both, so that one is compiled. Returns whether the diary had room."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
-    couples = touched(d)
+    couples, bounded = touched(d), orderly(b, d)
     start = 0
     while start < len(rows):
         block = rows[start : start + PARTICIPANTS]
@@ -312,8 +312,8 @@ def _walk(
                 if not room:
                     return False
             death, room = happen(
-                b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
-                outcomes, noting, diary,
+                b, d, p, bounded, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial,
+                pieces, i, outcomes, noting, diary,
             )  # fmt: skip
             if not room:
                 return False
@@ -373,6 +373,8 @@ def _course(
         )
     visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
     visit_on = o.day[visit] if visit < end_visit else NO_DAY
+    # Without cycles all counts are there; with them as far as they are foreseen.
+    foreseen = visit if cycled else end_visit
 
     while True:
         # The next day on which something happens.
@@ -416,19 +418,17 @@ def _course(
         came = visit_on == day
         if came:
             planned = o.visit[visit]
-            now_native = o.visits[outset.NATIVE, visit]
-            now_burst = now_long = 0.0
-            if cycle_day >= 0:
-                now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
             count = np.nan
             if arm.measures_count[planned] == YES:
-                noise = o.visits[outset.NOISE, visit]
-                count = measured_count_from(b, now_native + now_burst + now_long, noise)
+                if visit >= foreseen:
+                    foreseen = _foresee(b, p, o, visit, burst, long, cycle_day)
+                count = o.visits[outset.COUNT, visit]
                 measure, measured_day = count, day
-            o.visits[outset.COUNT, visit] = count
             if noting:
-                now_acute = now_chronic = 0.0
+                now_native = o.visits[outset.NATIVE, visit]
+                now_burst = now_long = now_acute = now_chronic = 0.0
                 if cycle_day >= 0:
+                    now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
                     now_acute = exposure(acute, day - cycle_day, d.tau_acute)
                     now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
                 body = (now_native, now_burst, now_long, now_acute, now_chronic)
@@ -496,7 +496,7 @@ def _course(
                         burst += rise_from(b, p, felt, now_native, now_native + burst + long)
                         acute += decision.dose * taken / 7.5
                         chronic += decision.dose * taken / 7.5
-                        cycle_day = day
+                        cycle_day, foreseen = day, visit
                         if noting and not _note_cycle(
                             diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
                             day + delay,
@@ -654,6 +654,22 @@ def _draw_offers(seed, trial, number, index, drawn, chances):
         exponential_quantiles(exponentials, exponentials, OFFERS_AT_ONCE)
         drawn += OFFERS_AT_ONCE
     return drawn
+
+
+@njit(forceinline=True, borrows=True, inner=True)
+def _foresee(b, p, o, visit, burst, long, cycle_day):
+    """The counts that are measured at the next COUNTS_AHEAD visits if no cycle comes between, into `o`, where
+    they are worked out together; what stands there for visits of the next participant is put right in
+    their turn. Returns the visit up to which they are foreseen."""
+    native_cells, noise, count = o.visits[outset.NATIVE], o.visits[outset.NOISE], o.visits[outset.COUNT]
+    first = np.uint64(visit)
+    for k in range(np.uint64(outset.COUNTS_AHEAD)):
+        days = whole_number(o.day[first + k] - cycle_day)
+        now_burst, now_long = long_lived(b, p, burst, long, days)
+        count[first + k] = measured_count_from(
+            b, native_cells[first + k] + now_burst + now_long, noise[first + k]
+        )
+    return visit + outset.COUNTS_AHEAD
 
 
 @njit(forceinline=True, inner=True)

@@ -26,6 +26,8 @@ __all__ = [
     "functional",
     "hazards",
     "hazards_along",
+    "most",
+    "orderly",
     "piece_hazards",
     "piece_length",
     "threshold",
@@ -38,6 +40,8 @@ NEVER = 1 << 40
 QUIET_DAYS = (28, 46, 91, 122)
 """Longest piece without a recent cycle, in the first half year, half year to a year, second and third year,
 and later, counted from randomisation or the last switch of the virus: native cells move fastest at first."""
+_AWAY = 0.5 * QUIET_DAYS[3]
+"""The middle of a piece, half of the longest, is at most so many days away from any day of the piece."""
 RECENT_DAYS = 28
 """Longest piece in the 112 days after a cycle."""
 FRESH_DAYS = 14
@@ -181,11 +185,52 @@ def piece_hazards(
     return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, induced), a, x)
 
 
+@njit(forceinline=True)
+def orderly(b, d):
+    """Whether more cells never raise a hazard, age never lowers one, and cycles add cells and harm only, so
+    that `most` is a bound. So it is but for a negative dial phi and odd populations."""
+    cells = b.od_power >= 0.0 and b.death_power >= 0.0 and b.grade4_power >= 0.0
+    ageing = b.death_age >= 0.0 and b.death_linked_age >= 0.0 and b.grade4_age >= 0.0
+    return cells and ageing and d.phi >= 0.0 and b.survive >= 0.0 and b.nadir_share >= 0.0
+
+
+@njit(forceinline=True)
+def most(b, d, p, viraemic, n_start, n_target, n_rate, start, end):
+    """Bounds on the hazards of one person, without harm and before any opportunistic disease, from day
+    `start`, on which the virus switched, to day `end`, before it switches again: (the most that the
+    cumulative hazards grow by, the highest hazards). Bounds to 1e-12 of themselves, if `orderly`, and
+    whatever pieces the days are cut into.
+
+    Each quarter of the time is taken at its lowest count of native cells, for they only rise or only fall,
+    and at its highest age."""
+    quarter = 0.25 * (end - start)
+    # A piece takes count and age in its middle, which may lie in another quarter.
+    lowest = quarter + _AWAY if n_target < n_start else -_AWAY
+    days = start + _AWAY
+    od = death = grade4 = top_od = top_death = top_grade4 = 0.0
+    for settled in exp4(
+        -n_rate * max(lowest, 0.0),
+        -n_rate * max(lowest + quarter, 0.0),
+        -n_rate * max(lowest + 2.0 * quarter, 0.0),
+        -n_rate * max(lowest + 3.0 * quarter, 0.0),
+    ):
+        days += quarter
+        cells = functional(d, n_target + (n_start - n_target) * settled, 0.0)
+        highest = _hazards_at(b, d, p, viraemic, False, days, log(cells), 0.0)
+        od += highest.opportunistic * quarter
+        death += highest.death * quarter
+        grade4 += highest.grade4 * quarter
+        top_od = max(top_od, highest.opportunistic)
+        top_death = max(top_death, highest.death)
+        top_grade4 = max(top_grade4, highest.grade4)
+    return Hazards(od, death, grade4), Hazards(top_od, top_death, top_grade4)
+
+
 @njit(forceinline=True, borrows=True)
-def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
+def hazards_along(b, d, p, after_od, coupled, wanted, count, pieces, rates):
     """The hazards of `count` pieces of one person, with the same bits as from `piece_hazards`.
 
-    pieces: float64[PIECE_ROWS, at least count], the rows as named in this module; rows from SINCE on are only
+    wanted: whether each of the three is worked out; else it is put down as 0. pieces: float64[PIECE_ROWS, at least count], the rows as named in this module; rows from SINCE on are only
     read where `coupled` (a cycle touches the hazards of some piece; before the first cycle burst, long-lived
     cells and exposures are 0). Out: rates (float64[3, at least count]: opportunistic disease, death, grade
     4). Step by step for all pieces together, so that the compiler works on several at once; some rows serve
@@ -212,16 +257,19 @@ def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
     prior = b.od_prior_aids if p.prior_aids else 0.0
     again = b.death_after_od if after_od else 1.0
     od, death, grade4 = rates[0], rates[1], rates[2]
-    for i in range(k):
+    for row in range(3):
+        if not wanted[row]:
+            rates[row, :count] = 0.0
+    for i in range(k if wanted[0] else np.uint64(0)):
         lf = count_then[i] - _LN_350
         od[i] = exp(b.ln_od - b.od_power * lf + virus[i] + prior) * (1.0 + d.harm_opportunistic * harm[i])
-    for i in range(k):
+    for i in range(k if wanted[1] else np.uint64(0)):
         age = p.age + middle[i] / 365.25
         lf = count_then[i] - _LN_350
         background = exp(b.ln_death_45 + b.death_age * (age - 45.0))
         linked = exp(b.ln_death - b.death_power * lf + virus[i] + b.death_linked_age * (age - 40.0))
         death[i] = (background + p.frailty * linked) * again * (1.0 + d.harm_death * harm[i])
-    for i in range(k):
+    for i in range(k if wanted[2] else np.uint64(0)):
         age = p.age + middle[i] / 365.25
         lf = count_then[i] - _LN_350
         g4 = exp(
