@@ -19,6 +19,7 @@ from equipoise.virtual.hazards import (
     ACUTE,
     BURST,
     CHRONIC,
+    DAYS,
     END,
     FED,
     LONG,
@@ -33,7 +34,6 @@ from equipoise.virtual.hazards import (
     VIRUS,
     crossing_day,
     hazards_along,
-    most,
     piece_length,
     threshold,
 )
@@ -139,35 +139,29 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
 
 
 @njit(forceinline=True, borrows=True, inner=True)
-def within_reach(b, d, p, o, l, cycles, given, last):
+def within_reach(b, d, o, l, cycles, given, last):
     """Whether opportunistic disease, death and a grade 4 event of the background can come to participant l of
     the block until day `last`, if hazards are `orderly`: most people meet none of them, and a bound on the
     cumulative hazard says so of most of those at little cost.
 
-    `given`: cycles that touch the hazards. Within each stretch of the virus the bound is that of
-    `equipoise.virtual.hazards.most`; what a cycle harms, added up until the next, is at most its exposure
-    times the time constant or the days between, and meets the highest hazard of all."""
+    `given`: cycles that touch the hazards. What a cycle harms, added up until the next, is at most its
+    exposure times the time constant or the days between, and meets the highest hazard of all."""
     od = death = grade4 = top_od = top_death = top_grade4 = 0.0
-    end_stretch = o.first_stretch[l + 1]
-    for s in range(o.first_stretch[l], end_stretch):
-        start, end = o.stretch[s], last
-        if s + 1 < end_stretch:
-            end = min(o.stretch[s + 1], last)
-        if start >= end:
-            break
-        grown, top = most(
-            b, d, p, o.viraemic[s], o.virus[outset.N_START, s], o.virus[outset.N_TARGET, s],
-            o.virus[outset.N_RATE, s], np.float64(start), np.float64(end),
-        )  # fmt: skip
-        od, death, grade4 = od + grown.opportunistic, death + grown.death, grade4 + grown.grade4
-        top_od, top_death = max(top_od, top.opportunistic), max(top_death, top.death)
-        top_grade4 = max(top_grade4, top.grade4)
+    for s in range(o.first_stretch[l], o.first_stretch[l + 1]):
+        days = 0.25 * o.stretches[DAYS, s]
+        for row in range(0, 12, 3):
+            od += days * o.highest[row, s]
+            death += days * o.highest[row + 1, s]
+            grade4 += days * o.highest[row + 2, s]
+            top_od = max(top_od, o.highest[row, s])
+            top_death = max(top_death, o.highest[row + 1, s])
+            top_grade4 = max(top_grade4, o.highest[row + 2, s])
     harm = 0.0
     for k in range(given):
         days = np.float64((cycles.day[k + 1] if k + 1 < given else last) - cycles.day[k])
         harm += d.rho_acute * cycles.body[2, k] * min(days, d.tau_acute)
         harm += d.rho_chronic * cycles.body[3, k] * min(days, d.tau_chronic)
-    # A bound but for rounding, which is far smaller than this.
+    # Rounding is far smaller than this.
     room = 1.0 + 1e-9
     od_may = not (od + top_od * d.harm_opportunistic * harm) * room < o.chances[FIRST_OD, l]
     again = max(b.death_after_od, 1.0) if od_may else 1.0
@@ -182,12 +176,13 @@ def happen(
 ):  # fmt: skip
     """What happens to participant i (number l of the block) until day `last`, along the course that is known.
 
-    `bounded`: hazards are `orderly`. `given`: cycles that touch the hazards. Notes the days of opportunistic disease and of the first grade 4
-    event of the background in `outcomes`; if `noting`, in the diary every event, toxicities included.
+    `bounded`: hazards are `orderly`. `given`: cycles that touch the hazards. Notes the days of opportunistic
+    disease and of the first grade 4 event of the background in `outcomes`; if `noting`, in the diary every
+    event, toxicities included.
     Returns (day of death or -1, whether the diary had room)."""
     may = (True, True, True)
     if bounded:
-        may = within_reach(b, d, p, o, l, cycles, given, last)
+        may = within_reach(b, d, o, l, cycles, given, last)
         if not (may[0] or may[1] or may[2]):
             return -1, not noting or _note_toxicities(diary, i, cycles, np.int64(0), toxicities, last) >= 0
     stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]

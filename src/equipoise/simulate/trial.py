@@ -81,6 +81,9 @@ DISEASES_KEPT = 4
 OFFERS_AHEAD, OFFERS_AT_ONCE = 128, 16
 """Offers and contacts whose chances are drawn ahead, so many at once; later ones are drawn one by one."""
 
+NOT_FORESEEN = -(1 << 40)
+"""The visit from which counts are foreseen, when none are."""
+
 LN_10 = 2.302585092994046
 
 Ints = NDArray[np.int64]
@@ -373,8 +376,7 @@ def _course(
         )
     visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
     visit_on = o.day[visit] if visit < end_visit else NO_DAY
-    # Without cycles all counts are there; with them as far as they are foreseen.
-    foreseen = visit if cycled else end_visit
+    foreseen_from = NOT_FORESEEN
 
     while True:
         # The next day on which something happens.
@@ -420,10 +422,12 @@ def _course(
             planned = o.visit[visit]
             count = np.nan
             if arm.measures_count[planned] == YES:
-                if visit >= foreseen:
-                    foreseen = _foresee(b, p, o, visit, burst, long, cycle_day)
-                count = o.visits[outset.COUNT, visit]
+                if visit - foreseen_from >= len(o.foreseen):
+                    foreseen_from = visit
+                    _foresee(b, p, o, visit, burst, long, cycle_day)
+                count = o.foreseen[visit - foreseen_from]
                 measure, measured_day = count, day
+            o.visits[outset.COUNT, visit] = count
             if noting:
                 now_native = o.visits[outset.NATIVE, visit]
                 now_burst = now_long = now_acute = now_chronic = 0.0
@@ -496,7 +500,7 @@ def _course(
                         burst += rise_from(b, p, felt, now_native, now_native + burst + long)
                         acute += decision.dose * taken / 7.5
                         chronic += decision.dose * taken / 7.5
-                        cycle_day, foreseen = day, visit
+                        cycle_day, foreseen_from = day, NOT_FORESEEN
                         if noting and not _note_cycle(
                             diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
                             day + delay,
@@ -658,18 +662,15 @@ def _draw_offers(seed, trial, number, index, drawn, chances):
 
 @njit(forceinline=True, borrows=True, inner=True)
 def _foresee(b, p, o, visit, burst, long, cycle_day):
-    """The counts that are measured at the next COUNTS_AHEAD visits if no cycle comes between, into `o`, where
-    they are worked out together; what stands there for visits of the next participant is put right in
-    their turn. Returns the visit up to which they are foreseen."""
-    native_cells, noise, count = o.visits[outset.NATIVE], o.visits[outset.NOISE], o.visits[outset.COUNT]
+    """The counts that are measured at the next visits if no cycle comes between, into `o.foreseen`: worked
+    out together, as many as there is room for (those past the participant's last visit mean nothing)."""
+    native_cells, noise, foreseen = o.visits[outset.NATIVE], o.visits[outset.NOISE], o.foreseen
     first = np.uint64(visit)
-    for k in range(np.uint64(outset.COUNTS_AHEAD)):
+    # The length of an array, for of a number that the compiler knows to be small it makes a plain loop.
+    for k in range(min(np.uint64(len(foreseen)), np.uint64(len(o.day)) - first)):
         days = whole_number(o.day[first + k] - cycle_day)
         now_burst, now_long = long_lived(b, p, burst, long, days)
-        count[first + k] = measured_count_from(
-            b, native_cells[first + k] + now_burst + now_long, noise[first + k]
-        )
-    return visit + outset.COUNTS_AHEAD
+        foreseen[k] = measured_count_from(b, native_cells[first + k] + now_burst + now_long, noise[first + k])
 
 
 @njit(forceinline=True, inner=True)
