@@ -265,8 +265,8 @@ def hazards_along(b, d, p, after_od, coupled, wanted, count, pieces, rates):
     wanted: whether each of the three is worked out; else it is put down as 0. pieces: float64[PIECE_ROWS, at
     least count], the rows as named in this module; rows from SINCE on are only read where `coupled` (a cycle
     touches the hazards of some piece; before the first cycle burst, long-lived cells and exposures are 0).
-    Out: rates (float64[3, at least count]: opportunistic disease, death, grade 4). Step by step for all pieces
-    together, so that the compiler works on several at once; some rows serve as scratch."""
+    Out: rates (float64[3, at least count]: opportunistic disease, death, grade 4). Step by step for all
+    pieces together, so that the compiler works on several at once; some rows serve as scratch."""
     k = np.uint64(count)
     middle, virus = pieces[MIDDLE], pieces[VIRUS]
     n_start, n_target, settle = pieces[N_START], pieces[N_TARGET], pieces[SETTLE]
