@@ -18,7 +18,7 @@ from numba.extending import register_jitable
 from equipoise.protocol import bundled, load
 from equipoise.rules import Decision, DoseRules, Situation, decide, dose_rules, dosing, next_decision_day
 from equipoise.rules.explaining import explain
-from equipoise.rules.schedule import induction_due, review_on_or_before
+from equipoise.rules.schedule import induction_due, interval_day, intervals_around, review_on_or_before
 from equipoise.rules.terms import (
     ESCALATE,
     HOLD,
@@ -121,6 +121,20 @@ def situations(draw: st.DrawFn, rules: DoseRules) -> Situation:
 def rules_and_situations(draw: st.DrawFn) -> tuple[DoseRules, Situation]:
     rules = all_rules()[draw(st.sampled_from(REGIMENS))]
     return rules, draw(situations(rules))
+
+
+@given(
+    origin=st.floats(0.0, 800.0),
+    every=st.sampled_from([1.0, 7.0, 30.4375, 56.0, 121.75]) | st.floats(1.0, 400.0),
+    later=st.integers(0, 4000),
+)
+def test_the_days_around_a_day_are_those_that_counting_finds(origin: float, every: float, later: int) -> None:
+    day = interval_day(origin, 0, every) + later
+    count = 0
+    while interval_day(origin, count + 1, every) <= day:
+        count += 1
+    found = interval_day(origin, count, every), interval_day(origin, count + 1, every)
+    assert intervals_around(origin, day, every) == found
 
 
 @settings(max_examples=1500)

@@ -11,7 +11,7 @@ import equipoise.simulate  # noqa: F401
 from equipoise.protocol import load
 from equipoise.simulate import reference
 from equipoise.simulate.enrolment import enrol
-from equipoise.simulate.plans import Setup, prepare
+from equipoise.simulate.plans import DialChoice, Setup, prepare
 from equipoise.virtual.latent import Person, person
 
 loop = sys.modules["equipoise.simulate.trial"]
@@ -85,10 +85,14 @@ def same_floats(found, wanted) -> None:
 
 @pytest.mark.parametrize(
     ("name", "dials"),
-    [("silcaat", "C"), ("silcaat", "E"), ("esprit", "B"), ("vanguard", "C"), ("silcaat", "A")],
-)
+    [
+        ("silcaat", "C"), ("silcaat", "E"), ("esprit", "B"), ("vanguard", "C"), ("silcaat", "A"),
+        ("silcaat", {"preset": "C", "functional_fraction": -0.3}),
+        ("silcaat", {"preset": "E", "rho_chronic": 0.5, "harm_applies_to": ["grade4", "death"]}),
+    ],
+)  # fmt: skip
 def test_every_participant_of_a_small_trial_meets_the_same_fate_compiled_and_in_plain_python(
-    name: str, dials: str
+    name: str, dials: DialChoice
 ) -> None:
     setup = prepare(load(name), dials)
     people = 60

@@ -173,12 +173,74 @@ def test_pieces_worked_out_together_have_the_same_bits(preset, cycle_day, after_
         ):  # fmt: skip
             pieces[row, i] = value
     rates = np.full((3, 10), np.nan)
-    hazards.hazards_along(B, dials, person, after_od, coupled, count, pieces, rates)
+    hazards.hazards_along(B, dials, person, after_od, coupled, (True, True, True), count, pieces, rates)
     body = (320.0, target, rate, 10, burst, long, acute, chronic, cycle_day)
     for i, (start, end) in enumerate(itertools.pairwise(days)):
         expected = hazards.piece_hazards(B, dials, person, 1, after_od, start, end, *body)
         assert tuple(rates[:, i]) == tuple(expected)
     assert np.isnan(rates[:, count:]).all()
+    some = np.full((3, 10), np.nan)
+    hazards.hazards_along(B, dials, person, after_od, coupled, (False, True, False), count, pieces, some)
+    assert some[1, :count].tolist() == rates[1, :count].tolist()
+    assert (some[[0, 2], :count] == 0.0).all()
+
+
+def highest_of(people, viraemic, start, end):
+    """Bounds in the quarters from day `start` to `end` for each person: shape (people, 4, 3)."""
+    n = len(people)
+    course = np.array([(p.count, *latent.relax(B, p, viraemic)) for p in people])
+    stretches, rates = np.zeros((hazards.STRETCH_ROWS, n)), np.full((12, n), np.nan)
+    stretches[hazards.DAYS] = end - start
+    stretches[hazards.OLDEST] = [hazards.oldest(p.age, end) for p in people]
+    stretches[hazards.FRAILTY] = [p.frailty for p in people]
+    virus = [B.virus_on_hazard * (p.log10_level - B.rna_floor) for p in people]
+    stretches[hazards.VIRAEMIC] = virus if viraemic else 0.0
+    stretches[hazards.PRIOR] = [B.od_prior_aids * p.prior_aids for p in people]
+    n_start, n_rate, n_target = (np.ascontiguousarray(row) for row in course.T)
+    hazards.highest(B, D, n_start, n_target, n_rate, n, stretches, rates)
+    return rates.T.reshape(n, 4, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=st.lists(st.integers(0, 10_000), min_size=1, max_size=9),
+    count=st.floats(20.0, 900.0),
+    age=st.floats(18.0, 75.0),
+    prior_aids=st.integers(0, 1),
+    viraemic=st.integers(0, 1),
+    start=st.integers(0, 2000),
+    days=st.integers(1, 3000),
+    burst=st.floats(0.0, 800.0),
+    preset=st.sampled_from(["A", "B", "D"]),
+)
+def test_no_piece_has_a_higher_hazard_than_the_bound_of_the_quarters_that_it_touches(
+    numbers, count, age, prior_aids, viraemic, start, days, burst, preset
+):
+    dials, end = POPULATION.dials(preset), start + days
+    assert hazards.orderly(B, dials)
+    people = [
+        someone(number=number, count=count, age=age, prior_aids=prior_aids, viraemic=viraemic)
+        for number in numbers
+    ]
+    cycle = (burst, 0.0, 0.0, 0.0, start) if burst > 0.0 else (0.0, 0.0, 0.0, 0.0, -1)
+    for person, bound in zip(people, highest_of(people, viraemic, start, end), strict=True):
+        rate, target = latent.relax(B, person, viraemic)
+        day = start
+        while day < end:
+            until = day + hazards.piece_length(dials, burst > 0.0, day - start, day - start)
+            found = hazards.piece_hazards(
+                B, dials, person, viraemic, 0, day, until, person.count, target, rate, start, *cycle
+            )
+            for quarter in range(4):
+                first, last = start + quarter * days / 4, start + (quarter + 1) * days / 4
+                if day < last and until > first:
+                    assert (np.array(found) <= bound[quarter] * (1 + 1e-12)).all()
+            day = until
+
+
+def test_cells_that_harm_leave_the_hazards_without_a_bound():
+    assert not hazards.orderly(B, POPULATION.dials("C", {"functional_fraction": -0.1}))
+    assert not hazards.orderly(B._replace(death_age=-0.01), D)
 
 
 @settings(max_examples=25)

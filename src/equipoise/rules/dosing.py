@@ -351,6 +351,7 @@ LOOP_FUNCTIONS: tuple[Callable[..., Any], ...] = (
     schedule.interval_day,
     schedule.intervals_until,
     schedule.intervals_within,
+    schedule.intervals_around,
     schedule.induction_slot_before,
     schedule.earliest_after_gap,
     schedule.induction_slot,

@@ -42,6 +42,17 @@ def intervals_within(origin: float, most: int, every: float) -> int:
     return count
 
 
+def intervals_around(origin: float, day: int, every: float) -> tuple[int, int]:
+    """The last day on or before `day` on which the interval has passed a whole number of times, and the first
+    after it; `day` is not before that of `origin`."""
+    count = int((day - origin) / every)
+    before = interval_day(origin, count, every)
+    following = interval_day(origin, count + 1, every)
+    if following <= day:
+        return following, interval_day(origin, count + 2, every)
+    return before, following
+
+
 def earliest_after_gap(rules: DoseRules, now: Situation, day: int) -> int:
     """The first day from `day` on that keeps the minimum gap and the wait after a hold."""
     earliest = max(day, now.hold_until)
@@ -60,6 +71,8 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
     """
     if now.cycles >= rules.induction_cycles:
         return NEVER
+    if rules.maintenance_from != NONE and day >= rules.maintenance_from:
+        return NEVER
     every = rules.induction_every
     if rules.induction_by_calendar == YES:
         slot = intervals_until(DAY_0, day - rules.induction_window, every)
@@ -76,7 +89,7 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
             least = 1
         slot = max(least, intervals_until(start, day - rules.induction_window, every))
         due = interval_day(start, slot, every)
-    if rules.maintenance_from != NONE and max(due, day) >= rules.maintenance_from:
+    if rules.maintenance_from != NONE and due >= rules.maintenance_from:
         return NEVER
     return due
 
@@ -105,8 +118,7 @@ def review_on_or_before(rules: DoseRules, day: int) -> int:
     """The latest maintenance review due on or before `day`; NEVER when there is none yet."""
     if rules.maintenance_from == NONE or day < rules.maintenance_from:
         return NEVER
-    reviews = intervals_within(rules.maintenance_origin, day, rules.review_every)
-    latest = interval_day(rules.maintenance_origin, reviews, rules.review_every)
+    latest, _ = intervals_around(rules.maintenance_origin, day, rules.review_every)
     for extra in rules.extra_reviews:
         if extra == NONE or extra > day:
             break
@@ -121,8 +133,7 @@ def review_after(rules: DoseRules, day: int) -> int:
         return NEVER
     if day < rules.maintenance_from:
         return rules.maintenance_from
-    reviews = intervals_within(rules.maintenance_origin, day, rules.review_every)
-    following = interval_day(rules.maintenance_origin, reviews + 1, rules.review_every)
+    _, following = intervals_around(rules.maintenance_origin, day, rules.review_every)
     for extra in rules.extra_reviews:
         if extra == NONE or extra >= following:
             break

@@ -19,6 +19,7 @@ from equipoise.virtual.hazards import (
     ACUTE,
     BURST,
     CHRONIC,
+    DAYS,
     END,
     FED,
     LONG,
@@ -138,12 +139,52 @@ def lay_out(b, d, p, couples, o, stretch, end_stretch, cycles, given, day, cycle
 
 
 @njit(forceinline=True, borrows=True, inner=True)
-def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, outcomes, noting, diary):
+def within_reach(b, d, o, l, cycles, given, last):
+    """Whether opportunistic disease, death and a grade 4 event of the background can come to participant l of
+    the block until day `last`, if hazards are `orderly`: most people meet none of them, and a bound on the
+    cumulative hazard says so of most of those at little cost.
+
+    `given`: cycles that touch the hazards. What a cycle harms, added up until the next, is at most its
+    exposure times the time constant or the days between, and meets the highest hazard of all."""
+    od = death = grade4 = top_od = top_death = top_grade4 = 0.0
+    for s in range(o.first_stretch[l], o.first_stretch[l + 1]):
+        days = 0.25 * o.stretches[DAYS, s]
+        for row in range(0, 12, 3):
+            od += days * o.highest[row, s]
+            death += days * o.highest[row + 1, s]
+            grade4 += days * o.highest[row + 2, s]
+            top_od = max(top_od, o.highest[row, s])
+            top_death = max(top_death, o.highest[row + 1, s])
+            top_grade4 = max(top_grade4, o.highest[row + 2, s])
+    harm = 0.0
+    for k in range(given):
+        days = np.float64((cycles.day[k + 1] if k + 1 < given else last) - cycles.day[k])
+        harm += d.rho_acute * cycles.body[2, k] * min(days, d.tau_acute)
+        harm += d.rho_chronic * cycles.body[3, k] * min(days, d.tau_chronic)
+    # Rounding is far smaller than this.
+    room = 1.0 + 1e-9
+    od_may = not (od + top_od * d.harm_opportunistic * harm) * room < o.chances[FIRST_OD, l]
+    again = max(b.death_after_od, 1.0) if od_may else 1.0
+    death_may = not (death + top_death * d.harm_death * harm) * again * room < o.chances[FIRST_DEATH, l]
+    grade4_may = not (grade4 + top_grade4 * d.harm_grade4 * harm) * room < o.chances[FIRST_GRADE4, l]
+    return od_may, death_may, grade4_may
+
+
+@njit(forceinline=True, borrows=True, inner=True)
+def happen(
+    b, d, p, bounded, o, l, cycles, given, toxicities, last, seed, trial, pieces, i, outcomes, noting, diary
+):  # fmt: skip
     """What happens to participant i (number l of the block) until day `last`, along the course that is known.
 
-    `given`: cycles that touch the hazards. Notes the days of opportunistic disease and of the first grade 4
-    event of the background in `outcomes`; if `noting`, in the diary every event, toxicities included.
+    `bounded`: hazards are `orderly`. `given`: cycles that touch the hazards. Notes the days of opportunistic
+    disease and of the first grade 4 event of the background in `outcomes`; if `noting`, in the diary every
+    event, toxicities included.
     Returns (day of death or -1, whether the diary had room)."""
+    may = (True, True, True)
+    if bounded:
+        may = within_reach(b, d, o, l, cycles, given, last)
+        if not (may[0] or may[1] or may[2]):
+            return -1, not noting or _note_toxicities(diary, i, cycles, np.int64(0), toxicities, last) >= 0
     stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
     od_reached = death_reached = grade4_reached = 0.0
     od_needed, death_needed = o.chances[FIRST_OD, l], o.chances[FIRST_DEATH, l]
@@ -153,7 +194,7 @@ def happen(b, d, p, o, l, cycles, given, toxicities, last, seed, trial, pieces, 
     day, cycle = np.int64(0), np.int64(-1)
     while True:
         count = lay_out(b, d, p, given > 0, o, stretch, end_stretch, cycles, given, day, cycle, last, pieces)
-        hazards_along(b, d, p, diseases, given > 0, count, pieces.values, pieces.rates)
+        hazards_along(b, d, p, diseases, given > 0, may, count, pieces.values, pieces.rates)
         ill = False
         for k in range(np.uint64(count)):
             start, end, stop = (

@@ -16,6 +16,17 @@ from numpy.typing import NDArray
 from equipoise._compile import njit
 from equipoise.rules.truth import YES
 from equipoise.virtual.habits import episode_start, leaving_day, visit_day_from
+from equipoise.virtual.hazards import (
+    DAYS,
+    OLDEST,
+    PRIOR,
+    STRETCH_ROWS,
+    VIRAEMIC,
+    highest,
+    oldest,
+    orderly,
+)
+from equipoise.virtual.hazards import FRAILTY as FRAILTY_THEN
 from equipoise.virtual.latent import Person, native, person_from, relax
 from equipoise.virtual.maths import exponential_quantiles, normal_quantiles
 from equipoise.virtual.observation import copies, measured_count_from
@@ -40,6 +51,9 @@ PARTICIPANTS = 32
 """In a block. The result does not depend on it."""
 CYCLES_AHEAD = 8
 """Cycles of each participant whose chances are drawn here; those of later ones are drawn one by one."""
+
+COUNTS_AHEAD = 8
+"""Visits for which the walk works out the counts together."""
 
 COMPLETED, DIED, LOST, WITHDREW = 0, 1, 2, 3
 """How follow-up ended."""
@@ -74,6 +88,9 @@ class Outset(NamedTuple):
     """Day on which a stretch between two switches of the virus begins."""
     viraemic: Ints
     virus: Floats
+    stretches: Floats
+    """What else bounds the hazards in each stretch, and `highest` these bounds, if they are `orderly`."""
+    highest: Floats
     first_visit: Ints
     """Position of each participant's first visit, and the end of the last one's."""
     visit: Ints
@@ -84,6 +101,8 @@ class Outset(NamedTuple):
     cycles: Floats
     """Uniforms of the first CYCLES_AHEAD cycles of each participant in turn: the two of CYCLE, the two of
     CYCLE_TOXICITY."""
+    foreseen: Floats
+    """Counts at the next COUNTS_AHEAD visits of the participant who is walked, if no cycle comes between."""
     who: NDArray[np.uint64]
     which: NDArray[np.uint64]
     work: Floats
@@ -98,10 +117,11 @@ def outset_for(planned, longest):
     return Outset(
         np.zeros((5, n)), np.zeros((5, n)), np.zeros(n, np.int64), np.zeros(n, np.int64),
         np.zeros(n, np.int64), np.zeros(n + 1, np.int64), np.zeros(stretches, np.int64),
-        np.zeros(stretches, np.int64), np.zeros((3, stretches)), np.zeros(n + 1, np.int64),
+        np.zeros(stretches, np.int64), np.zeros((3, stretches)), np.zeros((STRETCH_ROWS, stretches)),
+        np.zeros((12, stretches)), np.zeros(n + 1, np.int64),
         np.zeros(visits, np.int64), np.zeros(visits, np.int64), np.zeros(visits, np.int64),
-        np.zeros((5, visits)), np.zeros((4, n * CYCLES_AHEAD)), np.zeros(visits, np.uint64),
-        np.zeros(visits, np.uint64), np.zeros((11, visits)),
+        np.zeros((5, visits)), np.zeros((4, n * CYCLES_AHEAD)), np.zeros(COUNTS_AHEAD),
+        np.zeros(visits, np.uint64), np.zeros(visits, np.uint64), np.zeros((11, visits)),
     )  # fmt: skip
 
 
@@ -143,6 +163,8 @@ def settle(kernel, arm, people, rows, seed, trial, o, longest):
         status = WITHDREW if withdrew < last else status
         o.last[l], o.status[l] = min(withdrew, last), status
     settled = _course_of_the_virus(b, people, rows, seed, trial, o, longest)
+    if orderly(b, d):
+        _highest_hazards(b, d, people, rows[:settled], o)
     _kept_visits(b, h, arm, people, rows[:settled], seed, trial, o)
     if arm.cycled == YES:
         _chances_of_cycles(people, rows[:settled], seed, trial, o)
@@ -208,6 +230,25 @@ def _course_of_the_virus(b, people, rows, seed, trial, o, longest):
             switch_on = next_switch(b, seed, trial, p.number, switches, viraemic, since)
     o.first_stretch[len(rows)] = s
     return len(rows)
+
+
+@njit(forceinline=True, inner=True)
+def _highest_hazards(b, d, people, rows, o):
+    """Bounds on everybody's hazards in each stretch up to the last day."""
+    for l in range(len(rows)):
+        i, end_stretch = rows[l], o.first_stretch[l + 1]
+        for s in range(o.first_stretch[l], end_stretch):
+            end = min(o.stretch[s + 1], o.last[l]) if s + 1 < end_stretch else o.last[l]
+            o.stretches[DAYS, s] = end - o.stretch[s]
+            o.stretches[OLDEST, s] = oldest(people.age[i], end)
+            o.stretches[FRAILTY_THEN, s] = o.traits[FRAILTY, l]
+            virus = b.virus_on_hazard * (people.log10_level[i] - b.rna_floor)
+            o.stretches[VIRAEMIC, s] = virus if o.viraemic[s] else 0.0
+            o.stretches[PRIOR, s] = b.od_prior_aids if people.prior_aids[i] else 0.0
+    highest(
+        b, d, o.virus[N_START], o.virus[N_TARGET], o.virus[N_RATE], o.first_stretch[len(rows)], o.stretches,
+        o.highest,
+    )  # fmt: skip
 
 
 @njit(forceinline=True, inner=True)

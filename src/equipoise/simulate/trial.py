@@ -59,9 +59,9 @@ from equipoise.virtual.habits import (
     toxicity_chances,
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
-from equipoise.virtual.hazards import touched
+from equipoise.virtual.hazards import orderly, touched
 from equipoise.virtual.latent import dose_effect, exposure, long_lived, native, person, rise_from
-from equipoise.virtual.maths import exponential_quantiles, log
+from equipoise.virtual.maths import exponential_quantiles, log, whole_number
 from equipoise.virtual.observation import measured_count_from
 from equipoise.virtual.parameters import Kernel
 from equipoise.virtual.philox import uniform_indices
@@ -80,6 +80,9 @@ DISEASES_KEPT = 4
 
 OFFERS_AHEAD, OFFERS_AT_ONCE = 128, 16
 """Offers and contacts whose chances are drawn ahead, so many at once; later ones are drawn one by one."""
+
+NOT_FORESEEN = -(1 << 40)
+"""The visit from which counts are foreseen, when none are."""
 
 LN_10 = 2.302585092994046
 
@@ -290,7 +293,7 @@ def _walk(
     `noting`: the outcomes are known; the participants are walked again to the last day, and everything is
     noted in the diary. One kernel does both, so that one is compiled. Returns whether the diary had room."""
     b, d, h = kernel.biology, kernel.dials, kernel.habits
-    couples = touched(d)
+    couples, bounded = touched(d), orderly(b, d)
     start = 0
     while start < len(rows):
         block = rows[start : start + PARTICIPANTS]
@@ -312,8 +315,8 @@ def _walk(
                 if not room:
                     return False
             death, room = happen(
-                b, d, p, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial, pieces, i,
-                outcomes, noting, diary,
+                b, d, p, bounded, o, l, courses, cycles if couples else 0, toxicities, last, seed, trial,
+                pieces, i, outcomes, noting, diary,
             )  # fmt: skip
             if not room:
                 return False
@@ -373,6 +376,7 @@ def _course(
         )
     visit, end_visit = o.first_visit[l], o.first_visit[l + 1]
     visit_on = o.day[visit] if visit < end_visit else NO_DAY
+    foreseen_from = NOT_FORESEEN
 
     while True:
         # The next day on which something happens.
@@ -416,19 +420,19 @@ def _course(
         came = visit_on == day
         if came:
             planned = o.visit[visit]
-            now_native = o.visits[outset.NATIVE, visit]
-            now_burst = now_long = 0.0
-            if cycle_day >= 0:
-                now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
             count = np.nan
             if arm.measures_count[planned] == YES:
-                noise = o.visits[outset.NOISE, visit]
-                count = measured_count_from(b, now_native + now_burst + now_long, noise)
+                if visit - foreseen_from >= len(o.foreseen):
+                    foreseen_from = visit
+                    _foresee(b, p, o, visit, burst, long, cycle_day)
+                count = o.foreseen[visit - foreseen_from]
                 measure, measured_day = count, day
             o.visits[outset.COUNT, visit] = count
             if noting:
-                now_acute = now_chronic = 0.0
+                now_native = o.visits[outset.NATIVE, visit]
+                now_burst = now_long = now_acute = now_chronic = 0.0
                 if cycle_day >= 0:
+                    now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
                     now_acute = exposure(acute, day - cycle_day, d.tau_acute)
                     now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
                 body = (now_native, now_burst, now_long, now_acute, now_chronic)
@@ -496,7 +500,7 @@ def _course(
                         burst += rise_from(b, p, felt, now_native, now_native + burst + long)
                         acute += decision.dose * taken / 7.5
                         chronic += decision.dose * taken / 7.5
-                        cycle_day = day
+                        cycle_day, foreseen_from = day, NOT_FORESEEN
                         if noting and not _note_cycle(
                             diary, i, day, decision.dose, given, maintenance, decisions, toxicity,
                             day + delay,
@@ -654,6 +658,19 @@ def _draw_offers(seed, trial, number, index, drawn, chances):
         exponential_quantiles(exponentials, exponentials, OFFERS_AT_ONCE)
         drawn += OFFERS_AT_ONCE
     return drawn
+
+
+@njit(forceinline=True, borrows=True, inner=True)
+def _foresee(b, p, o, visit, burst, long, cycle_day):
+    """The counts that are measured at the next visits if no cycle comes between, into `o.foreseen`: worked
+    out together, as many as there is room for (those past the participant's last visit mean nothing)."""
+    native_cells, noise, foreseen = o.visits[outset.NATIVE], o.visits[outset.NOISE], o.foreseen
+    first = np.uint64(visit)
+    # The length of an array, for of a number that the compiler knows to be small it makes a plain loop.
+    for k in range(min(np.uint64(len(foreseen)), np.uint64(len(o.day)) - first)):
+        days = whole_number(o.day[first + k] - cycle_day)
+        now_burst, now_long = long_lived(b, p, burst, long, days)
+        foreseen[k] = measured_count_from(b, native_cells[first + k] + now_burst + now_long, noise[first + k])
 
 
 @njit(forceinline=True, inner=True)

@@ -26,6 +26,9 @@ __all__ = [
     "functional",
     "hazards",
     "hazards_along",
+    "highest",
+    "oldest",
+    "orderly",
     "piece_hazards",
     "piece_length",
     "threshold",
@@ -38,6 +41,8 @@ NEVER = 1 << 40
 QUIET_DAYS = (28, 46, 91, 122)
 """Longest piece without a recent cycle, in the first half year, half year to a year, second and third year,
 and later, counted from randomisation or the last switch of the virus: native cells move fastest at first."""
+_AWAY = 0.5 * QUIET_DAYS[3]
+"""The middle of a piece, half of the longest, is at most so many days away from any day of the piece."""
 RECENT_DAYS = 28
 """Longest piece in the 112 days after a cycle."""
 FRESH_DAYS = 14
@@ -52,6 +57,11 @@ N_START and settle to N_TARGET, by e to the power SETTLE until the middle. VIRUS
 logarithm of the hazards. SINCE: day of the last cycle, at which burst, long-lived cells and exposures were
 BURST, LONG, ACUTE, CHRONIC; FED: the long-lived cells that the burst feeds. COUNT, HARM, FADED: scratch."""
 PIECE_ROWS = 16
+DAYS, OLDEST, FRAILTY, VIRAEMIC, PRIOR, LOWEST = range(6)
+"""Rows of the stretches of `highest`. DAYS that it lasts; age of the person in the middle of the last piece
+(OLDEST), and FRAILTY; what the virus (VIRAEMIC) and earlier AIDS (PRIOR) add to the logarithm of the hazards.
+LOWEST: scratch."""
+STRETCH_ROWS = 6
 
 _LN_350 = 5.857933154483459
 _LN_500 = 6.214608098422191
@@ -181,15 +191,82 @@ def piece_hazards(
     return hazards(b, d, p, viraemic, after_od, middle, functional(d, n, induced), a, x)
 
 
+@njit(forceinline=True)
+def orderly(b, d):
+    """Whether more cells never raise a hazard, age never lowers one, and cycles add cells and harm only, so
+    that `highest` bounds them. So it is but for a negative dial phi and odd populations."""
+    cells = b.od_power >= 0.0 and b.death_power >= 0.0 and b.grade4_power >= 0.0
+    ageing = b.death_age >= 0.0 and b.death_linked_age >= 0.0 and b.grade4_age >= 0.0
+    return cells and ageing and d.phi >= 0.0 and b.survive >= 0.0 and b.nadir_share >= 0.0
+
+
 @njit(forceinline=True, borrows=True)
-def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
+def highest(b, d, n_start, n_target, n_rate, count, stretches, rates):
+    """Bounds on the hazards in `count` stretches between two switches of the virus, each of some person: in
+    each quarter of a stretch no hazard is higher, to 1e-12 of it, if `orderly`, without harm and before any
+    opportunistic disease, and whatever pieces the days are cut into.
+
+    Native cells only rise or only fall meanwhile, from n_start to n_target at n_rate per day (float64[at
+    least count], as the rows of the others). stretches: float64[STRETCH_ROWS], the rows as named in this
+    module. Out: rates (float64[12]: opportunistic disease, death, grade 4 of the first quarter, and so
+    on)."""
+    k = np.uint64(count)
+    days, age, frailty = stretches[DAYS], stretches[OLDEST], stretches[FRAILTY]
+    virus, prior, lf = stretches[VIRAEMIC], stretches[PRIOR], stretches[LOWEST]
+    for quarter in range(4):
+        od, death, grade4 = rates[3 * quarter], rates[3 * quarter + 1], rates[3 * quarter + 2]
+        for i in range(k):
+            # A piece takes count and age in its middle, which may lie in another quarter.
+            first = 0.25 * days[i] + _AWAY if n_target[i] < n_start[i] else -_AWAY
+            since = max(first + quarter * (0.25 * days[i]), 0.0)
+            native_then = n_target[i] + (n_start[i] - n_target[i]) * exp(-n_rate[i] * since)
+            lf[i] = log(functional(d, native_then, 0.0)) - _LN_350
+        for i in range(k):
+            od[i] = _od(b, lf[i], virus[i], prior[i])
+        for i in range(k):
+            age_then = age[i] - (3 - quarter) * (0.25 * days[i]) / 365.25
+            death[i] = _death(b, age_then, lf[i], virus[i], frailty[i])
+        for i in range(k):
+            grade4[i] = _grade4(b, age[i] - (3 - quarter) * (0.25 * days[i]) / 365.25, lf[i])
+
+
+@njit(forceinline=True)
+def oldest(age, day):
+    """Age in the middle of the last piece that touches `day`, at most, of somebody of that age on day 0."""
+    return age + (day + _AWAY) / 365.25
+
+
+@njit(forceinline=True)
+def _od(b, lf, virus, prior):
+    """Hazard of opportunistic disease: lf is the logarithm of the functional count over 350, virus and prior
+    what the virus and earlier AIDS add to the logarithm of the hazard."""
+    return exp(b.ln_od - b.od_power * lf + virus + prior)
+
+
+@njit(forceinline=True)
+def _death(b, age, lf, virus, frailty):
+    """Hazard of death before any opportunistic disease, as `_od`."""
+    background = exp(b.ln_death_45 + b.death_age * (age - 45.0))
+    linked = exp(b.ln_death - b.death_power * lf + virus + b.death_linked_age * (age - 40.0))
+    return background + frailty * linked
+
+
+@njit(forceinline=True)
+def _grade4(b, age, lf):
+    """Hazard of a grade 4 event of the background, as `_od`."""
+    below = min(lf + _LN_350, _LN_750) - _LN_500
+    return exp(b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * below)
+
+
+@njit(forceinline=True, borrows=True)
+def hazards_along(b, d, p, after_od, coupled, wanted, count, pieces, rates):
     """The hazards of `count` pieces of one person, with the same bits as from `piece_hazards`.
 
-    pieces: float64[PIECE_ROWS, at least count], the rows as named in this module; rows from SINCE on are only
-    read where `coupled` (a cycle touches the hazards of some piece; before the first cycle burst, long-lived
-    cells and exposures are 0). Out: rates (float64[3, at least count]: opportunistic disease, death, grade
-    4). Step by step for all pieces together, so that the compiler works on several at once; some rows serve
-    as scratch."""
+    wanted: whether each of the three is worked out; else it is put down as 0. pieces: float64[PIECE_ROWS, at
+    least count], the rows as named in this module; rows from SINCE on are only read where `coupled` (a cycle
+    touches the hazards of some piece; before the first cycle burst, long-lived cells and exposures are 0).
+    Out: rates (float64[3, at least count]: opportunistic disease, death, grade 4). Step by step for all
+    pieces together, so that the compiler works on several at once; some rows serve as scratch."""
     k = np.uint64(count)
     middle, virus = pieces[MIDDLE], pieces[VIRUS]
     n_start, n_target, settle = pieces[N_START], pieces[N_TARGET], pieces[SETTLE]
@@ -212,24 +289,18 @@ def hazards_along(b, d, p, after_od, coupled, count, pieces, rates):
     prior = b.od_prior_aids if p.prior_aids else 0.0
     again = b.death_after_od if after_od else 1.0
     od, death, grade4 = rates[0], rates[1], rates[2]
-    for i in range(k):
-        lf = count_then[i] - _LN_350
-        od[i] = exp(b.ln_od - b.od_power * lf + virus[i] + prior) * (1.0 + d.harm_opportunistic * harm[i])
-    for i in range(k):
+    for row in range(3):
+        if not wanted[row]:
+            rates[row, :count] = 0.0
+    for i in range(k if wanted[0] else np.uint64(0)):
+        od[i] = _od(b, count_then[i] - _LN_350, virus[i], prior) * (1.0 + d.harm_opportunistic * harm[i])
+    for i in range(k if wanted[1] else np.uint64(0)):
         age = p.age + middle[i] / 365.25
-        lf = count_then[i] - _LN_350
-        background = exp(b.ln_death_45 + b.death_age * (age - 45.0))
-        linked = exp(b.ln_death - b.death_power * lf + virus[i] + b.death_linked_age * (age - 40.0))
-        death[i] = (background + p.frailty * linked) * again * (1.0 + d.harm_death * harm[i])
-    for i in range(k):
+        before_od = _death(b, age, count_then[i] - _LN_350, virus[i], p.frailty)
+        death[i] = before_od * again * (1.0 + d.harm_death * harm[i])
+    for i in range(k if wanted[2] else np.uint64(0)):
         age = p.age + middle[i] / 365.25
-        lf = count_then[i] - _LN_350
-        g4 = exp(
-            b.ln_grade4
-            + b.grade4_age * (age - 45.0)
-            - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500)
-        )
-        grade4[i] = g4 * (1.0 + d.harm_grade4 * harm[i])
+        grade4[i] = _grade4(b, age, count_then[i] - _LN_350) * (1.0 + d.harm_grade4 * harm[i])
 
 
 @njit(forceinline=True, borrows=True)
