@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom, hypergeom
 
 from equipoise.design import integration
+from equipoise.design.calendar import EventModel, expected_events, expected_time, horizon, person_time
 from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -114,65 +115,107 @@ def _next_level(attained: Floats, limit: float) -> float:
 # --- the level of limits that were set for a normal statistic ---------------------------------------------
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """How a trial stands at a look, without an effect, as far as the law of its event counts depends on it.
+
+    participants: as many with equal chances of an event as would give arms balanced by blocks the same
+    variance, (sum of chances)^2 / (sum of their squares): those randomised late, or in a stratum of low hazard,
+    hardly count. dropouts: per event. share: in the experimental arm.
+    """
+
+    participants: float
+    dropouts: float
+    share: float
+
+
+def exposure(model: EventModel, events: float) -> Exposure:
+    """The exposure when so many events are expected (at the end of follow-up, if they are not)."""
+    null = replace(model.without_effect(), delay=0.0)
+    time = expected_time(null, events)
+    at = horizon(null) if time is None else time
+    chances, weights = _chances(null, at)
+    mean, square = float(weights @ chances), float(weights @ chances**2)
+    happened = float(expected_events(null, at).sum())
+    arm = null.reference
+    lost = arm.dropout * float(person_time(null, at).sum())
+    return Exposure(null.participants * mean * mean / square, lost / happened, 1 - null.share)
+
+
+def _chances(model: EventModel, time: float, steps: int = 400) -> tuple[Floats, Floats]:
+    """Each participant's chance of an event by a time, for arrivals in equal steps and each stratum, with
+    weights."""
+    edges = np.linspace(model.accrual.edges[0], model.accrual.last, steps + 1)
+    share = np.diff(model.accrual.by(edges))
+    followed = np.maximum(time - (edges[1:] + edges[:-1]) / 2, 0.0)
+    arm = model.reference
+    chances, weights = [], []
+    for stratum in model.strata:
+        hazard = arm.hazard.times(stratum.multiple)
+        # of those who have an event or leave, the share of events is taken to be that of constant hazards
+        events = -np.log(np.maximum(hazard.survival(followed, 0.0), 1e-300))
+        both = events + arm.dropout * followed
+        chances.append(-np.expm1(-both) * np.divide(events, both, out=np.zeros(steps), where=both > 0))
+        weights.append(stratum.share * share)
+    return np.concatenate(chances), np.concatenate(weights)
+
+
 def attained_level(
-    events: Sequence[float], upper: Sequence[float], lower: Sequence[float], draws: Draws, *,
-    dropouts: float = 0.0, saddlepoint: bool = False,
+    events: Sequence[float], upper: Sequence[float], lower: Sequence[float], exposures: Sequence[Exposure], *,
+    saddlepoint: bool = False,
 ) -> Attained:  # fmt: skip
     """The level that limits of z have when the log-rank statistic is what the events make it.
 
-    events: at the looks, rising; upper, lower: limits at them (infinite: none); dropouts: participants lost
-    per event; saddlepoint: z is the saddlepoint deviate, not the statistic over its standard deviation.
+    events: at the looks, rising; upper, lower: limits at them (infinite: none); exposures: of the looks;
+    saddlepoint: z is the saddlepoint deviate, not the statistic over its standard deviation.
 
-    The count in the reference arm is carried from look to look by hypergeometric draws. Given the count c of d
-    events, observed minus expected is (c - d p)(1 + d / 2N), because the arm that had more events has had fewer
-    people at risk, with a spread that comes from when they left: the bridge of the count, and the dropouts,
-    p (1 - p) d^3 (1/12 + r/3) / N^2 for r dropouts an event. First-order in d / N: for trials in which a minority
-    has the event, and looks in which the order of events is that of the calendar.
+    Each limit has, at its look alone, the level that the count of events gives it. The normal limits of those
+    levels are then taken through the looks by the recursion for independent increments.
+
+    With d events among N participants the count c in an arm of share p is hypergeometric. An event or a
+    dropout moves the expected events of those after it, so that given c, observed minus expected is in
+    proportion to c - d p, and spread by the order in which they came, with variance
+    p (1 - p) d^3 (1/12 + r/3) / N^2 for r dropouts per event (a bridge, and a sum of the dropouts' excess in an
+    arm). The factor of c - d p is the one that gives observed minus expected its variance, d p (1 - p). First
+    order in d / N: for trials in which a minority has the event.
     """
-    check_draws(draws, events)
-    counts = [round(each) for each in events]
-    reached = np.ones(1)
-    before = 0
-    efficacy, harmful = [], []
-    for d, high, low in zip(counts, upper, lower, strict=True):
-        reached = _drawn(reached, before, d, draws)
-        z, spread = _statistic(d, draws, dropouts, saddlepoint)
-        over, under = _passing(z, spread, high), _passing(-z, spread, -low)
-        efficacy.append(float(reached @ over))
-        harmful.append(float(reached @ under))
-        reached = reached * (1.0 - over - under)
-        before = d
-    return Attained(tuple(efficacy), tuple(harmful))
+    information = np.asarray(events, dtype=float)
+    looks = zip([round(each) for each in events], upper, lower, exposures, strict=True)
+    equivalent = np.array([_equivalent(d, high, low, at, saddlepoint) for d, high, low, at in looks])
+    below, beyond = integration.crossing(information, equivalent[:, 0], equivalent[:, 1], 0.0)
+    return Attained(tuple(beyond.tolist()), tuple(below.tolist()))
 
 
-def _drawn(reached: Floats, before: int, now: int, draws: Draws) -> Floats:
-    """The distribution of the count in the reference arm after more events, from that of before."""
-    reference = draws.participants - draws.experimental
-    out = np.zeros(now + 1)
-    more = np.arange(now - before + 1)
-    for count in np.flatnonzero(reached):
-        chance = hypergeom.pmf(more, draws.participants - before, reference - count, now - before)
-        out[count : count + len(more)] += reached[count] * chance
-    return out
+def _equivalent(
+    d: int, high: float, low: float, at: Exposure, saddlepoint: bool
+) -> tuple[float, float]:
+    """The limits, lower and upper, that would have the same levels were z normal."""
+    people = max(round(at.participants), d + 2)
+    reference = min(max(round(people * (1 - at.share)), 1), people - 1)
+    chance = hypergeom.pmf(np.arange(d + 1), people, reference, d)
+    z, spread = _statistic(d, at, saddlepoint)
+    over, under = float(chance @ _passing(z, spread, high)), float(chance @ _passing(-z, spread, -low))
+    return float(ndtri(under)), float(-ndtri(over))
 
 
-def _statistic(d: int, draws: Draws, dropouts: float, saddlepoint: bool) -> tuple[Floats, float]:
+def _statistic(d: int, at: Exposure, saddlepoint: bool) -> tuple[Floats, float]:
     """z for each count in the reference arm, and the spread that it has given the count."""
-    p = 1.0 - draws.experimental / draws.participants
+    p = 1.0 - at.share
     count = np.arange(d + 1)
-    shift = d / (2.0 * draws.participants) * (count - d * p)
-    excess = count - d * p + shift
-    variance = d * p * (1 - p) - (1 - 2 * p) * shift
-    spread = math.sqrt(p * (1 - p) * d**3 * (1 / 12 + dropouts / 3)) / draws.participants
+    even = d * p * (1 - p)
+    spread2 = even * (d / at.participants) ** 2 * (1 / 12 + at.dropouts / 3)
+    kept = max(1.0 - d / at.participants, 0.05)
+    excess = (count - d * p) * math.sqrt(max(even - spread2, 0.0) / (even * kept))
+    shift = excess - (count - d * p)
+    variance = np.maximum(even - (1 - 2 * p) * shift, 1e-12)
     if saddlepoint:
         share = np.clip(p - shift / d, 1e-9, 1 - 1e-9)
         tail = binom.sf(count, d, share) + 0.5 * binom.pmf(count, d, share)
-        z = -ndtri(np.clip(tail, 1e-300, 1 - 1e-16))
-        # a mid-p value is that of a variable with the variance of the lattice cell besides
-        z *= 1.0 + 1.0 / (12.0 * variance)
+        # a mid-p value is that of a variable with the variance of a lattice cell besides
+        z = -ndtri(np.clip(tail, 1e-300, 1 - 1e-16)) * (1.0 + 1.0 / (12.0 * variance))
     else:
-        z = excess / np.sqrt(np.maximum(variance, 1e-12))
-    return z, spread / math.sqrt(d * p * (1 - p))
+        z = excess / np.sqrt(variance)
+    return z, math.sqrt(spread2 / even)
 
 
 def _passing(z: Floats, spread: float, limit: float) -> Floats:

@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from equipoise.design import integration
+from equipoise.design.attainable import Draws, attainable_limits, check_draws
 from equipoise.design.boundaries import (
     Boundaries,
     classical_limits,
@@ -93,6 +94,10 @@ class Monitored:
     alpha_spent: tuple[float, ...]
     beta_spent: tuple[float, ...] | None
     notes: tuple[str, ...]
+    harm: tuple[float, ...] | None = None
+    """Limits for harm of a two-sided test, where they are not those of efficacy with the sign changed."""
+    draws: Draws | None = None
+    """Whom the events are drawn from, where limits are at levels that their number can attain."""
 
     @property
     def fisher_information(self) -> float:
@@ -181,6 +186,8 @@ class Monitored:
 
     def _stopping_below(self) -> tuple[float, ...]:
         """The lower limits that ended trials at the looks taken."""
+        if self.harm is not None:
+            return self.harm
         if self.design.sides == 2:
             return tuple(-limit for limit in self.efficacy)
         if self.futility is not None and self.design.binding:
@@ -191,7 +198,7 @@ class Monitored:
         limit = self.efficacy[-1]
         if z >= limit:
             return "stop for efficacy"
-        if self.design.sides == 2 and z <= -limit:
+        if self.design.sides == 2 and z <= self._stopping_below()[-1]:
             return "stop for harm"
         if self.final:
             return "no difference shown"
@@ -254,6 +261,7 @@ class Monitored:
             (*self.spending_time, *(max(share, self.spending_time[-1]) for share in ahead[:-1]), 1.0),
             self.maximum,
             self.information_per_unit,
+            self.draws,
         )
         taken = len(self.observed)
         return (
@@ -276,6 +284,7 @@ def recompute(
     final: bool = False,
     spend_by: Clock = "information",
     calendar: Sequence[float] | None = None,
+    draws: Draws | None = None,
 ) -> Monitored:
     """The limits of a plan for the looks taken so far.
 
@@ -284,7 +293,9 @@ def recompute(
     one event with equal allocation, 1/4 (`information_per_event`), and 1 where `observed` is Fisher
     information itself. final: the latest look is the last one, whatever was observed. spend_by: the clock by
     which error is spent; calendar: for "calendar" and "minimum" the share of the planned duration at each
-    look.
+    look. draws: the participants and their allocation, for efficacy limits at levels that a number of events
+    can attain (`equipoise.design.attainable`); observed are then events, and z is to be the saddlepoint
+    deviate.
 
     A look at the full time is the last. A classical boundary keeps the constant of the plan at the
     information observed; its last look takes what is left of alpha, so that type I error is exact. Raises
@@ -307,22 +318,33 @@ def recompute(
     unit = information_per_event() if information_per_unit is None else information_per_unit
     if not (math.isfinite(unit) and unit > 0):
         raise UserError(f"information_per_unit: {unit:g} is not above 0")
-    return _at(design, events, tuple(times.tolist()), maximum, unit)
+    if draws is not None:
+        check_draws(draws, events)
+    return _at(design, events, tuple(times.tolist()), maximum, unit, draws)
 
 
 def _at(
-    design: Boundaries, observed: tuple[float, ...], times: tuple[float, ...], maximum: float, unit: float
-) -> Monitored:
+    design: Boundaries, observed: tuple[float, ...], times: tuple[float, ...], maximum: float, unit: float,
+    draws: Draws | None = None,
+) -> Monitored:  # fmt: skip
     """The plan at looks with this information observed and the spending functions read at these times."""
     t = np.array(observed) / maximum
     ended = times[-1] >= 1.0
     spent = _spent(design, t, np.array(times), ended, design.alpha)
     futility = beta = None
     if design.futility_kind is None:
-        _, upper = integration.limits(t, spent, _NO_FUTILITY, 0.0, design.sides, False, ended)
+        lower, upper = integration.limits(t, spent, _NO_FUTILITY, 0.0, design.sides, False, ended)
     else:
         used = spending(design.futility_kind, 1 - design.power, times, parameter=design.futility_parameter)
         lower, upper = integration.limits(t, spent, used, design.drift, 1, design.binding, ended)
+    harm = None
+    if draws is not None:
+        below, upper, spent = attainable_limits(
+            t, spent, observed, draws, sides=design.sides, ended=ended,
+            futility=lower if design.binding else None,
+        )  # fmt: skip
+        harm = tuple(below.tolist()) if design.sides == 2 else None
+    if design.futility_kind is not None:
         futility, beta = tuple(np.minimum(lower, upper).tolist()), tuple(used.tolist())
     return Monitored(
         design=design,
@@ -337,6 +359,8 @@ def _at(
         alpha_spent=tuple(spent.tolist()),
         beta_spent=beta,
         notes=(*notes(upper, futility), *_remarks(t, ended, futility, upper)),
+        harm=harm,
+        draws=draws,
     )
 
 
