@@ -219,9 +219,7 @@ def logrank(
     )  # fmt: skip
 
 
-def _check_distribution(
-    distribution: str, rho: float, gamma: float, entry: ArrayLike | None
-) -> None:
+def _check_distribution(distribution: str, rho: float, gamma: float, entry: ArrayLike | None) -> None:
     if distribution not in get_args(Distribution):
         raise UserError(f'distribution: there is no "{distribution}"; choose normal or saddlepoint')
     if distribution == "saddlepoint" and (rho != 0 or gamma != 0 or entry is not None):

@@ -186,9 +186,7 @@ def attained_level(
     return Attained(tuple(beyond.tolist()), tuple(below.tolist()))
 
 
-def _equivalent(
-    d: int, high: float, low: float, at: Exposure, saddlepoint: bool
-) -> tuple[float, float]:
+def _equivalent(d: int, high: float, low: float, at: Exposure, saddlepoint: bool) -> tuple[float, float]:
     """The limits, lower and upper, that would have the same levels were z normal."""
     people = max(round(at.participants), d + 2)
     reference = min(max(round(people * (1 - at.share)), 1), people - 1)

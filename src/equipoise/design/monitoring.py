@@ -43,6 +43,8 @@ CLOCKS = ("information", "calendar", "minimum")
 Decision = Literal[
     "stop for efficacy", "stop for futility", "stop for harm", "no difference shown", "continue"
 ]
+MOST_TIMES_LONGER = 2.0
+"""A trial that took longer than this many planned durations is taken to have been given in per cent."""
 _NO_FUTILITY = np.zeros(0)
 _POSTERIOR_NODES, _POSTERIOR_WEIGHTS = np.polynomial.legendre.leggauss(64)
 _POSTERIOR_REACH = 7.5
@@ -381,6 +383,16 @@ def _spending_times(t: Floats, spend_by: str, calendar: Sequence[float] | None) 
     shares = np.array(rising(calendar, "calendar"))
     if len(shares) != len(t):
         raise UserError(f"calendar: there are {len(shares)} shares for {len(t)} looks; one each is needed")
+    if shares[-1] > MOST_TIMES_LONGER:
+        raise UserError(
+            f"calendar: {shares[-1]:g} is no share of the planned duration; write shares, as in 0.3 for 30%"
+        )
+    early = np.flatnonzero(shares[:-1] >= 1.0)
+    if len(early):
+        raise UserError(
+            f"calendar: look {early[0] + 1} was at the planned duration ({shares[early[0]]:g} of it) and spent "
+            "everything, so it was the last; leave out the looks after it"
+        )
     shares = np.minimum(shares, 1.0)
     return np.asarray(shares if spend_by == "calendar" else np.minimum(shares, information))
 

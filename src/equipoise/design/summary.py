@@ -530,13 +530,25 @@ def _limits(
     )
     upper, lower = list(design.efficacy), list(design.lower)
     if looks.spend_by != "information":
-        shares = [time / times[-1] for time in times]
+        shares = _calendar_shares(plan, times)
         now = recompute(
             design, events, maximum=events[-1], spend_by=looks.spend_by, calendar=shares, final=True
         )
         upper = list(now.efficacy)
         lower = [-z for z in upper] if looks.sides == 2 else list(now.futility or (-math.inf,) * count)
     return design, upper, lower
+
+
+def _calendar_shares(plan: Plan, times: Sequence[float]) -> list[float]:
+    """Shares of the planned duration, which is the time from the first randomisation to the end of follow-up, at
+    looks that come at these times; those before the last are held below 1, where everything would be spent."""
+    if plan.model.end == math.inf:
+        raise UserError(
+            f"{plan.name}: spending by {plan.looks.spend_by} needs the planned duration of the trial: give "
+            "`follow_up`"
+        )
+    shares = [min(time / plan.model.end, 1.0 - 1e-6 * (len(times) - k)) for k, time in enumerate(times)]
+    return [*shares[:-1], times[-1] / plan.model.end]
 
 
 def _design_power(plan: Plan) -> float:

@@ -298,7 +298,16 @@ def committee(
         binding=futility is not None and futility.binding,
     )  # fmt: skip
     return Committee(
-        looks.sides, level, plan, float(primary_events), share, count, looks.spend_by, duration, weighted, draws
+        looks.sides,
+        level,
+        plan,
+        float(primary_events),
+        share,
+        count,
+        looks.spend_by,
+        duration,
+        weighted,
+        draws,
     )
 
 
