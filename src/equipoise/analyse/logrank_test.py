@@ -175,9 +175,10 @@ def logrank(
     exponents of the Fleming-Harrington weights S(t-)^rho (1 - S(t-))^gamma; both 0 is the log-rank test.
     Mantel (1966); Fleming & Harrington (1991), section 7.2.
 
-    distribution: "saddlepoint" holds the statistic of two groups against the distribution that the events give
-    it, skewed where the groups are unequal (`equipoise.analyse.saddlepoint`); for few events. Raises UserError
-    for negative or missing times, and for a saddlepoint with weights, late entry or more than two groups.
+    distribution: "saddlepoint" holds the statistic of two groups against the distribution that the events
+    give it, skewed where the groups are unequal (`equipoise.analyse.saddlepoint`); for few events. Raises
+    UserError for negative or missing times, and for a saddlepoint with weights, late entry or more than two
+    groups.
     """
     _check_distribution(distribution, rho, gamma, entry)
     group_codes, labels = codes(group, len(np.asarray(time)), "groups")
@@ -224,7 +225,7 @@ def _check_distribution(distribution: str, rho: float, gamma: float, entry: Arra
         raise UserError(f'distribution: there is no "{distribution}"; choose normal or saddlepoint')
     if distribution == "saddlepoint" and (rho != 0 or gamma != 0 or entry is not None):
         raise UserError(
-            'distribution: "saddlepoint" is for the log-rank test without weights or late entry; leave those out'
+            'distribution: "saddlepoint" is for the log-rank test without weights or late entry; leave both out'
         )
 
 

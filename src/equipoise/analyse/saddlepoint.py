@@ -136,8 +136,8 @@ def saddlepoint_of_table(rows, scratch):
 
     rows: of the table, over all strata; scratch: holds it (`equipoise.analyse.risk_table`). The continuous
     form of the formula is used, without a correction for the lattice: its variance is 1, as that of the
-    log-rank statistic is, and its tail is close to the mid-p value (half the probability of what was observed,
-    and all of what is more extreme; Pierce & Peters 1992). At the most extreme outcome, where the formula has
+    log-rank statistic is, and its tail is close to the mid-p value (half the probability of what was
+    observed, and all of what is more extreme; Pierce & Peters 1992). At the most extreme outcome, where the formula has
     no solution, the mid-p value is used itself. NaN where no event can be compared.
     """
     table = scratch.table
@@ -149,7 +149,7 @@ def saddlepoint_of_table(rows, scratch):
         most += min(d, table[1, g])
     if not most > least:
         return math.nan
-    if x == least or x == most:
+    if x in (least, most):
         log_chance = 0.0
         for g in range(rows):
             n0, n1, d = table[0, g], table[1, g], table[2, g] + table[3, g]

@@ -34,7 +34,7 @@ def power(
         typer.Option(
             "--trials",
             min=1,
-            help=f"Trials of each scenario. Default: {TRIALS:,}; of a run that goes on, as many as it was to have.",
+            help=f"Trials of each scenario. Default: {TRIALS:,}; when resuming, what the run was to have.",
         ),
     ] = None,
     vary: Annotated[

@@ -26,8 +26,8 @@ from equipoise.design.events import (
 from equipoise.design.monitoring import Finding, Monitored, recompute
 
 __all__ = [
-    "Accrual", "Arm", "Attained", "Boundaries", "Crossing", "Draws", "EventModel", "Finding", "Hazard", "Monitored", "Stratum",
-    "TimeToEvents", "attained_level", "boundaries", "detectable_hazard_ratio", "freedman_events", "freedman_power",
-    "hazard_ratio", "information_per_event", "participants_needed", "recompute", "schoenfeld_events",
-    "schoenfeld_power", "time_to_events",
+    "Accrual", "Arm", "Attained", "Boundaries", "Crossing", "Draws", "EventModel", "Finding", "Hazard",
+    "Monitored", "Stratum", "TimeToEvents", "attained_level", "boundaries", "detectable_hazard_ratio",
+    "freedman_events", "freedman_power", "hazard_ratio", "information_per_event", "participants_needed",
+    "recompute", "schoenfeld_events", "schoenfeld_power", "time_to_events",
 ]  # fmt: skip

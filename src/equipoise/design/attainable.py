@@ -26,6 +26,13 @@ from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
 
+NOTICEABLE = 0.05
+"""A type I error is off when it differs from its level by more than this share of it."""
+FEW_EVENTS = 100
+"""Below this number the times of events and dropouts do not fill the gaps between the counts."""
+MINORITY = 0.5
+"""Events per participant up to which a level is predicted."""
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -68,9 +75,8 @@ def levels(draws: Draws, events: int) -> tuple[Floats, Floats]:
     (events,) of deviates of P(at least c events in one arm), c from 1 on."""
     counts = np.arange(1, events + 1)
     arms = (draws.participants - draws.experimental, draws.experimental)
-    return tuple(  # type: ignore[return-value]
-        -ndtri(hypergeom.sf(counts - 1, draws.participants, size, events)) for size in arms
-    )
+    good, bad = (-ndtri(hypergeom.sf(counts - 1, draws.participants, size, events)) for size in arms)
+    return good, bad
 
 
 def attainable_limits(
@@ -81,8 +87,8 @@ def attainable_limits(
 
     information: shares, rising (K,); spent: cumulative type I error that may be spent by each look, over both
     sides where `sides` is 2; events: counts at the looks; ended: the last look is the final one, which takes
-    all that is left and is not moved (a reader of its p-value is told what it is); futility: limits that count
-    as kept to (binding), or None. Infinite where no count is extreme enough.
+    all that is left and is not moved; futility: limits that count as kept to (binding), or None. Infinite
+    where no count is extreme enough.
     """
     looks = len(information)
     lower, upper = np.full(looks, -math.inf), np.full(looks, math.inf)
@@ -120,8 +126,8 @@ class Exposure:
     """How a trial stands at a look, without an effect, as far as the law of its event counts depends on it.
 
     participants: as many with equal chances of an event as would give arms balanced by blocks the same
-    variance, (sum of chances)^2 / (sum of their squares): those randomised late, or in a stratum of low hazard,
-    hardly count. dropouts: per event. share: in the experimental arm.
+    variance, (sum of chances)^2 / (sum of their squares): those randomised late, or in a stratum of low
+    hazard, hardly count. dropouts: per event. share: in the experimental arm.
     """
 
     participants: float
@@ -175,8 +181,8 @@ def attained_level(
     With d events among N participants the count c in an arm of share p is hypergeometric. An event or a
     dropout moves the expected events of those after it, so that given c, observed minus expected is in
     proportion to c - d p, and spread by the order in which they came, with variance
-    p (1 - p) d^3 (1/12 + r/3) / N^2 for r dropouts per event (a bridge, and a sum of the dropouts' excess in an
-    arm). The factor of c - d p is the one that gives observed minus expected its variance, d p (1 - p). First
+    p (1 - p) d^3 (1/12 + r/3) / N^2 for r dropouts per event (a bridge, and a sum of the dropouts' excess
+    in an arm). The factor of c - d p is the one that gives observed minus expected its variance, d p (1 - p). First
     order in d / N: for trials in which a minority has the event.
     """
     information = np.asarray(events, dtype=float)
@@ -222,3 +228,61 @@ def _passing(z: Floats, spread: float, limit: float) -> Floats:
         return np.zeros(len(z))
     passing: Floats = ndtr((z - limit) / max(spread, 1e-9))
     return passing
+
+
+# --- said in words ----------------------------------------------------------------------------------------
+
+
+def level_note(attained: float, nominal: float, saddlepoint: bool) -> str | None:
+    """What to say of a design whose type I error is predicted to be noticeably off; None where it is not."""
+    if abs(attained - nominal) <= NOTICEABLE * nominal:
+        return None
+    mend = "" if saddlepoint else "; `distribution: saddlepoint` in the monitoring keeps the level"
+    return (
+        f"the type I error is predicted to be {attained:.4f}, not {nominal:g}: with so few events, or arms "
+        f"so unequal, the log-rank statistic is not normal{mend}"
+    )
+
+
+def few_events_notes(
+    events: Sequence[float], upper: Sequence[float], share: float, alpha: float, sides: int
+) -> list[str]:
+    """What is to be said of limits for a normal statistic where no more is known than the events at the looks
+    and the share in the experimental arm: counts that leave a gap around a limit, and skewness."""
+    return [*_gaps(events, upper, share, alpha, sides), *_skewness(events, upper, share, alpha, sides)]
+
+
+def _gaps(
+    events: Sequence[float], upper: Sequence[float], share: float, alpha: float, sides: int
+) -> list[str]:
+    found = []
+    for look, (count, limit) in enumerate(zip(events[:-1], upper[:-1], strict=True), 1):
+        d = round(count)
+        if d >= FEW_EVENTS or math.isinf(limit):
+            continue
+        tails = binom.sf(np.arange(d + 1) - 1, d, 1 - share)
+        meant = float(ndtr(-limit))
+        over, under = float(tails[tails >= meant].min()), float(np.max(tails[tails < meant], initial=0.0))
+        if sides * (over - under) > NOTICEABLE * alpha:
+            found.append(
+                f"with {d} events, look {look} can have a one-sided level of {under:.4f} or {over:.4f}, not "
+                f"of {meant:.4f}: the counts leave no other; with `distribution: saddlepoint` in the monitoring "
+                "(here --participants) limits allow for that"
+            )
+    return found
+
+
+def _skewness(
+    events: Sequence[float], upper: Sequence[float], share: float, alpha: float, sides: int
+) -> list[str]:
+    if sides == 2:  # what one side gains the other loses
+        return []
+    counts, limits = np.asarray(events, dtype=float), np.asarray(upper, dtype=float)
+    skewness = (2 * share - 1) / np.sqrt(share * (1 - share) * counts)
+    finite = np.isfinite(limits)
+    normal = np.where(finite, limits, 0.0)
+    # the first term of Cornish & Fisher: the normal deviate of a limit of the skewed statistic
+    moved = np.where(finite, normal - skewness / 6 * (normal**2 - 1), math.inf)
+    _, beyond = integration.crossing(counts, np.full(len(counts), -math.inf), moved, 0.0)
+    note = level_note(float(beyond.sum()), alpha, saddlepoint=False)
+    return [] if note is None else [note]

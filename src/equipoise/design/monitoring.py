@@ -390,8 +390,8 @@ def _spending_times(t: Floats, spend_by: str, calendar: Sequence[float] | None) 
     early = np.flatnonzero(shares[:-1] >= 1.0)
     if len(early):
         raise UserError(
-            f"calendar: look {early[0] + 1} was at the planned duration ({shares[early[0]]:g} of it) and spent "
-            "everything, so it was the last; leave out the looks after it"
+            f"calendar: look {early[0] + 1} was at the planned duration ({shares[early[0]]:g} of it) and "
+            "spent everything, so it was the last; leave out the looks after it"
         )
     shares = np.minimum(shares, 1.0)
     return np.asarray(shares if spend_by == "calendar" else np.minimum(shares, information))

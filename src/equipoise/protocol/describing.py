@@ -54,8 +54,8 @@ BOUNDARIES = {
 }
 DISTRIBUTIONS = {
     "normal": "the log-rank statistic taken to be normal",
-    "saddlepoint": "the log-rank statistic held against its saddlepoint distribution, with limits at levels that "
-    "the number of events can attain",
+    "saddlepoint": "the log-rank statistic held against its saddlepoint distribution, with limits at levels "
+    "that the number of events can attain",
 }
 SIDES = {1: "one-sided", 2: "two-sided"}
 TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times"}

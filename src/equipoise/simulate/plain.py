@@ -245,8 +245,8 @@ def _refuse(trial: PlainTrial, looks: int) -> None:
         )
     if trial.monitoring.distribution == "saddlepoint" and test != "log-rank":
         raise UserError(
-            f"monitoring.distribution: saddlepoint is the distribution of the log-rank statistic, not of {test}; "
-            "use test: log-rank or leave it out"
+            "monitoring.distribution: saddlepoint is the distribution of the log-rank statistic, not of "
+            f"{test}; use test: log-rank or leave it out"
         )
     horizon = trial.analysis.horizon
     if (

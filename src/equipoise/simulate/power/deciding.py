@@ -245,7 +245,8 @@ def committee(
     participants: int = 0,
 ) -> Committee:
     """The committee of a design. `share`: of participants in the arm that is compared; `duration`: planned
-    days to the end; `participants`: in the two arms that are compared. Raises UserError for a plan of looks that has no boundaries."""
+    days to the end; `participants`: in the two arms that are compared. Raises UserError for a
+    plan of looks that has no boundaries."""
     level = alpha if alpha is not None else USUAL_ALPHA[looks.sides]
     count = max(1, len(looks.schedule))
     draws = Draws(participants, share) if looks.distribution == "saddlepoint" else None

@@ -125,8 +125,8 @@ def create(
     folder: Path, scenarios: Sequence[Scenario], seed: int, chunk: int, fingerprint: str, command: str | None,
     trials: int | None = None, standard_error: float | None = None,
 ) -> Saved:  # fmt: skip
-    """A new folder for a run that is to have so many trials of each scenario, or fewer once the standard error
-    of its power is small enough. Raises UserError when it exists or cannot be written."""
+    """A new folder for a run that is to have so many trials of each scenario, or fewer once the standard
+    error of its power is small enough. Raises UserError when it exists or cannot be written."""
     if folder.is_dir() and not any(file.name != LOCK for file in folder.iterdir()):
         pass
     elif (folder / RUN).is_file():

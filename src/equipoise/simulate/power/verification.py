@@ -2,9 +2,10 @@
 
 Every kind of boundary is held against its nominal level on the same simulated trials, in which both arms
 have the same hazard: looks by events, by the calendar, early and many looks, a trial that ends with too few
-events. Two designs are not at their nominal level, because the log-rank statistic is not normal there. They are
-held against the level that `equipoise.design.attainable` says they have, and their remedy, the saddlepoint
-distribution, against the nominal one. Run as `equipoise verify --type-one-error`, or as `python -m equipoise.simulate.power.verification`.
+events. Two designs are not at their nominal level, because the log-rank statistic is not normal there. They
+are held against the level that `equipoise.design.attainable` says they have, and their remedy, the
+saddlepoint distribution, against the nominal one. Run as `equipoise verify --type-one-error`, or as `python
+-m equipoise.simulate.power.verification`.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Check:
-    """The type I error of one design. `level`: nominal; `said`: the level that it is said to have, which is the
-    nominal one but for designs with a reason, `known`; `error`: the Monte Carlo error at that level."""
+    """The type I error of one design. `level`: nominal; `said`: the level that it is said to have, which is
+    the nominal one but for designs with a reason, `known`; `error`: the Monte Carlo error at that level."""
 
     schedule: str
     plan: str
@@ -243,8 +244,8 @@ def table(checks: list[Check]) -> str:
     known = sum(bool(check.known) for check in checks)
     if known:
         lines.append(
-            f"{known} of these designs are not at their nominal level, and are held against the level they are said "
-            "to have; with `distribution: saddlepoint` in their monitoring they are at the nominal one"
+            f"{known} of these designs are not at their nominal level, and are held against the level they are "
+            "said to have; with `distribution: saddlepoint` in their monitoring they are at the nominal one"
         )
     return "\n".join(lines)
 
