@@ -196,7 +196,7 @@ def test_an_event_that_is_hoped_for_is_tested_in_its_own_direction() -> None:
 def test_spending_by_the_calendar_changes_the_limits_but_not_the_level() -> None:
     looks = {"looks": [0.5, 1.0], "spending": "obrien-fleming"}
     by_events = summarise(plain(monitoring=looks))
-    by_time = summarise(plain(monitoring=looks | {"spend_by": "calendar"}))
+    by_time = summarise(plain(monitoring=looks | {"spend_by": "calendar"}, follow_up="12 years"))
     assert by_time.looks[0].z != pytest.approx(by_events.looks[0].z)
     assert by_time.no_effect.rejects == pytest.approx(0.025, abs=1e-6)
 

@@ -225,7 +225,8 @@ def _check_distribution(distribution: str, rho: float, gamma: float, entry: Arra
         raise UserError(f'distribution: there is no "{distribution}"; choose normal or saddlepoint')
     if distribution == "saddlepoint" and (rho != 0 or gamma != 0 or entry is not None):
         raise UserError(
-            'distribution: "saddlepoint" is for the log-rank test without weights or late entry; leave both out'
+            'distribution: "saddlepoint" is for the log-rank test without weights or late entry; '
+            "leave both out"
         )
 
 

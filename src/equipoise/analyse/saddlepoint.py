@@ -136,9 +136,9 @@ def saddlepoint_of_table(rows, scratch):
 
     rows: of the table, over all strata; scratch: holds it (`equipoise.analyse.risk_table`). The continuous
     form of the formula is used, without a correction for the lattice: its variance is 1, as that of the
-    log-rank statistic is, and its tail is close to the mid-p value (half the probability of what was
-    observed, and all of what is more extreme; Pierce & Peters 1992). At the most extreme outcome, where the formula has
-    no solution, the mid-p value is used itself. NaN where no event can be compared.
+    log-rank statistic is, and its tail is close to the mid-p value, half the probability of what was
+    observed and all of what is more extreme (Pierce & Peters 1992). At the most extreme outcome, where the
+    formula has no solution, the mid-p value is used itself. NaN where no event can be compared.
     """
     table = scratch.table
     x, least, most = 0.0, 0.0, 0.0

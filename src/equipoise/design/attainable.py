@@ -42,9 +42,9 @@ class Draws:
     share: float = 0.5
 
     @property
-    def experimental(self) -> int:
-        """Participants in the experimental arm."""
-        return round(self.participants * self.share)
+    def sizes(self) -> tuple[int, int]:
+        """Participants in the reference and the experimental arm; equal arms stay equal."""
+        return round(self.participants * (1 - self.share)), round(self.participants * self.share)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def check_draws(draws: Draws, events: Sequence[float]) -> None:
         raise UserError(
             f"participants: {max(events):g} events cannot happen to {draws.participants} participants"
         )
-    if not 0 < draws.experimental < draws.participants:
+    if min(draws.sizes) < 1:
         raise UserError(f"participants: {draws.participants} are too few for two arms")
 
 
@@ -74,8 +74,8 @@ def levels(draws: Draws, events: int) -> tuple[Floats, Floats]:
     """Limits of z that a count can attain, for efficacy and, with the sign changed, for harm: rising arrays
     (events,) of deviates of P(at least c events in one arm), c from 1 on."""
     counts = np.arange(1, events + 1)
-    arms = (draws.participants - draws.experimental, draws.experimental)
-    good, bad = (-ndtri(hypergeom.sf(counts - 1, draws.participants, size, events)) for size in arms)
+    arms = draws.sizes
+    good, bad = (-ndtri(hypergeom.sf(counts - 1, sum(arms), size, events)) for size in arms)
     return good, bad
 
 
@@ -182,8 +182,8 @@ def attained_level(
     dropout moves the expected events of those after it, so that given c, observed minus expected is in
     proportion to c - d p, and spread by the order in which they came, with variance
     p (1 - p) d^3 (1/12 + r/3) / N^2 for r dropouts per event (a bridge, and a sum of the dropouts' excess
-    in an arm). The factor of c - d p is the one that gives observed minus expected its variance, d p (1 - p). First
-    order in d / N: for trials in which a minority has the event.
+    in an arm). The factor of c - d p is the one that gives observed minus expected its variance, d p (1 - p).
+    First order in d / N: for trials in which a minority has the event.
     """
     information = np.asarray(events, dtype=float)
     looks = zip([round(each) for each in events], upper, lower, exposures, strict=True)
@@ -266,8 +266,8 @@ def _gaps(
         if sides * (over - under) > NOTICEABLE * alpha:
             found.append(
                 f"with {d} events, look {look} can have a one-sided level of {under:.4f} or {over:.4f}, not "
-                f"of {meant:.4f}: the counts leave no other; with `distribution: saddlepoint` in the monitoring "
-                "(here --participants) limits allow for that"
+                f"of {meant:.4f}: the counts leave no other; with `distribution: saddlepoint` in the "
+                "monitoring (here --participants) limits allow for that"
             )
     return found
 

@@ -244,8 +244,9 @@ def table(checks: list[Check]) -> str:
     known = sum(bool(check.known) for check in checks)
     if known:
         lines.append(
-            f"{known} of these designs are not at their nominal level, and are held against the level they are "
-            "said to have; with `distribution: saddlepoint` in their monitoring they are at the nominal one"
+            f"{known} of these designs are not at their nominal level: they are held against the level they "
+            "are said to have; with `distribution: saddlepoint` in their monitoring they are at the nominal "
+            "one"
         )
     return "\n".join(lines)
 
