@@ -89,6 +89,13 @@ def test_a_run_of_an_older_version_has_no_goal(plain: Path, tmp_path: Path) -> N
     assert store.read(out).trials_wanted is None
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that keeps no files")
+def test_a_place_that_keeps_no_files_is_said(plain: Path) -> None:
+    result = _equipoise("power", plain, "--trials", "20", "--out", "/proc/nothing")
+    assert result.exit_code == 2
+    assert "no files can be kept in /proc: choose another folder" in result.stderr
+
+
 def test_the_first_look_is_reached_by_design(plain: Path, tmp_path: Path) -> None:
     result = _equipoise("power", plain, "--trials", "300", "--out", tmp_path / "run")
     line = next(line for line in result.stdout.splitlines() if "look 1: reached" in line)
