@@ -50,6 +50,13 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_trial_that_is_asked_for_by_number_says_how_it_ended_in_a_power_run(tmp_path: Path) -> None:
+    result = _equipoise("simulate", "silcaat", *SMALL, "--trial", "2", "--out", tmp_path / "two")
+    assert result.exit_code == 0, result.output
+    assert "In a power run it ends at look" in result.stdout
+    assert "Next:  equipoise analyse" in result.stdout
+
+
 @pytest.fixture
 def copy(trial: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trial, tmp_path / "trial"))

@@ -24,6 +24,7 @@ from equipoise.errors import UserError
 from equipoise.protocol import Protocol, load, sha256
 from equipoise.protocol.plain import PlainTrial
 from equipoise.protocol.quantities import parse_rate
+from equipoise.simulate.power.event_times import committee_of
 from test_design_calendar import log_rank_z, simulated
 
 DELAY = Path(__file__).parents[1] / "docs" / "examples" / "plain" / "delayed-effect.yaml"
@@ -196,9 +197,45 @@ def test_an_event_that_is_hoped_for_is_tested_in_its_own_direction() -> None:
 def test_spending_by_the_calendar_changes_the_limits_but_not_the_level() -> None:
     looks = {"looks": [0.5, 1.0], "spending": "obrien-fleming"}
     by_events = summarise(plain(monitoring=looks))
-    by_time = summarise(plain(monitoring=looks | {"spend_by": "calendar"}))
+    by_time = summarise(plain(monitoring=looks | {"spend_by": "calendar"}, follow_up="12 years"))
     assert by_time.looks[0].z != pytest.approx(by_events.looks[0].z)
     assert by_time.no_effect.rejects == pytest.approx(0.025, abs=1e-6)
+
+
+def test_the_share_of_the_duration_is_that_of_the_committee_in_a_power_run() -> None:
+    looks = {"looks": [0.5, 1.0], "spending": "obrien-fleming", "spend_by": "calendar"}
+    trial = PlainTrial.model_validate(BASE | {"monitoring": looks, "follow_up": "12 years"})
+    found = summarise(of_plain(trial))
+    first, last = (look.planned.mean for look in found.looks)
+    assert first is not None
+    assert last is not None
+    told = committee_of(trial)
+    limits = told.limits(np.array([115.0, 230.0]), np.array([first, last]), np.full(2, math.nan))
+    assert found.looks[0].z == pytest.approx(limits.upper[0], abs=2e-3)  # a planned duration in whole days
+    with pytest.raises(UserError, match="give `follow_up`"):
+        summarise(plain(monitoring=looks))
+
+
+POCOCK: dict[str, Any] = {"looks": [0.25, 0.5, 0.75, 1.0], "spending": "pocock"}
+
+
+def test_a_level_that_few_events_move_is_predicted_and_its_remedy_named() -> None:
+    found = summarise(plain(monitoring=POCOCK))
+    assert found.predicted_level == pytest.approx(0.0529, abs=3e-4)
+    assert "predicted to be 0.0529, not 0.05" in text(found).replace("\n  ", " ")
+    assert "`distribution: saddlepoint`" in text(found).replace("\n  ", " ")
+    mended = summarise(plain(monitoring=POCOCK | {"distribution": "saddlepoint"}))
+    assert mended.predicted_level == pytest.approx(0.05, abs=1e-3)
+    assert "predicted" not in text(mended)
+    assert mended.looks[0].z > found.looks[0].z  # type: ignore[operator]
+    assert mended.looks[-1].z < found.looks[-1].z  # type: ignore[operator]
+
+
+def test_no_level_is_predicted_where_most_have_the_event_or_for_another_test(silcaat: DesignSummary) -> None:
+    assert silcaat.predicted_level == pytest.approx(0.05, abs=1e-3)
+    assert summarise(plain(monitoring=POCOCK, participants=300)).predicted_level is None
+    weighted = {"test": "fleming-harrington", "gamma": 1}
+    assert summarise(plain(monitoring=POCOCK, analysis=weighted)).predicted_level is None
 
 
 def test_an_assumption_that_changes_moves_the_plan_the_way_it_should() -> None:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from equipoise.cli.main import app
-from equipoise.design import boundaries, recompute
+from equipoise.design import Draws, boundaries, recompute
 
 FUTILITY = ["--futility", "hwang-shih-decani", "--futility-parameter", "-2"]
 
@@ -184,3 +184,25 @@ def test_a_mistake_is_one_message_that_names_the_option(arguments, message):
     assert message in result.stderr, result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert "Traceback" not in result.output
+
+
+POCOCK = ("--looks", "0.25,0.5,0.75,1", "--spending", "pocock", "--sides", "2", "--events", "230")
+
+
+def test_few_events_are_pointed_out_and_limits_allow_for_them_where_the_participants_are_known():
+    assert "Note: with 58 events, look 1 can have a one-sided level of" in _boundaries(*POCOCK).output
+    at_58 = ("--observed", "58", "--z", "-2.4")
+    assert "stop for harm" in _boundaries(*POCOCK, *at_58).output
+    found = _boundaries(*POCOCK, *at_58, "--participants", "1695").output
+    now = recompute(
+        boundaries([0.25, 0.5, 0.75, 1], alpha=0.05, sides=2, kind="pocock"), [58], maximum=230,
+        draws=Draws(1695),
+    )  # fmt: skip
+    assert f"against efficacy limit {now.efficacy[0]:.4f}, harm limit {now.harm[0]:.4f}: continue" in found
+
+
+def test_participants_who_cannot_be_are_refused():
+    result = _boundaries(*POCOCK, "--observed", "58", "--participants", "40")
+    assert result.exit_code == 2
+    assert "--participants: 58 events cannot happen to 40 participants" in result.stderr
+    assert "--participants is about an analysis" in _boundaries(*POCOCK, "--participants", "1695").stderr

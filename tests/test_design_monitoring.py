@@ -343,6 +343,14 @@ REFUSED = [
     ({"observed": [98], "spend_by": "calendar"}, "needs the share of the planned duration at each look"),
     ({"observed": [98], "calendar": [0.4]}, "calendar: these shares would not be used"),
     ({"observed": [98], "spend_by": "minimum", "calendar": [0.3, 0.5]}, "there are 2 shares for 1 looks"),
+    (
+        {"observed": [98, 181], "spend_by": "calendar", "calendar": [30, 60]},
+        "calendar: 60 is no share of the planned duration; write shares, as in 0.3 for 30%",
+    ),
+    (
+        {"observed": [98, 181], "spend_by": "calendar", "calendar": [1.0, 1.2]},
+        "calendar: look 1 was at the planned duration (1 of it) and spent everything",
+    ),
     ({"observed": [98], "information_per_unit": -1}, "information_per_unit: -1 is not above 0"),
 ]
 

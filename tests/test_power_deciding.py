@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from equipoise.design.attainable import Draws
 from equipoise.design.boundaries import boundaries
 from equipoise.design.monitoring import recompute
 from equipoise.errors import UserError
@@ -182,3 +183,32 @@ def test_the_type_one_error_of_normal_statistics_is_as_planned(looks: Looks) -> 
     level = told.alpha
     error = math.sqrt(level * (1 - level) / trials)
     assert abs(passed.any(axis=1).mean() - level) < 4 * error
+
+
+def test_limits_of_few_events_are_those_of_the_analysis_at_levels_that_can_be_attained() -> None:
+    looks = Looks(looks=[0.25, 0.5, 1.0], spending="pocock", distribution="saddlepoint")
+    told = _committee(looks, share=2 / 3, participants=900)
+    events = np.array([50.0, 100.0, 200.0])
+    found = told.limits(events, np.array([1.0, 2.0, 3.0]), np.full(3, NAN))
+    real = recompute(
+        told.plan,
+        events.tolist(),
+        maximum=200,
+        final=True,
+        information_per_unit=2 / 9,
+        draws=Draws(900, 2 / 3),
+    )
+    assert found.upper == pytest.approx(real.efficacy, abs=1e-12)
+    assert real.harm is not None
+    assert found.lower == found.ordering == pytest.approx(real.harm, abs=1e-12)
+    # with unequal arms the two sides have other counts to choose from
+    assert found.upper[0] != pytest.approx(-found.lower[0], abs=1e-3)
+
+
+def test_a_weighted_test_has_no_saddlepoint_distribution_here() -> None:
+    with pytest.raises(UserError, match="does not go with a weighted log-rank test"):
+        _committee(
+            Looks(looks=[0.5, 1.0], spending="pocock", distribution="saddlepoint"),
+            weighted=True,
+            participants=9,
+        )

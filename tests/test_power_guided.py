@@ -96,6 +96,19 @@ def test_a_row_agrees_with_the_record_of_its_trial(extra: tuple[tuple[str, objec
     assert row["whole|events"] == whole["event"].sum()
 
 
+def test_by_the_saddlepoint_distribution_only_z_is_another() -> None:
+    (row,) = _rows((("monitoring.distribution", "saddlepoint"),), 1).iter_rows(named=True)
+    plain = _rows().row(0, named=True)
+    for look in ("look 1", "look 2"):
+        data = _as_of(_record((), 0), int(row[f"{look}|day"]))
+        strata = (data["stratum_cd4_stratum"] + data["stratum_country"]).to_numpy()
+        treated = (data["arm"] == "il2").to_numpy().astype(int)
+        found = logrank(data["time"], data["event"], treated, strata, distribution="saddlepoint")
+        assert row[f"{look}|z"] == pytest.approx(-found.z, abs=1e-8)
+        assert row[f"{look}|z"] != plain[f"{look}|z"]
+        assert row[f"{look}|log_hr"] == plain[f"{look}|log_hr"]
+
+
 @pytest.mark.parametrize("trial", [0, 1, 2, 3])
 def test_what_was_given_and_measured_is_that_until_the_trial_ended(trial: int) -> None:
     row, record = _rows().row(trial, named=True), _record((), trial)

@@ -18,6 +18,7 @@ from lifelines.utils import restricted_mean_survival_time
 from scipy import stats
 
 from equipoise.analyse.combined_tests import maxcombo
+from equipoise.analyse.survival import logrank
 from equipoise.errors import UserError
 from equipoise.protocol.model import Looks
 from equipoise.protocol.plain import PlainTrial, load_plain
@@ -535,6 +536,32 @@ def test_reports_come_an_exponential_time_after_the_event() -> None:
         )
     )
     assert stats.kstest(plain_participants(setup, 3, 0)["reported"].to_numpy() / 30, "expon").pvalue > 1e-4
+
+
+STRATA = {"low": {"share": 0.6}, "high": {"share": 0.4, "hazard_multiple": 2}}
+
+
+def test_by_the_saddlepoint_distribution_z_is_that_of_the_analysis() -> None:
+    monitoring = {"looks": [0.5, 1.0], "spending": "pocock", "distribution": "saddlepoint"}
+    arms = {"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": 0.7, "share": 2}}
+    setup = prepare_plain(
+        trial(monitoring=monitoring, arms=arms, strata=STRATA, analysis={"stratified": True})
+    )
+    rows, people = plain_rows(setup, 8, 3, 1), plain_participants(setup, 8, 3)
+    for look, final in ((1, False), (2, True)):
+        data = observed_at(people, float(rows[f"look {look}|day"][0]), final)
+        treated = (data["arm"] == "treated").to_numpy().astype(int)
+        found = logrank(data["time"], data["happened"], treated, data["stratum"], distribution="saddlepoint")
+        assert rows[f"look {look}|z"][0] == pytest.approx(-found.z, abs=1e-8)
+
+
+def test_another_test_has_no_saddlepoint_distribution() -> None:
+    with pytest.raises(UserError, match="the log-rank statistic, not of rmst; use test: log-rank"):
+        prepare_plain(
+            trial(
+                monitoring={"distribution": "saddlepoint"}, analysis={"test": "rmst", "horizon": "9 months"}
+            )
+        )
 
 
 # --- power, error, time -----------------------------------------------------------------------------------

@@ -48,7 +48,17 @@ _MENDS = {
 
 def explain(error: OSError, path: Path, doing: str) -> UserError:
     """An error of the file system as a message that says where and what to do."""
+    if error.errno == errno.ENOENT and _nearest_folder(path) == path.parent:
+        # the folder is there, and yet nothing can be made in it: a view of the system such as /proc
+        return UserError(
+            f"{path}: cannot {doing}: no files can be kept in {path.parent}: choose another folder"
+        )
     return UserError(f"{path}: cannot {doing}: {reason(error)}")
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The nearest folder above a path that exists."""
+    return next((folder for folder in path.parents if folder.exists()), path)
 
 
 def reason(error: OSError) -> str:

@@ -30,6 +30,8 @@ REPLICATES = "replicates.parquet"
 REPORT = "report.html"
 RESULTS = ("results.parquet", "results.csv", "results.json")
 REPLICATE_TRIALS = 1000
+TRIALS = 2000
+"""Of each scenario of a power run, where nothing else is said."""
 """Repeated trials of the main job: enough for the 2.5th and 97.5th percentile to be steady."""
 
 Progress = Callable[[str, float | None], None]
@@ -191,7 +193,9 @@ def power(
         else choose.grid(design, _variations(vary))
     )
     folder = Path(out) if out is not None else _power_folder(design.name, 1 if seed is None else seed)
-    most = trials if trials is not None else (running.MOST if until_se is not None else 2000)
+    if resume and trials is None and until_se is None:
+        trials, until_se = _goal_of(folder)
+    most = trials if trials is not None else (running.MOST if until_se is not None else TRIALS)
     saved = running.run(
         chosen,
         running.Goal(most, until_se),
@@ -224,6 +228,15 @@ def power(
                 "limit; go on with --resume and more --trials"
             )
     return Power(summary, telling.told(summary), files, tuple(remarks))
+
+
+def _goal_of(folder: Path) -> tuple[int | None, float | None]:
+    """What a saved run was to come to: trials of each scenario, and the standard error at which it may end
+    before. Raises UserError when there is no run."""
+    from equipoise.simulate.power import store
+
+    saved = store.read(folder)
+    return saved.trials_wanted, saved.error_wanted
 
 
 def power_folder(trial: str, seed: int | None) -> Path:
@@ -317,6 +330,16 @@ def replay(
     folder = Path(out) if out is not None else default_folder(protocol, seed)
     trial_of(setup, seed, number, None, folder / RECORD, threads, stage(say, "Simulating the trial"), force)
     return Replay({"record": folder / RECORD}, _ending(design, seed, number))
+
+
+def ending(
+    protocol: Protocol, number: int, seed: int, participants: int | None = None,
+    dials: Mapping[str, Any] | str | None = None,
+) -> str:  # fmt: skip
+    """How one trial of a power run ends there, in words; nothing where it cannot be monitored."""
+    from equipoise.simulate.power import scenarios as choose
+
+    return _ending(choose.design_of(protocol, dials, participants, _any_arm(protocol)), seed, number)
 
 
 def _ending(design: Design, seed: int, number: int) -> str:

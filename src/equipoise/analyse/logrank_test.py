@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from equipoise._compile import njit
 from equipoise.analyse.columns import Codes, Floats, checked, chi_square_p, codes, exit_times, orders
+from equipoise.analyse.saddlepoint import saddlepoint_of_table
 from equipoise.analyse.two_arm import risk_table, weight_at
 from equipoise.analyse.undefined import NO_COMPARISON, NO_EVENTS, ONE_GROUP
+from equipoise.errors import UserError
+
+Distribution = Literal["normal", "saddlepoint"]
 
 
 @njit
@@ -113,8 +117,11 @@ def _two_groups(n_strata, scratch, rho, gamma):
 class LogRank:
     """A log-rank test of `groups` groups. Arrays have one entry per group, in order of `labels`.
 
-    `score` is the (weighted) observed minus expected, `variance` its covariance matrix. `undefined` says why
-    there is no chi-square, or is None.
+    `score` is the (weighted) observed minus expected, `variance` its covariance matrix. `z` is the normal
+    deviate of two groups, positive with more events in the second than expected: score over its standard
+    deviation or, where that was asked for, the saddlepoint deviate; NaN with more groups. `p_value` is that
+    of the chi-square or, by saddlepoint, of `z`, on both sides. `undefined` says why there is no chi-square,
+    or is None.
     """
 
     labels: tuple[Any, ...]
@@ -126,6 +133,7 @@ class LogRank:
     df: int
     p_value: float
     undefined: str | None = None
+    z: float = math.nan
 
 
 def _from_table(
@@ -159,15 +167,24 @@ def logrank(
     rho: float = 0.0,
     gamma: float = 0.0,
     entry: ArrayLike | None = None,
+    distribution: Distribution = "normal",
 ) -> LogRank:
     """Log-rank test of two or more groups, stratified and weighted if asked.
 
     time, event, group (and strata, entry): columns of length n; time in any unit. rho and gamma are the
     exponents of the Fleming-Harrington weights S(t-)^rho (1 - S(t-))^gamma; both 0 is the log-rank test.
-    Mantel (1966); Fleming & Harrington (1991), section 7.2. Raises UserError for negative or missing times.
+    Mantel (1966); Fleming & Harrington (1991), section 7.2.
+
+    distribution: "saddlepoint" holds the statistic of two groups against the distribution that the events
+    give it, skewed where the groups are unequal (`equipoise.analyse.saddlepoint`); for few events. Raises
+    UserError for negative or missing times, and for a saddlepoint with weights, late entry or more than two
+    groups.
     """
+    _check_distribution(distribution, rho, gamma, entry)
     group_codes, labels = codes(group, len(np.asarray(time)), "groups")
     k = len(labels)
+    if distribution == "saddlepoint" and k > 2:
+        raise UserError(f'distribution: "saddlepoint" compares two groups; there are {k}')
     if k == 2 and entry is None:
         found = _from_table(time, event, group_codes, strata, float(rho), float(gamma))
     else:
@@ -192,6 +209,29 @@ def logrank(
                 chi_square = float(score[keep] @ np.linalg.solve(part, score[keep]))
             else:
                 chi_square = float(score[keep] @ np.linalg.pinv(part, hermitian=True) @ score[keep])
+    z, p_value = math.nan, chi_square_p(chi_square, df)
+    if k == 2 and undefined is None:
+        z = float(score[1] / math.sqrt(variance[1, 1]))
+        if distribution == "saddlepoint":
+            z = _deviate(time, event, group_codes, strata)
+            p_value = chi_square_p(z * z, 1)
     return LogRank(
-        labels, observed, expected, score, variance, chi_square, df, chi_square_p(chi_square, df), undefined
-    )
+        labels, observed, expected, score, variance, chi_square, df, p_value, undefined, z
+    )  # fmt: skip
+
+
+def _check_distribution(distribution: str, rho: float, gamma: float, entry: ArrayLike | None) -> None:
+    if distribution not in get_args(Distribution):
+        raise UserError(f'distribution: there is no "{distribution}"; choose normal or saddlepoint')
+    if distribution == "saddlepoint" and (rho != 0 or gamma != 0 or entry is not None):
+        raise UserError(
+            'distribution: "saddlepoint" is for the log-rank test without weights or late entry; '
+            "leave both out"
+        )
+
+
+def _deviate(time: ArrayLike, event: ArrayLike, group: Codes, strata: ArrayLike | None) -> float:
+    stop, happened = exit_times(time, event)
+    levels, labels = codes(strata, len(stop), "strata")
+    rows, scratch = risk_table(stop, happened, group, levels, len(labels))
+    return float(saddlepoint_of_table(rows, scratch))

@@ -19,7 +19,7 @@ _FLAGS = {
     name: f"--{name.replace('_', '-')}"
     for name in (
         "looks", "parameter", "alpha", "sides", "power", "futility", "futility_parameter", "binding",
-        "observed", "calendar", "spend_by", "allocation",
+        "observed", "calendar", "spend_by", "allocation", "participants",
     )
 } | {"kind": "--spending", "maximum": "--events"}  # fmt: skip
 """Arguments of the functions, and the options that a user gives them by."""
@@ -68,6 +68,16 @@ def boundaries(
         str | None,
         typer.Option("--observed", metavar="EVENTS", help="Events at the looks taken so far: 98,181"),
     ] = None,
+    participants: Annotated[
+        int | None,
+        typer.Option(
+            "--participants",
+            min=4,
+            metavar="N",
+            help="Participants in both arms: interim limits at levels that the number of events can "
+            "attain, for a z by the saddlepoint distribution.",
+        ),
+    ] = None,
     final: Annotated[
         bool, typer.Option("--final", help="The latest look is the last, so it spends all that is left.")
     ] = False,
@@ -97,7 +107,7 @@ def boundaries(
 
     with _flags("--z" if hr is None else "--hr"):
         share = _allocation(allocation)
-        _consistent(events, observed, final, spend_by, calendar, z, hr)
+        _consistent(events, observed, final, spend_by, calendar, z, hr, participants)
         plan = design.boundaries(
             _numbers(looks, "looks"),
             alpha=0.025 * sides if alpha is None else alpha,
@@ -121,6 +131,7 @@ def boundaries(
             final=final,
             spend_by=spend_by,
             calendar=None if calendar is None else _numbers(calendar, "calendar"),
+            draws=None if participants is None else design.Draws(participants, share),
         )
         statistic = z if hr is None else -math.log(hr) * math.sqrt(now.fisher_information)
         found = None if statistic is None else now.finding(statistic)
@@ -183,6 +194,7 @@ def _consistent(
     calendar: str | None,
     z: float | None,
     hr: float | None,
+    participants: int | None,
 ) -> None:
     """Options that need, or exclude, others."""
     if events is not None and not 0 < events < math.inf:
@@ -191,6 +203,7 @@ def _consistent(
         for given, flag in (
             (final, "--final"), (spend_by != "information", "--spend-by"),
             (calendar is not None, "--calendar"), (z is not None, "--z"), (hr is not None, "--hr"),
+            (participants is not None, "--participants"),
         ):  # fmt: skip
             if given:
                 raise UserError(
@@ -224,8 +237,21 @@ def _plan(plan: Boundaries, events: float | None, share: float) -> list[str]:
     )
     lines += ["", "Probability of ending at each look"]
     lines += _crossing_table(plan)
-    lines += ["", *_size(plan, events, share), *(f"Note: {note}." for note in plan.notes)]
+    lines += [
+        "",
+        *_size(plan, events, share),
+        *(f"Note: {note}." for note in (*plan.notes, *_doubts(plan, counts, share))),
+    ]
     return lines
+
+
+def _doubts(plan: Boundaries, counts: Sequence[float] | None, share: float) -> list[str]:
+    """Where few events or unequal arms make the type I error other than planned."""
+    from equipoise.design.attainable import few_events_notes
+
+    if counts is None:
+        return []
+    return few_events_notes(counts, plan.efficacy, share, plan.alpha, plan.sides)
 
 
 def _title(plan: Boundaries) -> str:
@@ -374,6 +400,8 @@ def _found(now: Monitored, found: Finding) -> list[str]:
         ]
     width = max(len(name) for name, _ in rows)
     limits = f"efficacy limit {_z(now.efficacy[-1])}"
+    if now.harm is not None:
+        limits += f", harm limit {_z(now.harm[-1])}"
     if now.futility is not None and not now.final:
         limits += f", futility limit {_z(now.futility[-1])}"
     return [

@@ -31,7 +31,11 @@ def power(
     ],
     trials: Annotated[
         int | None,
-        typer.Option("--trials", min=1, help=f"Trials of each scenario. Default: {TRIALS:,}."),
+        typer.Option(
+            "--trials",
+            min=1,
+            help=f"Trials of each scenario. Default: {TRIALS:,}; when resuming, what the run was to have.",
+        ),
     ] = None,
     vary: Annotated[
         list[str] | None,
@@ -106,7 +110,7 @@ def power(
         try:
             done = job.power(
                 trial,
-                trials=trials if trials is not None or until_se is not None else TRIALS,
+                trials=trials,
                 vary=vary or [],
                 scenarios=scenarios,
                 until_se=until_se,

@@ -105,8 +105,9 @@ def simulate(
         int, typer.Option("--trials", min=0, help="Also repeat the trial so many times (replicates.parquet).")
     ] = 0,
     trial: Annotated[
-        int, typer.Option("--trial", min=0, help="Number of the trial: each has other people and chances.")
-    ] = 0,
+        int | None,
+        typer.Option("--trial", min=0, help="Number of the trial: each has other people and chances."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field, as --vary of `power` does."),
@@ -134,7 +135,7 @@ def simulate(
 
         if job.is_plain_file(protocol) or setting:
             again = job.replay(
-                protocol, trial, seed, setting or [], out, participants, dials_of(preset, dial), threads,
+                protocol, trial or 0, seed, setting or [], out, participants, dials_of(preset, dial), threads,
                 force, stages,
             )  # fmt: skip
             typer.echo("\n".join(f"{what:<12}  {path}" for what, path in again.files.items()))
@@ -152,7 +153,7 @@ def simulate(
         record = simulation.trial(
             plan,
             seed,
-            trial,
+            trial or 0,
             participants=participants,
             dials=dials,
             out=folder / job.RECORD,
@@ -174,6 +175,8 @@ def simulate(
             )
             with new_file(repeated, force=force) as temporary:
                 write_parquet(frame, temporary)
+        # without a number nobody asked about a trial of a power run
+        ending = "" if trial is None else job.ending(plan, trial, seed, participants, dials)
     made = record.manifest
     typer.echo(
         f"{made.tables['participants'].rows:,} participants. SHA-256 of the record: {made.record_sha256}"
@@ -181,6 +184,8 @@ def simulate(
     typer.echo(f"record      {folder / job.RECORD}")
     if trials > 0:
         typer.echo(f"replicates  {repeated}")
+    if ending:
+        typer.echo(ending)
     typer.echo(f"Next:  equipoise analyse {shlex.quote(str(folder))}")
 
 

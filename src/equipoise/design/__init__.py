@@ -12,6 +12,7 @@ and papers: docs/monitoring.md and docs/design.md. Compiled cores that take no o
 `integration.limits`, `integration.crossing`, `integration.stagewise`, and `spending.spent`.
 """
 
+from equipoise.design.attainable import Attained, Draws, attained_level
 from equipoise.design.boundaries import Boundaries, Crossing, boundaries, hazard_ratio, information_per_event
 from equipoise.design.calendar import Accrual, Arm, EventModel, Hazard, Stratum, TimeToEvents, time_to_events
 from equipoise.design.events import (
@@ -25,8 +26,8 @@ from equipoise.design.events import (
 from equipoise.design.monitoring import Finding, Monitored, recompute
 
 __all__ = [
-    "Accrual", "Arm", "Boundaries", "Crossing", "EventModel", "Finding", "Hazard", "Monitored", "Stratum",
-    "TimeToEvents", "boundaries", "detectable_hazard_ratio", "freedman_events", "freedman_power",
-    "hazard_ratio", "information_per_event", "participants_needed", "recompute", "schoenfeld_events",
-    "schoenfeld_power", "time_to_events",
+    "Accrual", "Arm", "Attained", "Boundaries", "Crossing", "Draws", "EventModel", "Finding", "Hazard",
+    "Monitored", "Stratum", "TimeToEvents", "attained_level", "boundaries", "detectable_hazard_ratio",
+    "freedman_events", "freedman_power", "hazard_ratio", "information_per_event", "participants_needed",
+    "recompute", "schoenfeld_events", "schoenfeld_power", "time_to_events",
 ]  # fmt: skip

@@ -61,6 +61,8 @@ class Plan:
     sha256: str | None = None
     """Of the protocol; None for a plain trial."""
     remarks: tuple[str, ...] = ()
+    log_rank: bool = True
+    """Whether the trial's own test is the log-rank test without weights."""
 
 
 # --- from a protocol --------------------------------------------------------------------------------------
@@ -191,6 +193,7 @@ def of_plain(trial: PlainTrial, changes: Changes | None = None) -> Plan:
         shares,
         trial.analysis.stratified,
         remarks=_test_remark(trial),
+        log_rank=trial.analysis.test == "log-rank",
     )
 
 

@@ -226,6 +226,29 @@ def crossing(information, lower, upper, theta, start=0.0, start_information=0.0,
 
 
 @njit
+def next_limits(information, lower, upper, below, beyond):
+    """Limits of z at one look more, whatever the limits were at the looks before; without drift.
+
+    information: float64 array (K,), rising, in any unit; lower, upper: float64 arrays (K - 1,), the limits at
+    the looks before; below, beyond: probabilities of passing the lower and the upper limit first at look K.
+    Returns (lower, upper): infinite where the probability is under `SMALLEST`.
+    """
+    K = information.shape[0]
+    information = _apart(information, 0.0)
+    z0 = np.zeros(1)
+    h0 = np.ones(1)
+    before = 0.0
+    for k in range(K - 1):
+        low, high = _region(lower[k], upper[k], 0.0)
+        z, w = _grid(low, high, _width(before, information[k], information[k + 1], 1.0))
+        h0 = _spread(z0, h0, before, information[k], 0.0, z, w)
+        z0 = z
+        before = information[k]
+    here = information[K - 1]
+    return _lower_limit(z0, h0, before, here, 0.0, below), _upper_limit(z0, h0, before, here, 0.0, beyond)
+
+
+@njit
 def limits(information, alpha_spent, beta_spent, drift, sides, binding, meet):
     """Limits on the scale of z for given information and error probabilities spent, look by look.
 

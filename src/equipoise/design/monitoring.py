@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from equipoise.design import integration
+from equipoise.design.attainable import Draws, attainable_limits, check_draws
 from equipoise.design.boundaries import (
     Boundaries,
     classical_limits,
@@ -42,6 +43,8 @@ CLOCKS = ("information", "calendar", "minimum")
 Decision = Literal[
     "stop for efficacy", "stop for futility", "stop for harm", "no difference shown", "continue"
 ]
+MOST_TIMES_LONGER = 2.0
+"""A trial that took longer than this many planned durations is taken to have been given in per cent."""
 _NO_FUTILITY = np.zeros(0)
 _POSTERIOR_NODES, _POSTERIOR_WEIGHTS = np.polynomial.legendre.leggauss(64)
 _POSTERIOR_REACH = 7.5
@@ -93,6 +96,10 @@ class Monitored:
     alpha_spent: tuple[float, ...]
     beta_spent: tuple[float, ...] | None
     notes: tuple[str, ...]
+    harm: tuple[float, ...] | None = None
+    """Limits for harm of a two-sided test, where they are not those of efficacy with the sign changed."""
+    draws: Draws | None = None
+    """Whom the events are drawn from, where limits are at levels that their number can attain."""
 
     @property
     def fisher_information(self) -> float:
@@ -181,6 +188,8 @@ class Monitored:
 
     def _stopping_below(self) -> tuple[float, ...]:
         """The lower limits that ended trials at the looks taken."""
+        if self.harm is not None:
+            return self.harm
         if self.design.sides == 2:
             return tuple(-limit for limit in self.efficacy)
         if self.futility is not None and self.design.binding:
@@ -191,7 +200,7 @@ class Monitored:
         limit = self.efficacy[-1]
         if z >= limit:
             return "stop for efficacy"
-        if self.design.sides == 2 and z <= -limit:
+        if self.design.sides == 2 and z <= self._stopping_below()[-1]:
             return "stop for harm"
         if self.final:
             return "no difference shown"
@@ -254,6 +263,7 @@ class Monitored:
             (*self.spending_time, *(max(share, self.spending_time[-1]) for share in ahead[:-1]), 1.0),
             self.maximum,
             self.information_per_unit,
+            self.draws,
         )
         taken = len(self.observed)
         return (
@@ -276,6 +286,7 @@ def recompute(
     final: bool = False,
     spend_by: Clock = "information",
     calendar: Sequence[float] | None = None,
+    draws: Draws | None = None,
 ) -> Monitored:
     """The limits of a plan for the looks taken so far.
 
@@ -284,7 +295,9 @@ def recompute(
     one event with equal allocation, 1/4 (`information_per_event`), and 1 where `observed` is Fisher
     information itself. final: the latest look is the last one, whatever was observed. spend_by: the clock by
     which error is spent; calendar: for "calendar" and "minimum" the share of the planned duration at each
-    look.
+    look. draws: the participants and their allocation, for efficacy limits at levels that a number of events
+    can attain (`equipoise.design.attainable`); observed are then events, and z is to be the saddlepoint
+    deviate.
 
     A look at the full time is the last. A classical boundary keeps the constant of the plan at the
     information observed; its last look takes what is left of alpha, so that type I error is exact. Raises
@@ -307,22 +320,33 @@ def recompute(
     unit = information_per_event() if information_per_unit is None else information_per_unit
     if not (math.isfinite(unit) and unit > 0):
         raise UserError(f"information_per_unit: {unit:g} is not above 0")
-    return _at(design, events, tuple(times.tolist()), maximum, unit)
+    if draws is not None:
+        check_draws(draws, events)
+    return _at(design, events, tuple(times.tolist()), maximum, unit, draws)
 
 
 def _at(
-    design: Boundaries, observed: tuple[float, ...], times: tuple[float, ...], maximum: float, unit: float
-) -> Monitored:
+    design: Boundaries, observed: tuple[float, ...], times: tuple[float, ...], maximum: float, unit: float,
+    draws: Draws | None = None,
+) -> Monitored:  # fmt: skip
     """The plan at looks with this information observed and the spending functions read at these times."""
     t = np.array(observed) / maximum
     ended = times[-1] >= 1.0
     spent = _spent(design, t, np.array(times), ended, design.alpha)
     futility = beta = None
     if design.futility_kind is None:
-        _, upper = integration.limits(t, spent, _NO_FUTILITY, 0.0, design.sides, False, ended)
+        lower, upper = integration.limits(t, spent, _NO_FUTILITY, 0.0, design.sides, False, ended)
     else:
         used = spending(design.futility_kind, 1 - design.power, times, parameter=design.futility_parameter)
         lower, upper = integration.limits(t, spent, used, design.drift, 1, design.binding, ended)
+    harm = None
+    if draws is not None:
+        below, upper, spent = attainable_limits(
+            t, spent, observed, draws, sides=design.sides, ended=ended,
+            futility=lower if design.binding else None,
+        )  # fmt: skip
+        harm = tuple(below.tolist()) if design.sides == 2 else None
+    if design.futility_kind is not None:
         futility, beta = tuple(np.minimum(lower, upper).tolist()), tuple(used.tolist())
     return Monitored(
         design=design,
@@ -337,6 +361,8 @@ def _at(
         alpha_spent=tuple(spent.tolist()),
         beta_spent=beta,
         notes=(*notes(upper, futility), *_remarks(t, ended, futility, upper)),
+        harm=harm,
+        draws=draws,
     )
 
 
@@ -357,6 +383,16 @@ def _spending_times(t: Floats, spend_by: str, calendar: Sequence[float] | None) 
     shares = np.array(rising(calendar, "calendar"))
     if len(shares) != len(t):
         raise UserError(f"calendar: there are {len(shares)} shares for {len(t)} looks; one each is needed")
+    if shares[-1] > MOST_TIMES_LONGER:
+        raise UserError(
+            f"calendar: {shares[-1]:g} is no share of the planned duration; write shares, as in 0.3 for 30%"
+        )
+    early = np.flatnonzero(shares[:-1] >= 1.0)
+    if len(early):
+        raise UserError(
+            f"calendar: look {early[0] + 1} was at the planned duration ({shares[early[0]]:g} of it) and "
+            "spent everything, so it was the last; leave out the looks after it"
+        )
     shares = np.minimum(shares, 1.0)
     return np.asarray(shares if spend_by == "calendar" else np.minimum(shares, information))
 

@@ -20,6 +20,7 @@ from equipoise import __version__
 from equipoise.design import calendar as when
 from equipoise.design import events as size
 from equipoise.design import integration
+from equipoise.design.attainable import MINORITY, Draws, attained_level, exposure, level_note
 from equipoise.design.boundaries import Boundaries, boundaries, fixed_drift, hazard_ratio
 from equipoise.design.calendar import EventModel
 from equipoise.design.from_protocol import Plan
@@ -180,6 +181,9 @@ class DesignSummary:
     end: EndOfFollowUp | None
     scenarios: tuple[Scenario, ...]
     remarks: tuple[str, ...]
+    predicted_level: float | None = None
+    """The type I error that the limits are predicted to have (`design.attainable`); None where it is not
+    predicted: for another test, or where most participants have the event."""
 
     def date(self, day: float) -> date | None:
         """The calendar date of a day; None without a calendar."""
@@ -252,6 +256,7 @@ def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
     h1, h0 = (_stops(shares, upper, lower, each) for each in (means, [_NONE] * len(means)))
     inflation = design.inflation if design is not None else 1.0
     powers = _formula_powers(plan)
+    level_found = _predicted_level(plan, events, upper, lower)
     looks = zip(cuts, null_cuts, shares, upper, lower, means, h1.ends, h0.ends, strict=True)
     return DesignSummary(
         name=plan.name,
@@ -287,8 +292,31 @@ def summarise(plan: Plan, level: float = LEVEL) -> DesignSummary:
         no_effect=_ending(without, h0, null_cuts),
         end=_end(plan, cuts, level),
         scenarios=_scenarios(plan),
-        remarks=(*plan.remarks, *(design.notes if design is not None else ())),
-    )
+        remarks=(
+            *plan.remarks, *(design.notes if design is not None else ()), *_level_remark(plan, level_found)
+        ),
+        predicted_level=level_found,
+    )  # fmt: skip
+
+
+def _predicted_level(
+    plan: Plan, events: Sequence[float], upper: Sequence[float], lower: Sequence[float]
+) -> float | None:
+    """The type I error of the limits by the law of the counts of events; None where that is not known."""
+    if not plan.log_rank or events[-1] > MINORITY * plan.model.participants or min(events) < 1:
+        return None
+    counts = plan.looks.sides == 2 or (plan.looks.futility is not None and plan.looks.futility.binding)
+    below = lower if counts else [-math.inf] * len(events)
+    exposures = [exposure(plan.model, count) for count in events]
+    saddlepoint = plan.looks.distribution == "saddlepoint"
+    return attained_level(events, upper, below, exposures, saddlepoint=saddlepoint).level(plan.looks.sides)
+
+
+def _level_remark(plan: Plan, level: float | None) -> tuple[str, ...]:
+    note = None
+    if level is not None:
+        note = level_note(level, plan.alpha, plan.looks.distribution == "saddlepoint")
+    return () if note is None else (note,)
 
 
 def _formula_powers(plan: Plan) -> tuple[float | None, float | None]:
@@ -529,14 +557,39 @@ def _limits(
         binding=futility.binding if futility is not None else False,
     )
     upper, lower = list(design.efficacy), list(design.lower)
-    if looks.spend_by != "information":
-        shares = [time / times[-1] for time in times]
+    draws = None
+    if looks.distribution == "saddlepoint":
+        draws = Draws(round(plan.model.participants), 1 - plan.model.share)
+    if looks.spend_by != "information" or draws is not None:
+        shares = None if looks.spend_by == "information" else _calendar_shares(plan, times)
         now = recompute(
-            design, events, maximum=events[-1], spend_by=looks.spend_by, calendar=shares, final=True
+            design,
+            events,
+            maximum=events[-1],
+            spend_by=looks.spend_by,
+            calendar=shares,
+            final=True,
+            draws=draws,
         )
         upper = list(now.efficacy)
-        lower = [-z for z in upper] if looks.sides == 2 else list(now.futility or (-math.inf,) * count)
+        if looks.sides == 2:
+            lower = list(now.harm or (-z for z in upper))
+        else:
+            lower = list(now.futility or (-math.inf,) * count)
     return design, upper, lower
+
+
+def _calendar_shares(plan: Plan, times: Sequence[float]) -> list[float]:
+    """Shares of the planned duration, which is the time from the first randomisation to the end of follow-up,
+    at looks that come at these times; those before the last are held below 1, where all would be spent."""
+    if plan.model.end == math.inf:
+        raise UserError(
+            f"{plan.name}: spending by {plan.looks.spend_by} needs the planned duration of the trial: give "
+            "`follow_up`"
+        )
+    close = 2 * integration.CLOSEST
+    before = [min(t / plan.model.end, 1 - close * (len(times) - k)) for k, t in enumerate(times[:-1])]
+    return [*before, 1.0]
 
 
 def _design_power(plan: Plan) -> float:

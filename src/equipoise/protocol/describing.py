@@ -52,6 +52,11 @@ BOUNDARIES = {
     "haybittle-peto": "Haybittle-Peto boundary",
     "none": "no boundary",
 }
+DISTRIBUTIONS = {
+    "normal": "the log-rank statistic taken to be normal",
+    "saddlepoint": "the log-rank statistic held against its saddlepoint distribution, with limits at levels "
+    "that the number of events can attain",
+}
 SIDES = {1: "one-sided", 2: "two-sided"}
 TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
 
@@ -694,6 +699,8 @@ def looks_words(plan: Looks) -> list[str]:
         words.append(f"the error is spent by {by}")
     if plan.reporting_delay is not None:
         words.append(f"events are known {plan.reporting_delay} after they happen on average")
+    if plan.distribution is not None:
+        words.append(DISTRIBUTIONS[plan.distribution])
     return words
 
 

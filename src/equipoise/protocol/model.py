@@ -511,6 +511,9 @@ class Looks(Block):
     futility: Futility | None = None
     reporting_delay: Duration | None = None
     """Mean time from an event to its report (exponential): a look knows only what has been reported."""
+    distribution: Literal["normal", "saddlepoint"] | None = None
+    """What the log-rank statistic is held against; normal when left out. With `saddlepoint` it is the
+    distribution that the events give it, and limits are placed at levels that their number can attain."""
 
     @property
     def schedule(self) -> tuple[Look, ...]:

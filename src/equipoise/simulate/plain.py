@@ -121,6 +121,7 @@ def prepare_plain(trial: PlainTrial) -> PlainSetup:
         longest=longest,
         stratified=int(analysis.stratified),
         test=kernel.RESTRICTED_MEAN if analysis.test == "rmst" else kernel.LOG_RANKS,
+        saddlepoint=int(trial.monitoring.distribution == "saddlepoint"),
         weights=MAX_COMBO
         if analysis.test == "maxcombo"
         else np.array([[analysis.rho or 0.0, analysis.gamma or 0.0]]),
@@ -241,6 +242,11 @@ def _refuse(trial: PlainTrial, looks: int) -> None:
         raise UserError(
             f"analysis.test: {test} has no independent increments, so it goes with a single analysis; "
             "leave out `monitoring.looks` or use log-rank or fleming-harrington"
+        )
+    if trial.monitoring.distribution == "saddlepoint" and test != "log-rank":
+        raise UserError(
+            "monitoring.distribution: saddlepoint is the distribution of the log-rank statistic, not of "
+            f"{test}; use test: log-rank or leave it out"
         )
     horizon = trial.analysis.horizon
     if (

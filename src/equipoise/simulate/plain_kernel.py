@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from equipoise._compile import njit
 from equipoise.analyse.risk_table import Scratch
+from equipoise.analyse.saddlepoint import saddlepoint_of_table
 from equipoise.analyse.two_arm import (
     cox_of_table,
     logrank_of_table,
@@ -90,6 +91,8 @@ class Plan(NamedTuple):
     """Days from the first randomisation to the end of the trial; inf: no limit."""
     stratified: int
     test: int
+    saddlepoint: int
+    """Whether z is the saddlepoint deviate of the log-rank statistic."""
     weights: Floats
     """Exponents (rho, gamma) of the log-ranks, shape (weights, 2): one, or those of MaxCombo."""
     horizon: float
@@ -834,7 +837,7 @@ def analyse_look(plan, cut, last_look, events, dropouts, work, out, score, covar
         excess, variance = score[0], covariance[0, 0]
     out[INFORMATION] = variance
     if variance > 0.0:
-        out[Z] = -excess / math.sqrt(variance)
+        out[Z] = -saddlepoint_of_table(rows, table) if plan.saddlepoint else -excess / math.sqrt(variance)
         out[P] = normal_share(-out[Z])
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.design import integration
+from equipoise.design.attainable import Draws
 from equipoise.design.boundaries import CLASSICAL, Boundaries, boundaries
 from equipoise.design.monitoring import recompute
 from equipoise.design.spending import spending
@@ -78,6 +79,9 @@ class Committee:
     weighted: bool = False
     """Whether the score is weighted, so that its variance, not the events, is the information between
     looks."""
+    draws: Draws | None = None
+    """Whom the events are drawn from, where z is a saddlepoint deviate and limits are at levels that can be
+    attained."""
     known: dict[Any, Limits] = field(default_factory=dict)
 
     def limits(self, events: Floats, days: Floats, information: Floats) -> Limits:
@@ -109,11 +113,11 @@ class Committee:
         found = recompute(
             self.plan, observed, maximum=self.maximum, final=True, spend_by=self.spend_by,
             calendar=None if self.spend_by == "information" else shares,
-            information_per_unit=self.share * (1 - self.share),
+            information_per_unit=self.share * (1 - self.share), draws=self.draws,
         )  # fmt: skip
         upper = found.efficacy
         if self.sides == 2:
-            lower_limits = ordering = tuple(-z for z in upper)
+            lower_limits = ordering = found.harm or tuple(-z for z in upper)
         elif found.futility is not None:
             lower_limits = found.futility
             # the simulated committee keeps to its futility limits, so estimates allow for them
@@ -238,16 +242,22 @@ def committee(
     duration: float,
     place: str,
     weighted: bool = False,
+    participants: int = 0,
 ) -> Committee:
     """The committee of a design. `share`: of participants in the arm that is compared; `duration`: planned
-    days to the end. Raises UserError for a plan of looks that has no boundaries."""
+    days to the end; `participants`: in the two arms that are compared. Raises UserError for a
+    plan of looks that has no boundaries."""
     level = alpha if alpha is not None else USUAL_ALPHA[looks.sides]
     count = max(1, len(looks.schedule))
+    draws = Draws(participants, share) if looks.distribution == "saddlepoint" else None
+    if draws is not None and weighted:
+        raise UserError(f"{place}.distribution: saddlepoint does not go with a weighted log-rank test")
     if count == 1:
         plan = _boundaries((1.0,), alpha=level, sides=looks.sides, power=power or 0.9)
         return Committee(
-            looks.sides, level, plan, float(primary_events or math.nan), share, 1, "information", duration
-        )
+            looks.sides, level, plan, float(primary_events or math.nan), share, 1, "information", duration,
+            draws=draws,
+        )  # fmt: skip
     if looks.spending == "none":
         raise UserError(
             f"{place}.spending: {count} looks are tested at no set level; choose a boundary "
@@ -289,7 +299,16 @@ def committee(
         binding=futility is not None and futility.binding,
     )  # fmt: skip
     return Committee(
-        looks.sides, level, plan, float(primary_events), share, count, looks.spend_by, duration, weighted
+        looks.sides,
+        level,
+        plan,
+        float(primary_events),
+        share,
+        count,
+        looks.spend_by,
+        duration,
+        weighted,
+        draws,
     )
 
 

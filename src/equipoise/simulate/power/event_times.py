@@ -52,7 +52,8 @@ def committee_of(trial: PlainTrial) -> Committee:
         trial.monitoring, alpha=trial.alpha, power=trial.power, primary_events=trial.primary_events,
         share=other.share / (other.share + reference.share),
         duration=math.nan if trial.follow_up is None else float(days(trial.follow_up)),
-        weighted=trial.analysis.test == "fleming-harrington", place="monitoring",
+        weighted=trial.analysis.test == "fleming-harrington", participants=trial.participants,
+        place="monitoring",
     )  # fmt: skip
 
 

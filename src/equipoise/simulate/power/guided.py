@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from equipoise.analyse.risk_table import Scratch, two_arm_scratch
+from equipoise.analyse.saddlepoint import saddlepoint_of_table
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
 from equipoise.simulate import plans
@@ -95,6 +96,7 @@ def prepare(design: Design) -> Ready:
     told = committee(
         looks, alpha=protocol.size.alpha, power=protocol.size.power, primary_events=planned,
         share=mine / (mine + theirs), duration=float(horizon), place="monitoring",
+        participants=round(protocol.size.simulated * (mine + theirs) / sum(ratio.values())),
     )  # fmt: skip
     return Ready(
         setup, endpoint, strata, other, reference, rules, told, horizon,
@@ -135,6 +137,8 @@ class _Compared:
     stratum: NDArray[np.int32]
     cells: int
     scratch: Scratch
+    saddlepoint: bool
+    """Whether z is the saddlepoint deviate of the log-rank statistic."""
 
 
 def one(ready: Ready, seed: int, trial: int) -> dict[str, float]:
@@ -177,6 +181,7 @@ def _compared(ready: Ready, enrolment: Enrolment, happened: Outcomes, seed: int,
         (status[mine] == 1).astype(np.uint8), np.ascontiguousarray(reported[mine]),
         (enrolment.arm[mine] == ready.other).astype(np.uint8), stratum[mine], cells,
         two_arm_scratch(int(mine.sum()), cells, ready.horizon, int((status[mine] == 1).sum())),
+        ready.committee.draws is not None,
     )  # fmt: skip
 
 
@@ -220,6 +225,9 @@ def _comparison(compared: _Compared, cut: int, final: bool) -> tuple[float, ...]
         compared.cells, cut, final, compared.scratch,
     )  # fmt: skip
     z = -difference / math.sqrt(variance) if variance > 0 else 0.0
+    if compared.saddlepoint and variance > 0:
+        # the risk table of the cut-off is still in the working memory
+        z = -float(saddlepoint_of_table(compared.scratch.first[compared.cells], compared.scratch))
     return (ones + zeros, ones, zeros, enrolled, z, variance, log_hr, log_se)
 
 

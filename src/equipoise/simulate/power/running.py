@@ -70,13 +70,17 @@ def run(
     tell = progress if progress is not None else silent
     with store.held(folder):
         if resume:
-            saved = store.continued(store.read(folder), scenarios, seed, mine)
+            saved = store.continued(
+                store.read(folder), scenarios, seed, mine, goal.trials, goal.standard_error
+            )
         else:
             if force and (folder / store.RUN).is_file():
                 _remove(folder)
             size = chunk if chunk is not None else CHUNK[kind]
             first = checked_seed(1 if seed is None else seed)
-            saved = store.create(folder, scenarios, first, size, mine, command)
+            saved = store.create(
+                folder, scenarios, first, size, mine, command, goal.trials, goal.standard_error
+            )
         total = goal.trials * len(scenarios)
         done = 0
         for entry, scenario in zip(saved.scenarios, scenarios, strict=True):

@@ -57,6 +57,10 @@ class Saved:
     kind: str
     scenarios: tuple[Entry, ...]
     command: str | None = None
+    trials_wanted: int | None = None
+    """How many trials of each scenario were asked for; None in the folder of an older version."""
+    error_wanted: float | None = None
+    """The standard error of the power at which a scenario has enough of them."""
 
     def file(self, entry: Entry, first: int) -> Path:
         """Where the trials from `first` on are kept."""
@@ -118,9 +122,11 @@ class Saved:
 
 
 def create(
-    folder: Path, scenarios: Sequence[Scenario], seed: int, chunk: int, fingerprint: str, command: str | None
-) -> Saved:
-    """A new folder for a run. Raises UserError when it exists or cannot be written."""
+    folder: Path, scenarios: Sequence[Scenario], seed: int, chunk: int, fingerprint: str, command: str | None,
+    trials: int | None = None, standard_error: float | None = None,
+) -> Saved:  # fmt: skip
+    """A new folder for a run that is to have so many trials of each scenario, or fewer once the standard
+    error of its power is small enough. Raises UserError when it exists or cannot be written."""
     if folder.is_dir() and not any(file.name != LOCK for file in folder.iterdir()):
         pass
     elif (folder / RUN).is_file():
@@ -131,7 +137,9 @@ def create(
     else:
         raise UserError(f"{folder} exists already and is no power run: choose another folder with --out")
     entries = _entries(scenarios)
-    saved = Saved(folder, seed, chunk, fingerprint, scenarios[0].design.kind, entries, command)
+    saved = Saved(
+        folder, seed, chunk, fingerprint, scenarios[0].design.kind, entries, command, trials, standard_error
+    )
     _write(saved, scenarios)
     return saved
 
@@ -148,7 +156,8 @@ def _write(saved: Saved, scenarios: Sequence[Scenario]) -> None:
                 temporary.write_bytes(each.design.canonical())
     said = {
         "format": FORMAT, "equipoise": saved.fingerprint, "kind": saved.kind, "seed": saved.seed,
-        "chunk": saved.chunk, "command": saved.command,
+        "chunk": saved.chunk, "command": saved.command, "trials": saved.trials_wanted,
+        "until_se": saved.error_wanted,
         "scenarios": [
             {"name": e.name, "sha256": e.sha256, "changes": [list(change) for change in e.changes]}
             for e in saved.scenarios
@@ -172,7 +181,7 @@ def read(folder: Path) -> Saved:
             raise UserError(f"{path}: of another version of Equipoise (format {said['format']})")
         return Saved(
             folder, int(said["seed"]), int(said["chunk"]), said["equipoise"], said["kind"], entries,
-            said["command"],
+            said["command"], said.get("trials"), said.get("until_se"),
         )  # fmt: skip
     except FileNotFoundError:
         raise UserError(f"{folder}: no power run there (no {RUN}); leave out --resume to begin one") from None
@@ -182,8 +191,11 @@ def read(folder: Path) -> Saved:
         raise UserError(f"{path}: damaged; it cannot be continued") from None
 
 
-def continued(saved: Saved, scenarios: Sequence[Scenario], seed: int | None, fingerprint: str) -> Saved:
-    """The saved run, ready to go on with these scenarios: those it has, and perhaps more.
+def continued(
+    saved: Saved, scenarios: Sequence[Scenario], seed: int | None, fingerprint: str,
+    trials: int | None = None, standard_error: float | None = None,
+) -> Saved:  # fmt: skip
+    """The saved run, ready to go on with these scenarios (those it has, and perhaps more) to so many trials.
 
     Raises UserError when what is asked now would not continue the same trials."""
     if seed is not None and seed != saved.seed:
@@ -207,9 +219,9 @@ def continued(saved: Saved, scenarios: Sequence[Scenario], seed: int | None, fin
             )
     grown = Saved(
         saved.folder, saved.seed, saved.chunk, saved.fingerprint, saved.kind, _entries(scenarios),
-        saved.command,
+        saved.command, trials, standard_error,
     )  # fmt: skip
-    if grown.scenarios != saved.scenarios:
+    if grown != saved:
         _write(grown, scenarios)
     return grown
 

@@ -29,6 +29,8 @@ _SECTIONS = {
     "treatment": "Treatment",
     "safety": "Safety",
 }
+FIRST_LOOK = "look 1: reached"
+"""No trial can end before it."""
 _SHARES = ("decision", "stopping")
 MOST_ROWS = 40
 
@@ -69,7 +71,9 @@ def _rounded(value: float, digits: int) -> str:
 
 def shown_share(figure: Figure, n: int) -> str:
     """A share in per cent; where it happened in none or in all of n trials, the 95% limit (the rule of three:
-    Hanley & Lippman-Hand, JAMA 1983)."""
+    Hanley & Lippman-Hand, JAMA 1983), unless it cannot be otherwise."""
+    if figure.name == FIRST_LOOK and figure.value == 1:
+        return "100% (by design)"
     if n > 0 and figure.value == 0:
         return f"0% (below {with_error(300 / n, math.nan)}%)"
     if n > 0 and figure.value == 1:
