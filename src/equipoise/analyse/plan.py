@@ -16,7 +16,7 @@ from equipoise.analyse.outcomes import add_endpoint
 from equipoise.analyse.results import Results, Rows
 from equipoise.analyse.safety import add_safety
 from equipoise.analyse.subgroups import add_subgroups
-from equipoise.analyse.surrogate.rows import add_surrogate
+from equipoise.analyse.surrogate.reported import add_surrogate
 from equipoise.errors import UserError
 from equipoise.protocol import Protocol, sha256
 from equipoise.record import AnalysisInput, Record
