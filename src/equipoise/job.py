@@ -10,19 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equipoise._atomic import new_file, new_folder, write_parquet
+from equipoise._atomic import new_file, new_folder, refuse_existing, write_parquet
 from equipoise.errors import UserError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from equipoise.analyse import Results
+    from equipoise.analyse.surrogate.evaluation import Evaluation
     from equipoise.protocol import Protocol
     from equipoise.protocol.plain import PlainTrial
-    from equipoise.record import Record
+    from equipoise.record import AnalysisInput, Record
     from equipoise.simulate.power.characteristics import Summary
     from equipoise.simulate.power.engines import Engine
     from equipoise.simulate.power.scenarios import Design, Variation
+    from equipoise.simulate.surrogacy.characteristics import Characteristics
+    from equipoise.simulate.surrogacy.demonstration import Pitfall
+    from equipoise.simulate.surrogacy.truth import Truth
 
 RECORD = "record"
 REPLICATES = "replicates.parquet"
@@ -341,3 +345,163 @@ def _any_arm(target: Protocol | PlainTrial) -> str | None:
     if isinstance(target, PlainTrial):
         return None
     return next(name for name in target.arms if name != target.analysis.reference_arm)
+
+
+# --- the biomarker as a surrogate ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Surrogacy:
+    """What is known about a biomarker as a surrogate: every measure, the truth behind a simulated trial (or why
+    it cannot be looked up), how each method does over many trials, the same in words, the finished files."""
+
+    evaluation: Evaluation
+    truth: Truth | None
+    no_truth: str
+    characteristics: Characteristics | None
+    told: str
+    files: Mapping[str, Path]
+
+
+def surrogate(
+    source: Record | AnalysisInput,
+    *,
+    arm: str | None = None,
+    endpoint: str | None = None,
+    marker: str | None = None,
+    bootstrap: int | None = None,
+    seed: int = 1,
+    landmarks: Sequence[float] | None = None,
+    horizon: float | None = None,
+    trials: int = 0,
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    command: str | None = None,
+    progress: Progress | None = None,
+) -> Surrogacy:
+    """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
+
+    `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them. `bootstrap`
+    samples by `seed`. `landmarks`, `horizon`: years. `trials`: also repeat the simulated trial so many times
+    under each preset of effect dials. `out`: a folder for surrogate.html, surrogate.csv and
+    surrogate-characteristics.csv (none: nothing is written). Raises UserError for whatever the user can mend."""
+    from equipoise.analyse.inputs import from_record
+    from equipoise.analyse.surrogate import evaluation as measures
+    from equipoise.analyse.surrogate import telling
+    from equipoise.analyse.surrogate.data import marked_trial
+    from equipoise.record import Record
+    from equipoise.report import surrogate as page
+    from equipoise.simulate.surrogacy.beside import beside
+    from equipoise.simulate.surrogacy.characteristics import characteristics
+    from equipoise.simulate.surrogacy.characteristics import told as told_characteristics
+    from equipoise.simulate.surrogacy.truth import comparison, setup_of, truth
+
+    say: Progress = progress if progress is not None else lambda stage, share: None
+    names = {"page": page.PAGE, "table": "surrogate.csv"}
+    if trials:
+        names["characteristics"] = "surrogate-characteristics.csv"
+    places = {} if out is None else {what: Path(out) / name for what, name in names.items()}
+    for place in places.values():
+        refuse_existing(place, force)
+    say("Reading the trial", None)
+    simulated = isinstance(source, Record) and source.manifest.provenance.kind == "simulated"
+    if trials and not simulated:
+        raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
+    given = from_record(source, source.protocol) if isinstance(source, Record) else source
+    marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker)
+    found = measures.evaluate(
+        marked,
+        bootstrap=measures.BOOTSTRAP if bootstrap is None else bootstrap,
+        seed=seed,
+        times=landmarks,
+        horizon=horizon,
+        confidence=given.confidence,
+        progress=lambda words, share: say(f"Evaluating: {words}", share),
+    )
+    known, why, many = None, "", None
+    if isinstance(source, Record) and simulated:
+        say("Looking up the truth", None)
+        try:
+            setup = setup_of(source)
+            chosen = _simulated_marker(setup.count_item, given, marker)
+            known = truth(
+                comparison(setup, arm, endpoint),
+                horizon=None if math.isnan(found.horizon) else found.horizon,
+            ) if chosen else None  # fmt: skip
+            why = "" if chosen else f"{marked.marker_label} is not what the treatment works through in the model"
+        except UserError as problem:
+            why = str(problem)
+        if trials:
+            words = "Repeating the trial under each preset"
+            say(words, 0.0)
+            many = characteristics(
+                setup_of(source), trials, arm=arm, endpoint=endpoint, seed=seed + 1,
+                participants=marked.participants, threads=threads or os.cpu_count() or 1,
+                progress=stage(say, words),
+            )  # fmt: skip
+    truths = {} if known is None else beside(found, known)
+    told = telling.told(found, {name: each.value for name, each in truths.items()})
+    if many is not None:
+        told += "\n\n" + told_characteristics(many)
+    if places:
+        say("Writing the page", None)
+        material = page.SurrogateMaterial(found, known, why, truths, many, (), _provenance(command))
+        page.write_surrogate(material, places["page"], force=force)
+        _write_csv(page.table(found, truths), places["table"], force)
+        if many is not None:
+            _write_csv(many.table(), places["characteristics"], force)
+    return Surrogacy(found, known, why, many, told, places)
+
+
+def _simulated_marker(count_item: str, given: AnalysisInput, marker: str | None) -> bool:
+    """Whether the marker is the count that the virtual treatment works through."""
+    chosen = marker if marker is not None else given.measures[0].name if given.measures else None
+    return chosen == count_item
+
+
+def _write_csv(table: pl.DataFrame, path: Path, force: bool) -> None:
+    with new_file(path, force=force) as temporary:
+        temporary.write_text(table.write_csv(), encoding="utf-8", newline="")
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """The pitfall of adjusting for the biomarker, where the truth is known: rows, words, finished files."""
+
+    rows: tuple[Pitfall, ...]
+    told: str
+    files: Mapping[str, Path]
+
+
+def demonstrate_pitfall(
+    *,
+    people: int | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Demonstration:
+    """Why a hazard ratio that is adjusted for the biomarker says nothing about harm: SILCAAT and ESPRIT on virtual
+    people, each in both arms, under four truths (docs/surrogate.md).
+
+    `people` in each arm. `out`: a folder for surrogate-pitfall.csv. Raises UserError for whatever the user can
+    mend."""
+    from equipoise.simulate.surrogacy import demonstration
+
+    say: Progress = progress if progress is not None else lambda stage, share: None
+    places = {} if out is None else {"table": Path(out) / "surrogate-pitfall.csv"}
+    for place in places.values():
+        refuse_existing(place, force)
+    words = "Walking everybody in both arms"
+    say(words, 0.0)
+    rows = demonstration.demonstrate(
+        people=demonstration.PEOPLE if people is None else people,
+        seed=demonstration.SEED if seed is None else seed,
+        threads=threads or os.cpu_count() or 1,
+        progress=stage(say, words),
+    )
+    for place in places.values():
+        _write_csv(demonstration.table(rows), place, force)
+    return Demonstration(rows, demonstration.told(rows), places)

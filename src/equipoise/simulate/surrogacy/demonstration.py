@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from equipoise.analyse.cox_model import Cox, cox
 from equipoise.analyse.surrogate.data import MarkedTrial
@@ -104,3 +105,58 @@ def adjusted_for_latest(marked: MarkedTrial) -> Cox:
     spells = marked.spells()
     covariates = np.column_stack((marked.treated[spells.who], np.log2(spells.value)))
     return cox(spells.stop, spells.event, covariates, strata=marked.stratum[spells.who], entry=spells.start)
+
+
+# --- shown --------------------------------------------------------------------------------------------------
+
+
+def table(rows: tuple[Pitfall, ...]) -> pl.DataFrame:
+    """One row for each trial and truth, with the figures of the reference beside ours (null where it has none)."""
+    found = []
+    for each in rows:
+        ours = {name: getattr(each, name) for name in Pitfall.__dataclass_fields__}
+        quoted = REFERENCE.get((each.trial, each.functional, each.harm), (math.nan,) * 3)
+        names = ("reference_hazard_ratio", "reference_adjusted", "reference_explained")
+        found.append(ours | dict(zip(names, quoted, strict=True)))
+    return pl.DataFrame(found).fill_nan(None)
+
+
+def told(rows: tuple[Pitfall, ...]) -> str:
+    """The demonstration in words and a table, for a terminal."""
+    head = (
+        "What a Cox model says of the arm once it is adjusted for the latest CD4 count, where the truth is known.\n"
+        "In brackets: an independent first implementation of the model.\n"
+    )
+    lines = [
+        head,
+        f"{'trial':9}{'cells that work':>16}{'harm':>6}{'hazard ratio':>16}{'adjusted':>16}"
+        f"{'explained':>16}{'events':>9}",
+    ]
+    for each in rows:
+        quoted = REFERENCE.get((each.trial, each.functional, each.harm), (math.nan,) * 3)
+        shown = [
+            _beside(x, y, places)
+            for x, y, places in zip(
+                (each.hazard_ratio, each.adjusted, each.explained), quoted, (2, 2, 1), strict=True
+            )
+        ]
+        lines.append(
+            f"{each.trial:9}{each.functional:>15.0%} {each.harm:>6g}{shown[0]:>16}{shown[1]:>16}{shown[2]:>16}"
+            f"{each.events:>9,}"
+        )
+    return "\n".join([*lines, "", *MORAL])
+
+
+MORAL = (
+    "Even where every cell works and nothing harms, the adjusted hazard ratio lies above 1 and the proportion",
+    "explained above 100%: a low count also marks people who recover badly, so that risk follows the count more",
+    "steeply among people than it follows the cells that the drug makes. A hazard ratio above 1 beside the",
+    "biomarker is no proof of harm, and none that the cells are useless.",
+)
+
+
+def _beside(ours: float, reference: float, places: int) -> str:
+    if math.isnan(ours):
+        return "undefined"
+    quoted = "" if math.isnan(reference) else f" [{reference:.{places}f}]"
+    return f"{ours:.{places}f}{quoted}"
