@@ -39,24 +39,34 @@ def _level(evaluation: Evaluation) -> str:
 
 
 def _group(group: Group, truths: Mapping[str, float]) -> list[str]:
-    any_truth = any(m.name in truths for m in group.measures)
+    """Title and question; the measures, under the name of their method where there are several; each refusal
+    and each warning once."""
     title = f"{group.title}: {group.question[:1].lower()}{group.question[1:]}"
     lines = textwrap.wrap(title, WIDTH)
-    if any_truth:
+    if any(m.name in truths for m in group.measures):
         lines.append(f"{'':<{_LABEL + 2}}{'estimate':<26}  truth")
+    several = len({m.method for m in group.measures}) > 1
+    method = reason = ""
     for measure in group.measures:
-        shown = f"{value(measure):<26}" if not measure.refused else "refused"
-        truth = f"  {number(truths[measure.name], measure.scale)}" if measure.name in truths else ""
-        label = textwrap.wrap(f"{measure.label} [{measure.scale}]", _LABEL, subsequent_indent="  ")
-        lines.append(f"  {label[0]:<{_LABEL}}{shown}{truth}".rstrip())
-        lines += [f"  {more}" for more in label[1:]]
-        if measure.refused:
-            lines += textwrap.wrap(
-                measure.refused, WIDTH, initial_indent="      ", subsequent_indent="      "
-            )
-    warnings = dict.fromkeys(w for m in group.measures for w in m.warnings)
-    for warning in warnings:
+        if several and measure.method != method:
+            lines += textwrap.wrap(f"by {measure.method}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += _measure(measure, truths, measure.refused == reason)
+        method, reason = measure.method, measure.refused
+    for warning in dict.fromkeys(text for m in group.measures for text in m.warnings):
         lines += textwrap.wrap(warning, WIDTH, initial_indent="  ! ", subsequent_indent="    ")
+    return lines
+
+
+def _measure(measure: Measure, truths: Mapping[str, float], again: bool) -> list[str]:
+    """One measure. `again`: refused for the reason that was just given."""
+    shown = f"{value(measure):<26}"
+    if measure.refused:
+        shown = "refused, as above" if again else "refused:"
+    truth = f"  {number(truths[measure.name], measure.scale)}" if measure.name in truths else ""
+    label = textwrap.wrap(f"{measure.label} [{measure.scale}]", _LABEL - 4, subsequent_indent="  ")
+    lines = [f"    {label[0]:<{_LABEL - 2}}{shown}{truth}".rstrip(), *(f"    {more}" for more in label[1:])]
+    if measure.refused and not again:
+        lines += textwrap.wrap(measure.refused, WIDTH, initial_indent="      ", subsequent_indent="      ")
     return lines
 
 
