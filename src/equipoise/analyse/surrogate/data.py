@@ -93,7 +93,9 @@ class MarkedTrial:
 
         Time before a participant's first value is left out (nothing is known of the marker then). With `lag`
         (years) a value counts only from so long after it was measured: against values that fell because the
-        event was near. An event belongs to the spell that it ends."""
+        event was near. An event belongs to the spell that it ends. Raises UserError for a negative lag."""
+        if not lag >= 0:
+            raise UserError("the lag of a marker must not be negative: it would look into the future")
         known = ~np.isnan(self.value)
         who, value = self.who[known], self.value[known]
         start = np.maximum(self.at[known] + lag, 0.0)

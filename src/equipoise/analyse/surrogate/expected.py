@@ -1,0 +1,204 @@
+"""The hazard ratio to be expected if the marker told everything: what the risk of untreated people at each
+marker value would make of the difference that treatment made, beside the hazard ratio that was observed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from equipoise.analyse.surrogate.data import Floats, MarkedTrial
+from equipoise.analyse.surrogate.measure import Measure, refused
+from equipoise.analyse.surrogate.rows import (
+    HAZARD_RATIO,
+    Rows,
+    fit,
+    influence,
+    log_ratio_measure,
+    ratio,
+    rows_at_risk,
+    score_residuals,
+    without_comparison,
+)
+from equipoise.analyse.surrogate.scale import Transform, on_scale, per_unit
+from equipoise.analyse.surrogate.time_varying import PROPORTIONAL, STANDS
+
+CARRIES = (
+    "risk follows the marker in the treated as it does among the untreated: a count that treatment made "
+    "protects as much as one that a person has by nature (the marker stands for the cause)"
+)
+
+
+@dataclass(frozen=True)
+class ExpectedHazardRatio:
+    """Expected and observed hazard ratio of the arms, and their quotient: what treatment did beside the
+    marker, if the assumptions hold. The arrays are for a picture, one value for each time of an event:
+    `times` (years), `difference` (mean marker of the treated at risk less that of the others, on the model's
+    scale), `log_hazard_ratio` (expected at that time), `weight` (what the time counts for)."""
+
+    slope: Measure
+    expected: Measure
+    observed: Measure
+    observed_over_expected: Measure
+    mean_difference: float
+    times: Floats
+    difference: Floats
+    log_hazard_ratio: Floats
+    weight: Floats
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        return self.slope, self.expected, self.observed, self.observed_over_expected
+
+
+@dataclass(frozen=True)
+class _AtEvents:
+    """Sums over those at risk at each (stratum, time) with events, k of them; column 0 the untreated, column
+    1 the treated: how many, their marker, exp(slope x marker), and marker times that."""
+
+    time: Floats
+    events: Floats
+    number: Floats
+    value: Floats
+    risk: Floats
+    risk_value: Floats
+
+
+def expected_hazard_ratio(
+    trial: MarkedTrial,
+    *,
+    transform: Transform = "log2",
+    lag: float = 0.0,
+    confidence: float = 0.95,
+) -> ExpectedHazardRatio:
+    """The arms' hazard ratio that the marker alone would make, beside the observed one.
+
+    The slope is that of a Cox model by the latest value among the untreated. If risk follows the marker alike
+    in both arms, an event at a time belongs to each person at risk with probability in proportion to
+    exp(slope x value), hence to the treated arm with a probability q. The expected log hazard ratio solves
+    Cox's score equation for the arm with the arm of each event replaced by its q (risk sets as they were).
+    Intervals by the sandwich (Lin & Wei 1989), with the uncertainty of the slope and of the marker
+    difference. Derivation: docs/surrogate-methods.md. Refused where a part of it has no estimate."""
+    scaled, warnings = on_scale(trial, transform)
+    rows = rows_at_risk(scaled, lag)
+    untreated = rows.pick(rows.treated == 0)
+    arms = f"{trial.treated_label} against {trial.reference_label}"
+    slope_model = fit(untreated, untreated.value[:, None])
+    slope = ratio(
+        slope_model, 0, "expected.slope", f"per {per_unit(trial, transform)}, {trial.reference_label}",
+        method="Cox model by the latest marker value in the reference arm", confidence=confidence,
+        assumptions=(STANDS, PROPORTIONAL), warnings=warnings,
+    )  # fmt: skip
+    whole = rows.whole()
+    alone = fit(whole, whole.treated[:, None])
+    observed = ratio(
+        alone, 0, "expected.observed", f"{arms}, observed", method="Cox model", confidence=confidence,
+        assumptions=(PROPORTIONAL,), warnings=warnings,
+    )  # fmt: skip
+    reason = without_comparison(trial) or slope_model.undefined or alone.undefined or ""
+    assumptions = (CARRIES, STANDS, PROPORTIONAL)
+    method = "risk by marker among the untreated, times the arms' difference in the marker"
+    names = (f"{arms}, expected from {trial.marker_label}", f"{arms}, observed over expected")
+    if reason:
+        no = [
+            refused(f"expected.{n}", label, HAZARD_RATIO, reason, method=method, assumptions=assumptions,
+                    warnings=warnings)
+            for n, label in zip(("expected", "observed_over_expected"), names, strict=True)
+        ]  # fmt: skip
+        none = np.zeros(0)
+        return ExpectedHazardRatio(slope, no[0], observed, no[1], math.nan, none, none, none, none)
+    b = float(slope_model.coefficients[0])
+    sums = _at_events(rows, b)
+    theta, weight = _solved(sums)
+    moves = _moves(rows, b, theta, sums, influence(untreated, untreated.value[:, None], slope_model)[:, 0])
+    gap_moves = influence(whole, whole.treated[:, None], alone)[:, 0] - moves
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums.value / sums.number
+        log_ratio = np.log(sums.risk[:, 1] / sums.number[:, 1]) - np.log(sums.risk[:, 0] / sums.number[:, 0])
+    used = weight > 0
+    difference = (mean[:, 1] - mean[:, 0])[used]
+    time_order = np.argsort(sums.time[used], kind="stable")
+    common = {"method": method, "confidence": confidence, "assumptions": assumptions, "warnings": warnings}
+    return ExpectedHazardRatio(
+        slope,
+        log_ratio_measure("expected.expected", names[0], theta, _root_sum_square(moves), **common),  # type: ignore[arg-type]
+        observed,
+        log_ratio_measure(
+            "expected.observed_over_expected", names[1], float(alone.coefficients[0]) - theta,
+            _root_sum_square(gap_moves), **common,  # type: ignore[arg-type]
+        ),
+        float(difference @ weight[used] / weight[used].sum()),
+        sums.time[used][time_order],
+        difference[time_order],
+        log_ratio[used][time_order],
+        weight[used][time_order],
+    )  # fmt: skip
+
+
+def _root_sum_square(each: Floats) -> float:
+    return float(np.sqrt((each**2).sum()))
+
+
+def _at_events(rows: Rows, slope: float) -> _AtEvents:
+    """Sums over the risk set of each stratum and event time: those who leave at that time or later, less
+    those who enter at that time or later."""
+    centred = rows.value - rows.value.mean()
+    risk = np.exp(slope * centred)
+    each = np.column_stack(
+        [c * arm for c in (np.ones(len(risk)), rows.value, risk, risk * rows.value)
+         for arm in (1 - rows.treated, rows.treated)]
+    )  # fmt: skip
+    parts, times, events = [], [], []
+    for level in np.unique(rows.stratum[rows.event]):
+        here = rows.stratum == level
+        when, number = np.unique(rows.stop[here & rows.event], return_counts=True)
+        present = _from(rows.stop[here], each[here], when) - _from(rows.start[here], each[here], when)
+        parts.append(present)
+        times.append(when)
+        events.append(number)
+    total = np.concatenate(parts).reshape(-1, 4, 2)
+    # counts are whole numbers, and what nobody adds to is 0, whatever rounding left
+    number_at_risk = np.round(total[:, 0])
+    total = np.where(number_at_risk[:, None, :] > 0, total, 0.0)
+    return _AtEvents(
+        np.concatenate(times), np.concatenate(events).astype(np.float64), number_at_risk, total[:, 1],
+        total[:, 2], total[:, 3],
+    )  # fmt: skip
+
+
+def _from(time: Floats, each: Floats, when: Floats) -> Floats:
+    """Sums of the rows whose time is at `when` or later, shape (times, columns)."""
+    order = np.argsort(time, kind="stable")
+    sums = np.zeros((len(time) + 1, each.shape[1]))
+    sums[:-1] = np.cumsum(each[order][::-1], axis=0)[::-1]
+    return np.asarray(sums[np.searchsorted(time[order], when, side="left")])
+
+
+def _solved(sums: _AtEvents) -> tuple[float, Floats]:
+    """Expected log hazard ratio, and what each event time counts for at it: d pi (1 - pi)."""
+    q = sums.risk[:, 1] / sums.risk.sum(axis=1)
+    theta = 0.0
+    for _ in range(100):
+        treated = sums.number[:, 1] * math.exp(theta)
+        share = treated / (treated + sums.number[:, 0])
+        weight = sums.events * share * (1 - share)
+        step = float(sums.events @ (q - share)) / float(weight.sum())
+        theta += max(-1.0, min(1.0, step))
+        if abs(step) < 1e-13:
+            break
+    return theta, weight
+
+
+def _moves(rows: Rows, slope: float, theta: float, sums: _AtEvents, slope_moves: Floats) -> Floats:
+    """How far each participant moves the expected log hazard ratio, shape (people,)."""
+    X = np.column_stack([rows.treated, rows.value])
+    by_marker = score_residuals(rows, X, np.array([0.0, slope]), efron=False)[:, 0]
+    whole = rows.whole()
+    by_arm = score_residuals(whole, whole.treated[:, None], np.array([theta]), efron=False)[:, 0]
+    _, weight = _solved(sums)
+    risk = sums.risk.sum(axis=1)
+    q = sums.risk[:, 1] / risk
+    # how fast q rises with the slope: the treated's share of the risk-weighted marker, less its mean
+    rise = sums.risk_value[:, 1] / risk - q * sums.risk_value.sum(axis=1) / risk
+    return np.asarray((by_arm - by_marker + float(sums.events @ rise) * slope_moves) / float(weight.sum()))
