@@ -25,11 +25,11 @@ SINGULAR = 1e-10
 
 @dataclass(frozen=True)
 class AdditiveHazards:
-    """Cumulative regression functions of the additive model. k distinct event times, p columns of the design.
+    """Cumulative regression functions of the additive model: k distinct event times, p columns.
 
-    They step at `times` (years) and are constant between. The first column is the baseline, then the arm, then
-    the covariates, then the marker. They end where the design becomes singular: `ended` says so, in words, or
-    is empty. `optional` and `robust` are variances of `cumulative`."""
+    They step at `times` (years) and are constant between. The first column is the baseline, then the arm,
+    then the covariates, then the marker. They end where the design becomes singular: `ended` says so, in
+    words, or is empty. `optional` and `robust` are variances of `cumulative`."""
 
     names: tuple[str, ...]
     times: Floats
@@ -57,10 +57,10 @@ def additive_hazards(
     `marker`: the scale on which the latest value enters, or None to leave it out (then all time at risk
     counts, else only the time after a first value). `covariates`: shape (n, q), fixed, with `names`. `until`
     and `lag` in years. The estimator is Aalen (Statistics in Medicine 1989;8:907-25); the optional variation
-    of Aalen, Borgan and Gjessing (Survival and Event History Analysis, 2008, section 4.2); the robust variance
-    sums squares of the participants' contributions, (X'X)^-1 x_i (dN_i - x_i'dB) summed over time (Scheike,
-    Lifetime Data Analysis 2002;8:247-62). The design is not weighted and not penalised. Raises UserError when
-    there is no event, or the design is singular at the first one.
+    of Aalen, Borgan and Gjessing (Survival and Event History Analysis, 2008, section 4.2); the robust
+    variance sums squares of the participants' contributions, (X'X)^-1 x_i (dN_i - x_i'dB) summed over time
+    (Scheike, Lifetime Data Analysis 2002;8:247-62). The design is not weighted and not penalised. Raises
+    UserError when there is no event, or the design is singular at the first one.
     """
     fixed = covariate_columns(trial, covariates, names)
     labels = names or tuple(f"covariate {i + 1}" for i in range(fixed.shape[1]))
@@ -105,11 +105,11 @@ def additive_hazards(
 
 
 def least_eigenvalue(normal: Floats) -> Floats:
-    """Least eigenvalue of symmetric matrices (..., p, p), each scaled to a unit diagonal; 0 with a 0 on it."""
+    """Least eigenvalue of symmetric matrices (..., p, p), each scaled to a unit diagonal."""
     diagonal = np.diagonal(normal, axis1=-2, axis2=-1)
     scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 0.0)
-    least: Floats = np.linalg.eigvalsh(normal * scale[..., :, None] * scale[..., None, :])[..., 0]
-    return least
+    scaled = normal * scale[..., :, None] * scale[..., None, :]
+    return np.asarray(np.linalg.eigvalsh(scaled)[..., 0], np.float64)
 
 
 def _steps(

@@ -1,4 +1,4 @@
-"""Who an analysis of mediation is about, on which scale the marker acts, until when, and how people are resampled."""
+"""Who an analysis of mediation is about, until when, and how the participants are resampled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
 
-STILL_FOLLOWED = 0.1
+STILL_FOLLOWED = 0.25
 """The default horizon is the last time at which this share of each arm is still followed (chosen here)."""
 FEWEST_EVENTS = 10
 """With fewer events up to the horizon nothing is estimated (chosen here)."""
@@ -73,7 +73,7 @@ def cohort(
 
 
 def default_horizon(trial: MarkedTrial) -> float:
-    """The last time, in years, at which a tenth of each arm is still followed, rounded down to whole months."""
+    """The last time, in years, when a quarter of each arm is still followed, rounded down to whole months."""
     last = min(
         float(np.quantile(trial.time[arm], 1 - STILL_FOLLOWED, method="lower"))
         for arm in (trial.treated, ~trial.treated)

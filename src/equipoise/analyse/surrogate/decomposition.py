@@ -20,7 +20,7 @@ TOO_MANY_LOST = 0.05
 
 
 class Parts(NamedTuple):
-    """An effect at the horizon: as a whole, past the marker, through the marker; total = direct + indirect."""
+    """An effect at the horizon: as a whole, past the marker, through it; total = direct + indirect."""
 
     total: float
     direct: float
@@ -47,7 +47,7 @@ def effect_measures(
     measures = [
         with_interval(
             Measure(
-                f"{words.prefix}_{name}", label, words.scale, value, method=words.method,
+                f"{words.prefix}.{name}", label, words.scale, value, method=words.method,
                 assumptions=words.assumptions, warnings=warnings,
             ),
             spread(samples[:, i]), confidence,
@@ -65,7 +65,7 @@ def share_measure(
     Refused when the interval of the total effect includes no effect: the set of shares that the data allow is
     then not an interval (Fieller, J R Stat Soc B 1954;16:175-85). A share outside of 0 to 1 is given, with a
     warning: the two parts then have opposite signs."""
-    name, label = f"{words.prefix}_share", "Share of the effect through the marker"
+    name, label = f"{words.prefix}.share", "Share of the effect through the marker"
     told = samples[~np.isnan(samples).any(axis=1)]
     variance = np.cov(told[:, [2, 0]], rowvar=False) if len(told) > 1 else np.full((2, 2), np.nan)
     z = float(ndtri(0.5 + confidence / 2))
@@ -98,9 +98,9 @@ def _share_warnings(share: float, ratio: float) -> tuple[str, ...]:
 
 
 def fieller(numerator: float, denominator: float, variance: Floats, z: float) -> tuple[float, float]:
-    """Fieller's limits of numerator / denominator, given their 2 by 2 covariance, when the denominator is more
-    than z standard errors from 0: the roots r of (numerator - r denominator)^2 = z^2 var(numerator - r
-    denominator)."""
+    """Fieller's limits of numerator / denominator, given their covariance, shape (2, 2), when the
+    denominator is more than z standard errors from 0: the roots r of (numerator - r denominator)^2 = z^2
+    var(numerator - r denominator)."""
     a = denominator**2 - z**2 * variance[1, 1]
     b = numerator * denominator - z**2 * variance[0, 1]
     c = numerator**2 - z**2 * variance[0, 0]
@@ -129,7 +129,7 @@ def refused_measures(
     )  # fmt: skip
     four = [
         refused(
-            f"{words.prefix}_{name}", label, "share" if name == "share" else words.scale, reason,
+            f"{words.prefix}.{name}", label, "share" if name == "share" else words.scale, reason,
             method=words.method, assumptions=words.assumptions, warnings=warnings,
         )
         for name, label in labels

@@ -1,4 +1,4 @@
-"""Dynamic path analysis: how much of the treatment's effect on the hazard passes through the marker, over time."""
+"""Dynamic path analysis: how much of the effect on the hazard passes through the marker, over time."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ ASSUMPTIONS = (
 HAZARD = Words(
     "path", "difference of cumulative hazards", "dynamic path analysis, additive hazards", ASSUMPTIONS
 )
-RISK = Words("path_risk", "risk difference", HAZARD.method, ASSUMPTIONS)
-RELATIVE = Words("path_survival", "relative survival", HAZARD.method, ASSUMPTIONS)
+RISK = Words("path.risk", "risk difference", HAZARD.method, ASSUMPTIONS)
+RELATIVE = Words("path.survival", "relative survival", HAZARD.method, ASSUMPTIONS)
 
 
 class Band(NamedTuple):
@@ -51,10 +51,10 @@ class Band(NamedTuple):
 class DynamicPath:
     """Direct and indirect effect of treatment over time, treated minus reference; below 0 is fewer events.
 
-    `times`, shape (k,), are the event times up to the `horizon`, in years. `total`, `direct` and `indirect` are
-    differences of cumulative hazards, total = direct + indirect at every time. `on_marker` is the difference
-    that the treatment made in the marker among those at risk, on the scale of `transform`; `slope` the
-    cumulative hazard per unit of that scale, `spread` the standard deviation of the marker given arm and
+    `times`, shape (k,), are the event times up to the `horizon`, in years. `total`, `direct` and `indirect`
+    are differences of cumulative hazards, total = direct + indirect at every time. `on_marker` is the
+    difference that the treatment made in the marker among those at risk, on the scale of `transform`; `slope`
+    the cumulative hazard per unit of that scale, `spread` the standard deviation of the marker given arm and
     covariates. `reference_hazard` is the Nelson-Aalen estimate of the reference arm. When nothing could be
     estimated the arrays are empty and every measure is `refused`."""
 
@@ -97,11 +97,11 @@ def dynamic_path(
     """Split the difference of cumulative hazards into what passes through the marker and what does not.
 
     At each event time, among those at risk, the marker is regressed on arm and covariates, and the event on
-    arm, covariates and marker (Aalen's additive model). Summed over event times, the coefficient of the arm in
-    the second is the direct effect, and the arm's coefficient in the first times the marker's in the second the
-    indirect (Fosen, Ferkingstad, Borgan and Aalen, Lifetime Data Analysis 2006;12:143-67); they add up to the
-    total. As interventional effects on relative survival: Aalen, Stensrud, Didelez, Daniel, Roysland and
-    Strohmaier, Biometrical Journal 2020;62:532-49.
+    arm, covariates and marker (Aalen's additive model). Summed over event times, the coefficient of the arm
+    in the second is the direct effect, and the arm's coefficient in the first times the marker's in the
+    second the indirect (Fosen, Ferkingstad, Borgan and Aalen, Lifetime Data Analysis 2006;12:143-67); they
+    add up to the total. As interventional effects on relative survival: Aalen, Stensrud, Didelez, Daniel,
+    Roysland and Strohmaier, Biometrical Journal 2020;62:532-49.
 
     horizon, lag: years (default horizon: a tenth of each arm still followed). covariates: shape (n, p), fixed
     and known. adjust_baseline: the marker at randomisation is a covariate, and participants without it are
@@ -152,10 +152,14 @@ def _paths(people: Cohort, weights: Floats, lag: float) -> _Paths:
         np.concatenate([steps[i] for _, steps in blocks], axis=1) for i in range(6)
     )
     return _Paths(
-        np.concatenate([times for times, _ in blocks]),
-        *(np.cumsum(a, axis=1) for a in (total, indirect)), on_marker,
-        np.cumsum(slope, axis=1), spread, np.cumsum(reference, axis=1),
-    )  # fmt: skip
+        times=np.concatenate([times for times, _ in blocks]),
+        total=np.cumsum(total, axis=1),
+        indirect=np.cumsum(indirect, axis=1),
+        on_marker=on_marker,
+        slope=np.cumsum(slope, axis=1),
+        spread=spread,
+        reference=np.cumsum(reference, axis=1),
+    )
 
 
 def _steps(block: RiskSets, z: Floats, weights: Floats, treated: NDArray[np.bool_]) -> tuple[Floats, ...]:
@@ -240,8 +244,8 @@ def _parts(found: _Paths) -> Floats:
 
 
 def _risks(parts: Floats, reference: Floats) -> Floats:
-    """Differences of the risk at the horizon, shape (b, 3), from differences of cumulative hazards: the direct
-    effect against the reference arm, the indirect against the treated with the marker of the reference arm."""
+    """Differences of the risk at the horizon, shape (b, 3), from those of cumulative hazards: the direct
+    effect against the reference arm, the indirect against the treated with the reference arm's marker."""
     free = np.exp(-reference)
     both, past = free * np.exp(-parts[:, 0]), free * np.exp(-parts[:, 1])
     return np.stack([free - both, free - past, past - both], axis=1)

@@ -1,4 +1,4 @@
-"""Who is at risk at each event, and which value of the marker they carry: what regressions at event times need."""
+"""Who is at risk at each event, and which value of the marker they have then."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def transformed(values: Floats, transform: Transform) -> Floats:
     """The marker on the scale on which it enters a linear model, same shape.
 
     Logarithms of values at or below 0 do not exist: such values count as half the smallest above 0, as values
-    below a limit of detection commonly do. Raises UserError for a transform that is not known, for square roots
-    of negative values, and for logarithms where no value is above 0.
+    below a limit of detection commonly do. Raises UserError for a transform that is not known, for square
+    roots of negative values, and for logarithms where no value is above 0.
     """
     if transform == "as is":
         return np.asarray(values, np.float64)
