@@ -352,8 +352,9 @@ def _any_arm(target: Protocol | PlainTrial) -> str | None:
 
 @dataclass(frozen=True)
 class Surrogacy:
-    """What is known about a biomarker as a surrogate: every measure, the truth behind a simulated trial (or why
-    it cannot be looked up), how each method does over many trials, the same in words, the finished files."""
+    """What is known about a biomarker as a surrogate: every measure, the truth behind a simulated trial
+    (or why it cannot be looked up), how each method does over many trials, the same in words, the
+    finished files."""
 
     evaluation: Evaluation
     truth: Truth | None
@@ -382,10 +383,11 @@ def surrogate(
 ) -> Surrogacy:
     """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
 
-    `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them. `bootstrap`
-    samples by `seed`. `landmarks`, `horizon`: years. `trials`: also repeat the simulated trial so many times
-    under each preset of effect dials. `out`: a folder for surrogate.html, surrogate.csv and
-    surrogate-characteristics.csv (none: nothing is written). Raises UserError for whatever the user can mend."""
+    `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them.
+    `bootstrap` samples by `seed`. `landmarks`, `horizon`: years. `trials`: also repeat the simulated
+    trial so many times under each preset of effect dials. `out`: a folder for surrogate.html,
+    surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises UserError for
+    whatever the user can mend."""
     from equipoise.analyse.inputs import from_record
     from equipoise.analyse.surrogate import evaluation as measures
     from equipoise.analyse.surrogate import telling
@@ -395,7 +397,8 @@ def surrogate(
     from equipoise.simulate.surrogacy.beside import beside
     from equipoise.simulate.surrogacy.characteristics import characteristics
     from equipoise.simulate.surrogacy.characteristics import told as told_characteristics
-    from equipoise.simulate.surrogacy.truth import comparison, setup_of, truth
+    from equipoise.simulate.surrogacy.fates import comparison
+    from equipoise.simulate.surrogacy.truth import setup_of, truth
 
     say: Progress = progress if progress is not None else lambda stage, share: None
     names = {"page": page.PAGE, "table": "surrogate.csv"}
@@ -429,7 +432,11 @@ def surrogate(
                 comparison(setup, arm, endpoint),
                 horizon=None if math.isnan(found.horizon) else found.horizon,
             ) if chosen else None  # fmt: skip
-            why = "" if chosen else f"{marked.marker_label} is not what the treatment works through in the model"
+            why = (
+                ""
+                if chosen
+                else f"{marked.marker_label} is not what the treatment works through in the model"
+            )
         except UserError as problem:
             why = str(problem)
         if trials:
@@ -446,7 +453,7 @@ def surrogate(
         told += "\n\n" + told_characteristics(many)
     if places:
         say("Writing the page", None)
-        material = page.SurrogateMaterial(found, known, why, truths, many, (), _provenance(command))
+        material = page.SurrogateMaterial(found, known, why, truths, many, _provenance(command))
         page.write_surrogate(material, places["page"], force=force)
         _write_csv(page.table(found, truths), places["table"], force)
         if many is not None:
@@ -483,11 +490,11 @@ def demonstrate_pitfall(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Demonstration:
-    """Why a hazard ratio that is adjusted for the biomarker says nothing about harm: SILCAAT and ESPRIT on virtual
-    people, each in both arms, under four truths (docs/surrogate.md).
+    """Why a hazard ratio that is adjusted for the biomarker says nothing about harm: SILCAAT and ESPRIT
+    on virtual people, each in both arms, under four truths (docs/surrogate.md).
 
-    `people` in each arm. `out`: a folder for surrogate-pitfall.csv. Raises UserError for whatever the user can
-    mend."""
+    `people` in each arm. `out`: a folder for surrogate-pitfall.csv. Raises UserError for whatever the
+    user can mend."""
     from equipoise.simulate.surrogacy import demonstration
 
     say: Progress = progress if progress is not None else lambda stage, share: None

@@ -22,7 +22,8 @@ def surrogate(
         Path | None,
         typer.Argument(
             metavar="PLACE",
-            help="Folder of `equipoise run`, a record, or data: a mapping file (YAML), or with --mapping a data file.",
+            help="Folder of `equipoise run`, a record, or data: a mapping file (YAML), or with --mapping a "
+            "data file.",
         ),
     ] = None,
     mapping: Annotated[
@@ -38,7 +39,9 @@ def surrogate(
     ] = None,
     arm: Annotated[
         str | None,
-        typer.Option("--arm", metavar="NAME", help="Arm to compare with the reference arm, where several are."),
+        typer.Option(
+            "--arm", metavar="NAME", help="Arm to compare with the reference arm, where several are."
+        ),
     ] = None,
     bootstrap: Annotated[
         int | None, typer.Option("--bootstrap", min=20, metavar="N", help="Bootstrap samples. Default: 200.")
@@ -55,18 +58,25 @@ def surrogate(
     trials: Annotated[
         int,
         typer.Option(
-            "--trials", min=0, metavar="N", help="Repeat a simulated trial under each preset: how often is a method wrong?"
+            "--trials",
+            min=0,
+            metavar="N",
+            help="Repeat a simulated trial under each preset: how often is a method wrong?",
         ),
     ] = 0,
     demonstrate: Annotated[
         bool,
-        typer.Option("--demonstrate", help="Instead: why adjusting for the biomarker misleads, on virtual people."),
+        typer.Option(
+            "--demonstrate", help="Instead: why adjusting for the biomarker misleads, on virtual people."
+        ),
     ] = False,
     threads: Threads = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Folder for page and tables. Default for a record: beside it; else none."
+            "--out",
+            metavar="DIR",
+            help="Folder for page and tables. Default for a record: beside it; else none.",
         ),
     ] = None,
     force: Force = False,
@@ -142,7 +152,9 @@ def _years(text: str) -> tuple[float, ...]:
     except ValueError:
         years = ()
     if not years or any(not 0 <= year < 1000 for year in years):
-        raise UserError(f"--landmarks {shlex.quote(text)}: years since randomisation with commas, such as 1,2,3")
+        raise UserError(
+            f"--landmarks {shlex.quote(text)}: years since randomisation with commas, such as 1,2,3"
+        )
     return years
 
 

@@ -1,8 +1,8 @@
 """The page about a biomarker as a surrogate: what it promised, what came, and what nobody can tell.
 
-Written for two readers. A clinician reads the first part in five minutes; a statistician finds every measure with
-its interval, its assumptions and its warnings, and, of simulated trials, the truth beside it.
-"""
+Written for two readers. A clinician reads the first part in five minutes; a statistician finds every
+measure with its interval, its assumptions and its warnings, and, of simulated trials, the truth beside
+it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ from equipoise.report.document import (
     words,
 )
 from equipoise.simulate.surrogacy.characteristics import METHODS, Characteristics
-from equipoise.simulate.surrogacy.demonstration import Pitfall
 from equipoise.simulate.surrogacy.truth import Quantity, Truth
 
 PAGE = "surrogate.html"
@@ -47,15 +46,14 @@ PAGE = "surrogate.html"
 
 @dataclass(frozen=True)
 class SurrogateMaterial:
-    """All that the page is made from. `truths`: by name of the measure that they stand beside. `no_truth`: why
-    there are none, where the trial is simulated."""
+    """All that the page is made from. `truths`: by name of the measure that they stand beside.
+    `no_truth`: why there are none, where the trial is simulated."""
 
     evaluation: Evaluation
     truth: Truth | None
     no_truth: str
     truths: Mapping[str, Quantity]
     characteristics: Characteristics | None
-    pitfall: tuple[Pitfall, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -96,7 +94,17 @@ def write_surrogate(material: SurrogateMaterial, path: Path, *, force: bool = Fa
 def document(m: SurrogateMaterial) -> Document:
     """The whole page. Sections that have nothing to say are left out."""
     trial = m.evaluation.trial
-    sections = (minute(m), truth(m), measures(m), over_time(m), between_units(m), many(m), methods(m), repeating(m))
+    sections = (
+        minute(m),
+        truth(m),
+        measures(m),
+        over_time(m),
+        sensitive(m),
+        between_units(m),
+        many(m),
+        methods(m),
+        repeating(m),
+    )
     header = [
         ("Biomarker", trial.marker_label),
         ("Outcome", trial.endpoint_label),
@@ -123,8 +131,11 @@ def minute(m: SurrogateMaterial) -> Section:
     told = [
         ("Did the biomarker move? ", _moved(moved, m)),
         ("Did the outcome? ", _outcome(outcome, m)),
-        ("What did the biomarker promise? ", _promised(expected.expected, expected.observed_over_expected, m)),
-        ("And beside the biomarker? ", _beside(given, marker)),
+        (
+            "What did the biomarker promise? ",
+            _promised(expected.expected, expected.observed_over_expected, m),
+        ),
+        ("And adjusted for the biomarker? ", _adjusted(given, marker)),
         ("Which share went through it? ", _share(m)),
     ]
     blocks: list[Block | Subsection] = []
@@ -140,15 +151,19 @@ def minute(m: SurrogateMaterial) -> Section:
     figure = _forest(m)
     if figure is not None:
         blocks.append(figure)
-    blocks.append(Callout("What nobody can tell from this trial", tuple(words(text) for text in cannot_tell(marker))))
+    blocks.append(
+        Callout("What nobody can tell from this trial", tuple(words(text) for text in cannot_tell(marker)))
+    )
     return Section("minute", "In five minutes", tuple(blocks))
 
 
 def cannot_tell(marker: str) -> tuple[str, ...]:
     """What no analysis of one trial settles."""
     return (
-        f"Whether the {marker} that treatment made protects. The arms were assigned by chance, the {marker} of a "
-        "person was not: people whose count is low differ from others in more than the count, and the analysis "
+        f"Whether the {marker} that treatment made protects. The arms were assigned by chance, the "
+        f"{marker} of a "
+        "person was not: people whose count is low differ from others in more than the count, and the "
+        "analysis "
         "takes the difference for an effect of the count.",
         "Whether treatment harms beside it. An effect that the biomarker does not explain may be harm, or a "
         "biomarker that promised too much; the numbers are the same.",
@@ -160,14 +175,14 @@ def _moved(measure: Measure, m: SurrogateMaterial) -> str:
     if measure.refused:
         return f"It cannot be said: {measure.refused}."
     trial = m.evaluation.trial
-    what = (
-        f"{w.capital(trial.marker_label)} after randomisation was {w.number(measure.estimate, 2)} times as high"
-        if measure.scale.startswith("ratio")
-        else f"{w.capital(trial.marker_label)} after randomisation differed by {number(measure.estimate, '')} "
-        f"{trial.marker_unit}"
-    )
-    return f"{what} with {trial.treated_label} as with {trial.reference_label} ({_interval(measure)}).".replace(
-        "differed by", "differed by"
+    marker, new, old = w.capital(trial.marker_label), trial.treated_label, trial.reference_label
+    if measure.scale.startswith("ratio"):
+        times = w.number(measure.estimate, 2)
+        much = f"{times} times as high with {new} as with {old}"
+        return f"{marker} after randomisation was {much} ({_interval(measure)})."
+    far, way = number(abs(measure.estimate), ""), "higher" if measure.estimate > 0 else "lower"
+    return (
+        f"{marker} after randomisation was {far} {trial.marker_unit} {way} with {new} ({_interval(measure)})."
     )
 
 
@@ -184,7 +199,8 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
         return f"It cannot be said: {expected.refused}."
     trial = m.evaluation.trial
     text = (
-        f"Among people with {trial.reference_label}, risk falls as {trial.marker_label} rises. If what treatment "
+        f"Among people with {trial.reference_label}, risk falls as {trial.marker_label} rises. If what "
+        "treatment "
         f"added protected as much, the hazard ratio would have been {value(expected)}. "
     )
     if quotient.refused:
@@ -196,16 +212,22 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
     return text + "What came agrees with that promise; it also agrees with much else, as its interval says."
 
 
-def _beside(given: Measure, marker: str) -> str:
+def _adjusted(given: Measure, marker: str) -> str:
     if given.refused:
         return ""
-    text = (
-        f"In a model with the latest {marker}, the hazard ratio of the arms is {value(given)}. It must not be read "
-        "as the harm, or the good, that treatment does apart from the biomarker. "
+    return (
+        f"In a model with the latest {marker}, the hazard ratio of the arms is {value(given)}. It must "
+        "not be "
+        f"read as the harm, or the good, that treatment does apart from the {marker}. {not_harm(marker)}"
     )
-    return text + (
-        f"Risk follows the {marker} more steeply among people than it follows what treatment adds to it, so this "
-        "number lies above 1 even where treatment does nothing but good (the manual shows it on virtual people)."
+
+
+def not_harm(marker: str) -> str:
+    """Why an adjusted hazard ratio above 1 is no proof of harm."""
+    return (
+        f"Risk follows the {marker} more steeply among people than it follows what treatment adds to it, so "
+        "that such a number tends to lie above 1 even where treatment does nothing but good: `equipoise "
+        "surrogate --demonstrate` shows it on virtual people."
     )
 
 
@@ -229,7 +251,7 @@ def _facts(m: SurrogateMaterial) -> tuple[Fact, ...]:
         (moved, f"{m.evaluation.trial.marker_label}, {moved.scale}"),
         (outcome, "hazard ratio observed"),
         (m.evaluation.expected.expected, "hazard ratio expected from the biomarker"),
-        (given, "hazard ratio beside the biomarker"),
+        (given, "hazard ratio adjusted for the biomarker"),
     ):
         if not measure.refused:
             span = value(measure).partition("(")[2].rstrip(")")
@@ -243,14 +265,15 @@ _IN_FOREST = (
     ("prentice.treatment_on_outcome", "Observed"),
     ("expected.expected", "Expected from the biomarker"),
     ("expected.observed_over_expected", "Observed over expected"),
-    ("prentice.outcome_given_marker", "Beside the latest value"),
+    ("prentice.outcome_given_marker", "Adjusted for the latest value"),
 )
 
 
 def _forest(m: SurrogateMaterial) -> Figure | None:
     lines = [(m.measure(name), label) for name, label in _IN_FOREST]
     lines += [
-        (each.arm_given_marker, f"Beside the value at year {each.time:g}") for each in m.evaluation.landmarks
+        (each.arm_given_marker, f"Adjusted for the value at year {each.time:g}")
+        for each in m.evaluation.landmarks
     ]
     shown = [(measure, label) for measure, label in lines if not measure.refused]
     if not shown:
@@ -270,7 +293,7 @@ def _forest(m: SurrogateMaterial) -> Figure | None:
     if m.truths:
         note += " Upright strokes: the truth of the virtual population."
     return Figure(
-        "figure-ratios", "Hazard ratios: observed, expected from the biomarker, and beside it",
+        "figure-ratios", "Hazard ratios: observed, expected from the biomarker, and adjusted for it",
         f"Hazard ratios: {said}.", drawn.wide, drawn.narrow, None, (note,),
     )  # fmt: skip
 
@@ -286,9 +309,12 @@ def truth(m: SurrogateMaterial) -> Section | None:
     if known is None:
         return None
     about = (
-        f"{w.count(known.people)} virtual people were walked in both arms with the same chances; then again with "
-        "treatment, the cells that it made switched off (counted, but of no use), and with its harm switched off. "
-        "What is left without the cells is the direct effect; the rest of the total went through the cells. Risks "
+        f"{w.count(known.people)} virtual people were walked in both arms with the same chances; then "
+        "again with "
+        "treatment, the cells that it made switched off (counted, but of no use), and with its harm "
+        "switched off. "
+        "What is left without the cells is the direct effect; the rest of the total went through the "
+        "cells. Risks "
         f"are compared at year {known.horizon:.2f}; in the reference arm the risk is "
         f"{w.number(100 * known.reference_risk.value, 1)}%. Behind ±: Monte Carlo standard errors."
     )
@@ -305,7 +331,12 @@ def truth(m: SurrogateMaterial) -> Section | None:
         lines.append(row("Share through the cells", "none", "none"))
     else:
         lines.append(
-            row("Share through the cells", _quantity(known.share, 2), _quantity(known.share_of_risk, 2), kind="total")
+            row(
+                "Share through the cells",
+                _quantity(known.share, 2),
+                _quantity(known.share_of_risk, 2),
+                kind="total",
+            )
         )
     shares = () if not known.no_share else (f"No share: {known.no_share}.",)
     return Section(
@@ -314,7 +345,8 @@ def truth(m: SurrogateMaterial) -> Section | None:
             Paragraph(words(about)),
             Table(
                 "table-truth", "True effects in the virtual population",
-                columns(["", "Hazard ratio; share of its logarithm", "Risk difference; share of it"]), tuple(lines),
+                columns(["", "Hazard ratio; share of its logarithm", "Risk difference; share of it"]),
+                tuple(lines),
                 ("A share above 1 means that something else undoes part of what the cells do.", *shares),
             ),
         ),
@@ -331,7 +363,7 @@ def _quantity(q: Quantity, places: int) -> str:
 
 
 def _percent(q: Quantity) -> str:
-    return f"{w.number(100 * q.value, 2)}% ± {w.number(100 * q.error, 2)}"
+    return f"{w.number(100 * q.value, 2)}% ± {w.number(100 * q.error, 2)}%"
 
 
 # --- every measure ------------------------------------------------------------------------------------------
@@ -366,7 +398,8 @@ def _group(m: SurrogateMaterial, group: Group) -> Subsection:
     blocks.append(
         Table(
             f"table-{group.id}", group.title,
-            columns(titles, 2, [3, 1.6, 2.2, 0.7, *([1] if any_truth else [])]), tuple(lines), tuple(notes), stack=True,
+            columns(titles, 2, [3, 1.6, 2.2, 0.7, *([1] if any_truth else [])]), tuple(lines), tuple(notes),
+            stack=True,
         )
     )  # fmt: skip
     return Subsection(group.title, tuple(blocks))
@@ -377,8 +410,8 @@ def _group(m: SurrogateMaterial, group: Group) -> Subsection:
 
 def over_time(m: SurrogateMaterial) -> Section | None:
     """Dynamic path analysis over time."""
-    path = m.evaluation.path
-    if path.share.name and not len(path.times):
+    path = m.evaluation.mediation.path
+    if not len(path.times):
         return None
     trial = m.evaluation.trial
     drawn = surrogate_figures.path("f-path", path)
@@ -392,11 +425,45 @@ def over_time(m: SurrogateMaterial) -> Section | None:
     )  # fmt: skip
     text = (
         "At each event, among those still at risk, treatment's effect on the latest "
-        f"{trial.marker_label} is multiplied by what that value adds to the hazard: the indirect effect. What "
-        "treatment adds to the hazard beside it is the direct effect. It is causal only if nothing unmeasured moves "
+        f"{trial.marker_label} is multiplied by what that value adds to the hazard: the indirect "
+        "effect. What "
+        "treatment adds to the hazard beside it is the direct effect. It is causal only if nothing "
+        "unmeasured moves "
         "both biomarker and outcome, which is the very thing in doubt."
     )
     return Section("path", "Through the biomarker and past it, over time", (Paragraph(words(text)), figure))
+
+
+def sensitive(m: SurrogateMaterial) -> Section | None:
+    """How the mediated share depends on what cannot be known: how much of the biomarker's slope is causal."""
+    found = m.evaluation.mediation.sensitivity
+    if found.refused or not found.fractions:
+        return None
+    lines = [
+        row(
+            f"{w.number(100 * each.fraction, 0)}%", value(each.direct), value(each.indirect),
+            "refused" if each.share.refused else value(each.share),
+        )
+        for each in found.fractions
+    ]  # fmt: skip
+    text = (
+        "Part of the link between biomarker and risk may be no effect of the biomarker: whoever "
+        "recovers badly has "
+        "a low count and a high risk. No data of this trial say how much. If only so much of the slope "
+        "is causal, "
+        "the effect splits as follows (differences of cumulative hazards)."
+    )
+    return Section(
+        "sensitivity", "If part of the biomarker's link with risk is not causal",
+        (
+            Paragraph(words(text)),
+            Table(
+                "table-sensitivity", "Direct and indirect effect by the causal part of the slope",
+                columns(["Causal part", "Past the biomarker", "Through it", "Share through it"]),
+                tuple(lines),
+            ),
+        ),
+    )  # fmt: skip
 
 
 def between_units(m: SurrogateMaterial) -> Section | None:
@@ -409,7 +476,12 @@ def between_units(m: SurrogateMaterial) -> Section | None:
     lines = [
         row(name, w.count(int(n)), w.count(int(d)), w.number(float(x), 3), w.number(math.exp(float(y)), 2))
         for name, n, d, x, y in zip(
-            effects.names, effects.participants, effects.events, effects.on_marker, effects.on_outcome, strict=True
+            effects.names,
+            effects.participants,
+            effects.events,
+            effects.on_marker,
+            effects.on_outcome,
+            strict=True,
         )
     ]
     scale = "log2" if m.evaluation.transform == "log2" else "as is"
@@ -437,8 +509,10 @@ def many(m: SurrogateMaterial) -> Section | None:
     frame = found.table()
     text = (
         f"The trial was repeated {w.count(found.trials)} times under each preset of effect dials, with "
-        f"{w.count(found.participants)} participants each. Every method was held against the truth of its preset. "
-        "Refused: the method gave no number, as it should where none is defined. Covered: of the intervals given, "
+        f"{w.count(found.participants)} participants each. Every method was held against the truth of "
+        "its preset. "
+        "Refused: the method gave no number, as it should where none is defined. Covered: of the "
+        "intervals given, "
         "those that hold the truth. Misled: of all trials."
     )
     blocks: list[Block | Subsection] = [Paragraph(words(text))]
@@ -464,11 +538,12 @@ def _characteristic(
     heads = ["Preset", "Truth", "Mean", "Bias", "90% of the estimates", "Covered", "Refused", "Misled"]
     blocks: list[Block] = [Paragraph(words(f"It misleads when {misleads}."))]
     if name != "prentice":
-        drawn = surrogate_figures.estimates(f"f-{name}", [labels[r["preset"]] for r in rows.iter_rows(named=True)],
-                                            rows, label)  # fmt: skip
+        named = [labels[preset] for preset in rows["preset"]]
+        drawn = surrogate_figures.estimates(f"f-{name}", named, rows, label)
         blocks.append(
             Figure(
-                f"figure-{name}", w.capital(label), f"Estimates of {label} by preset; the table has the numbers.",
+                f"figure-{name}", w.capital(label),
+                f"Estimates of {label} by preset; the table has the numbers.",
                 drawn.wide, drawn.narrow, None,
                 ("Mark: median; bar: the middle 90% of the estimates; upright stroke: the truth.",),
             )
@@ -476,7 +551,14 @@ def _characteristic(
     note = "Ratios: the mean is geometric, the bias a difference of logarithms." if name in (
         "observed", "expected", "adjusted", "landmark") else ""  # fmt: skip
     blocks.append(
-        Table(f"table-{name}", w.capital(label), columns(heads), tuple(lines), (note,) if note else (), stack=True)
+        Table(
+            f"table-{name}",
+            w.capital(label),
+            columns(heads),
+            tuple(lines),
+            (note,) if note else (),
+            stack=True,
+        )
     )
     return Subsection(w.capital(label), tuple(blocks))
 
@@ -511,7 +593,10 @@ def repeating(m: SurrogateMaterial) -> Section:
     blocks: list[Block | Subsection] = []
     command = m.provenance.get("Command")
     if command:
-        blocks += [Paragraph(words("The same command with the same version gives this page again:")), Code(command)]
+        blocks += [
+            Paragraph(words("The same command with the same version gives this page again:")),
+            Code(command),
+        ]
     lines = [
         ("Bootstrap samples", w.count(m.evaluation.bootstrap)),
         ("Seed of the bootstrap", str(m.evaluation.seed)),

@@ -1,4 +1,5 @@
-"""The drawings of the page about a surrogate: hazard ratios, effects over time, effects by unit, estimates."""
+"""The drawings of the page about a surrogate: hazard ratios, effects over time, effects by unit,
+estimates."""
 
 from __future__ import annotations
 
@@ -57,16 +58,22 @@ def ratios(name: str, lines: Sequence[Ratio]) -> Drawn:
         right = 10.0 if sheet.narrow else 150.0
         known = any(math.isfinite(line.truth) for line in lines)
         handles = [
-            Line2D([], [], color=ARM[0], marker="o", linewidth=1.6, markersize=6, label="Estimate and interval")
+            Line2D(
+                [], [], color=ARM[0], marker="o", linewidth=1.6, markersize=6, label="Estimate and interval"
+            )
         ]
         if known:
             handles.append(
-                Line2D([], [], color=PUBLISHED, marker="|", linestyle="none", markersize=12, markeredgewidth=2,
-                       label="Truth")
+                Line2D(
+                    [], [], color=PUBLISHED, marker="|", linestyle="none", markersize=12, markeredgewidth=2,
+                    label="Truth",
+                )
             )  # fmt: skip
         top = legend_room([str(h.get_label()) for h in handles], sheet) + size * 0.6
         canvas, axes = canvas_with_axes(sheet, step * len(lines), left, right, top, size * 3.8)
-        shown = [x for line in lines for x in (line.low, line.high, line.truth, line.estimate) if math.isfinite(x)]
+        shown = [
+            x for line in lines for x in (line.low, line.high, line.truth, line.estimate) if math.isfinite(x)
+        ]
         low, high = max(0.08, min(0.8, *shown) * 0.95), min(12.0, max(1.25, *shown) * 1.05)
         axes.set_xscale("log")
         axes.set_xlim(low, high)
@@ -83,11 +90,15 @@ def ratios(name: str, lines: Sequence[Ratio]) -> Drawn:
             text = f"{line.estimate:.2f} ({line.low:.2f} to {line.high:.2f})"
             place = axes.get_yaxis_transform()
             if sheet.narrow:
-                axes.text(0.0, k + 0.25, shorten(line.label, sheet.width - 150, size), transform=place, va="center")
+                axes.text(
+                    0.0, k + 0.25, shorten(line.label, sheet.width - 150, size), transform=place, va="center"
+                )
                 axes.text(1.0, k + 0.25, text, transform=place, va="center", ha="right")
             else:
                 width = sheet.width - left - right
-                axes.text(-(left - 6) / width, y, shorten(line.label, left - 14, size), transform=place, va="center")
+                axes.text(
+                    -(left - 6) / width, y, shorten(line.label, left - 14, size), transform=place, va="center"
+                )
                 axes.text(1 + (right - 4) / width, y, text, transform=place, va="center", ha="right")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -125,7 +136,9 @@ def path(name: str, found: DynamicPath) -> Drawn:
         limits = []
         for k, (part, _, colour) in enumerate(_PARTS):
             band = getattr(found, part)
-            value, low, high = (100 * np.concatenate([[0.0], x, x[-1:]]) for x in (band.value, band.low, band.high))
+            value, low, high = (
+                100 * np.concatenate([[0.0], x, x[-1:]]) for x in (band.value, band.low, band.high)
+            )
             axes.plot(times, value, drawstyle="steps-post", color=colour, linestyle=DASH[k], linewidth=1.8)
             limits += [value.min(), value.max()]
             if part != "total":
@@ -144,7 +157,8 @@ def path(name: str, found: DynamicPath) -> Drawn:
 
 
 def units(name: str, found: TrialLevel, marker: str, transform: str) -> Drawn:
-    """Log hazard ratio of each unit over its effect on the biomarker, with the line of prediction and its limits."""
+    """Log hazard ratio of each unit over its effect on the biomarker, with the line of prediction and its
+    limits."""
 
     def paint(sheet: Sheet) -> Canvas:
         size = sheet.size
@@ -161,7 +175,9 @@ def units(name: str, found: TrialLevel, marker: str, transform: str) -> Drawn:
         axes.fill_between(found.grid, low, high, color=INK, alpha=0.1, linewidth=0)
         axes.plot(found.grid, line, color=INK, linewidth=1.4)
         area = 6 + 160 * effects.events / effects.events.max()
-        axes.scatter(effects.on_marker, effects.on_outcome, s=area, color=ARM[0], alpha=0.7, linewidth=0, zorder=3)
+        axes.scatter(
+            effects.on_marker, effects.on_outcome, s=area, color=ARM[0], alpha=0.7, linewidth=0, zorder=3
+        )
         axes.axhline(0, color=MUTED, linewidth=1)
         reach = 1.6 * float(np.abs(effects.on_outcome).max()) + 0.1
         axes.set_ylim(max(float(low.min()), -reach), min(float(high.max()), reach))
@@ -188,5 +204,3 @@ def estimates(name: str, labels: Sequence[str], rows: pl.DataFrame, title: str) 
         name, labels, [Series("", tuple(ranges), strokes)], title[:1].upper() + title[1:],
         references=[Reference(1.0, "no difference")] if ratio else [],
     )  # fmt: skip
-
-

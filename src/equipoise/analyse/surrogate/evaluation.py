@@ -12,10 +12,9 @@ import polars as pl
 from equipoise.analyse.surrogate.data import MarkedTrial
 from equipoise.analyse.surrogate.expected import ExpectedHazardRatio, expected_hazard_ratio
 from equipoise.analyse.surrogate.explained import ProportionExplained, freedman, lin
-from equipoise.analyse.surrogate.g_formula import GFormula, g_formula
 from equipoise.analyse.surrogate.individual import IndividualLevel, individual_level
 from equipoise.analyse.surrogate.measure import Measure
-from equipoise.analyse.surrogate.path import DynamicPath, dynamic_path
+from equipoise.analyse.surrogate.mediation import Mediation, mediation
 from equipoise.analyse.surrogate.prentice import Prentice, prentice
 from equipoise.analyse.surrogate.scale import Transform
 from equipoise.analyse.surrogate.time_varying import Landmark, landmarks
@@ -39,7 +38,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What each method says of one trial. `transform`: the scale of the marker; `bootstrap` samples by `seed`."""
+    """What each method says of one trial. `transform`: the scale of the marker; `bootstrap` samples by
+    `seed`."""
 
     trial: MarkedTrial
     transform: Transform
@@ -52,17 +52,17 @@ class Evaluation:
     freedman: ProportionExplained
     individual: IndividualLevel
     trial_level: TrialLevel
-    path: DynamicPath
-    g_formula: GFormula
+    mediation: Mediation
 
     @property
     def horizon(self) -> float:
         """Years at which the mediation analyses compare risks; NaN where they were refused."""
-        return self.path.horizon
+        return self.mediation.path.horizon
 
     @property
     def groups(self) -> tuple[Group, ...]:
         """All measures by question."""
+        path = self.mediation.path
         at = "" if math.isnan(self.horizon) else f" by year {self.horizon:.2f}"
         moments = tuple(m for each in self.landmarks for m in (each.arm, each.arm_given_marker, each.marker))
         return (
@@ -87,7 +87,7 @@ class Evaluation:
             Group(
                 "mediation", "Mediation",
                 f"How many events{at} did treatment change through the biomarker, and how many past it?",
-                (*self.path.risk_differences, self.path.share, *self.g_formula.measures),
+                (*path.risk_differences, path.share, *self.mediation.g_formula.measures),
             ),
             Group(
                 "individual", "Between people",
@@ -104,8 +104,9 @@ class Evaluation:
         return tuple(measure for group in self.groups for measure in group.measures)
 
     def table(self) -> pl.DataFrame:
-        """One row for each measure: group, name, label, scale, estimate, se, lower, upper, p_value, confidence,
-        method, refused (the reason; empty where there is an estimate), warnings (joined by "; ")."""
+        """One row for each measure: group, name, label, scale, estimate, se, lower, upper, p_value,
+        confidence, method, refused (the reason; empty where there is an estimate), warnings (joined by
+        semicolons)."""
         rows = [
             {
                 "group": group.id, "name": m.name, "label": m.label, "scale": m.scale, "estimate": m.estimate,
@@ -131,8 +132,8 @@ def evaluate(
     """Every measure, with the marker's latest value on the scale of `scale_of`.
 
     `times`: landmarks in years (default: `usual_landmarks`). `horizon`: years, of the mediation analyses
-    (default: as `dynamic_path`). Raises UserError for fewer than 20 bootstrap samples, bad landmarks or horizon;
-    whatever the data do not allow is refused in the measures."""
+    (default: as `dynamic_path`). Raises UserError for fewer than 20 bootstrap samples, bad landmarks or
+    horizon; whatever the data do not allow is refused in the measures."""
     from equipoise.errors import UserError
 
     if bootstrap < FEWEST_SAMPLES:
@@ -150,20 +151,18 @@ def evaluate(
     drawn = {"bootstrap": bootstrap, "seed": seed, "confidence": confidence}
     by_lin = lin(trial, transform=scale, **drawn)  # type: ignore[arg-type]
     by_freedman = freedman(trial, transform=scale, **drawn)  # type: ignore[arg-type]
-    say("dynamic path", 0.4)
-    path = dynamic_path(trial, horizon=horizon, transform=scale, **drawn)  # type: ignore[arg-type]
-    say("g-formula", 0.6)
-    formula = g_formula(trial, horizon=horizon, transform=scale, **drawn)  # type: ignore[arg-type]
+    say("mediation", 0.5)
+    through = mediation(trial, horizon=horizon, transform=scale, **drawn)  # type: ignore[arg-type]
     say("evaluated", 1.0)
     return Evaluation(
-        trial, scale, bootstrap, seed, criteria, expected, moments, by_lin, by_freedman, individual, units, path,
-        formula,
+        trial, scale, bootstrap, seed, criteria, expected, moments, by_lin, by_freedman, individual, units,
+        through,
     )  # fmt: skip
 
 
 def scale_of(trial: MarkedTrial) -> Transform:
-    """Counts and concentrations by their logarithm to base 2; what is a logarithm already, or goes below zero, as
-    it is."""
+    """Counts and concentrations by their logarithm to base 2; what is a logarithm already, or goes below
+    zero, as it is."""
     known = trial.value[~np.isnan(trial.value)]
     if trial.marker_unit.startswith("log10") or not len(known) or known.min() < 0 or not (known > 0).any():
         return "as is"

@@ -34,7 +34,8 @@ def add_surrogate(rows: Rows, given: AnalysisInput) -> None:
         trial = marked_trial(given, arm=arm, endpoint=end.name, marker=marker.name)
         if not len(trial.who) or not trial.event.any() or trial.treated.all() or not trial.treated.any():
             rows.note(
-                f"{trial.marker_label} as a surrogate for {trial.endpoint_label}: there is nothing to compare."
+                f"{trial.marker_label} as a surrogate for {trial.endpoint_label}: there is nothing to "
+                "compare."
             )
             continue
         _one_pair(rows, given, trial, f"{arm} vs {given.reference_arm}")

@@ -16,8 +16,8 @@ _RATIOS = ("hazard ratio", "odds ratio", "ratio of geometric means")
 
 
 def told(evaluation: Evaluation, truths: Mapping[str, float] | None = None) -> str:
-    """Every measure with its interval, or the reason why it has none; `truths` (by name of the measure), where the
-    trial is simulated, in a column of their own."""
+    """Every measure with its interval, or the reason why it has none; `truths` (by name of the measure),
+    where the trial is simulated, in a column of their own."""
     trial = evaluation.trial
     head = (
         f"{trial.marker_label} as a surrogate for {trial.endpoint_label}: {trial.treated_label} against "
@@ -49,7 +49,9 @@ def _group(group: Group, truths: Mapping[str, float]) -> list[str]:
     method = reason = ""
     for measure in group.measures:
         if several and measure.method != method:
-            lines += textwrap.wrap(f"by {measure.method}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+            lines += textwrap.wrap(
+                f"by {measure.method}", WIDTH, initial_indent="  ", subsequent_indent="    "
+            )
         lines += _measure(measure, truths, measure.refused == reason)
         method, reason = measure.method, measure.refused
     for warning in dict.fromkeys(text for m in group.measures for text in m.warnings):

@@ -42,8 +42,8 @@ NORMAL = 1.959963984540054
 class Method:
     """A method as a reader would use it.
 
-    `target`: which number of the truth it is held against; `log`: a ratio, whose mean and bias are taken on the
-    log scale. `misleads` says in words when it counts as misleading."""
+    `target`: which number of the truth it is held against; `log`: a ratio, whose mean and bias are taken
+    on the log scale. `misleads` says in words when it counts as misleading."""
 
     name: str
     label: str
@@ -79,8 +79,8 @@ METHODS = (
 class Scenario:
     """One preset: its truth, and what each method said in each trial.
 
-    `estimates`, `low`, `high`: shape (methods, trials), NaN where refused; of Prentice's criteria the estimate is
-    1 where they were read as met, else 0."""
+    `estimates`, `low`, `high`: shape (methods, trials), NaN where refused; of Prentice's criteria the
+    estimate is 1 where they were read as met, else 0."""
 
     preset: str
     label: str
@@ -152,7 +152,9 @@ def characteristics(
         compared = base.under(setup.population.dials(name))
         real = truth(compared, people=people)
         rows = []
-        for row in in_order(lambda k, c=compared, h=real.horizon: _one(c, seed, k, participants, h), range(trials), threads):
+        for row in in_order(
+            lambda k, c=compared, h=real.horizon: _one(c, seed, k, participants, h), range(trials), threads
+        ):
             rows.append(row)
             done += 1
             tell("trials", done, whole)
@@ -187,8 +189,8 @@ def _one(compared: Comparison, seed: int, trial: int, participants: int | None, 
 
 
 def _read(criteria: tuple[Measure, Measure, Measure, Measure]) -> tuple[float, float, float]:
-    """Whether a reader takes Prentice's criteria as met: 1 and 3 shown, 4 not refuted at 5%. The second, an effect
-    on the outcome, is not asked for: few trials of a failed surrogate show one."""
+    """Whether a reader takes Prentice's criteria as met: 1 and 3 shown, 4 not refuted at 5%. The second,
+    an effect on the outcome, is not asked for: few trials of a failed surrogate show one."""
     first, _, third, fourth = criteria
     if first.refused or third.refused or fourth.refused:
         return math.nan, math.nan, math.nan
@@ -232,7 +234,7 @@ def misled(method: Method, real: Truth, values: Floats, low: Floats, high: Float
     if method.name == "prentice":
         mediated = real.mediated.log_hazard_ratio
         whole = none_direct and abs(mediated.value) >= max(NEGLIGIBLE, 3 * mediated.error)
-        return answered & ((values == 1) != whole)
+        return np.asarray(answered & ((values == 1) != whole))
     if method.target == "direct":
         harms = direct.value > 0 and not none_direct
         protects = direct.value < 0 and not none_direct
@@ -247,21 +249,24 @@ def misled(method: Method, real: Truth, values: Floats, low: Floats, high: Float
 def told(found: Characteristics) -> str:
     """The characteristics as a table for a terminal."""
     lines = [
-        f"{found.trials:,} trials of {found.participants:,} participants under each preset, held against the truth",
+        f"{found.trials:,} trials of {found.participants:,} participants under each preset, held "
+        "against the truth",
         "(estimate: mean over the trials; covered: intervals that hold the truth; misled: of all trials)",
     ]
     table = found.table()
     for method in METHODS:
         lines += ["", f"{method.label}; misleads when {method.misleads}"]
         lines.append(
-            f"  {'preset':<34}{'truth':>8}{'estimate':>10}{'bias':>8}{'covered':>9}{'refused':>9}{'misled':>8}"
+            f"  "
+            f"{'preset':<34}{'truth':>8}{'estimate':>10}{'bias':>8}{'covered':>9}{'refused':>9}{'misled':>8}"
         )
         for row in table.filter(pl.col("method") == method.name).iter_rows(named=True):
             label = next(s.label for s in found.scenarios if s.preset == row["preset"])
             places = 4 if method.target.endswith("risk") else 2
             cells = [_cell(row[name], places) for name in ("truth", "mean", "bias")]
             shares = [
-                "-" if math.isnan(row[name]) else f"{row[name]:.0%}" for name in ("coverage", "refused", "misled")
+                "-" if math.isnan(row[name]) else f"{row[name]:.0%}"
+                for name in ("coverage", "refused", "misled")
             ]
             lines.append(
                 f"  {row['preset'] + ' ' + label:<34}{cells[0]:>8}{cells[1]:>10}{cells[2]:>8}{shares[0]:>9}"

@@ -1,10 +1,11 @@
-"""The pitfall, shown where the truth is known: adjusting for the biomarker makes a treatment look harmful.
+"""The pitfall, shown where the truth is known: adjusting for the biomarker makes a treatment look
+harmful.
 
-Each virtual person is walked in both arms under four truths. A Cox model of the primary endpoint is fitted with
-the arm alone, then with the arm and the latest measured count. The adjusted hazard ratio of the arm lies above
-1 even when every cell works and nothing harms, for two reasons: among people a low count also marks those who
-recover badly (the link with risk is steeper than the effect of a cell), and beyond the cap further cells do not
-help while the model goes on crediting them."""
+Each virtual person is walked in both arms under four truths. A Cox model of the primary endpoint is
+fitted with the arm alone, then with the arm and the latest measured count. The adjusted hazard ratio of
+the arm lies above 1 even when every cell works and nothing harms, for two reasons: among people a low
+count also marks those who recover badly (the link with risk is steeper than the effect of a cell), and
+beyond the cap further cells do not help while the model goes on crediting them."""
 
 from __future__ import annotations
 
@@ -27,16 +28,16 @@ PEOPLE = 15_000
 """Virtual people in each arm, as in the reference."""
 SEED = 20_090_220
 TRUTHS = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (1.0, 0.5))
-"""Functional fraction of the cells, and subacute harm (excess relative risk just after a full cycle, which fades
-with a time constant of `FADES` days)."""
+"""Functional fraction of the cells, and subacute harm (excess relative risk just after a full cycle,
+which fades with a time constant of `FADES` days)."""
 FADES = 130.0
 
 
 @dataclass(frozen=True)
 class Pitfall:
-    """One truth in one trial: hazard ratio of the arm, the same adjusted for the latest count, hazard ratio per
-    doubling of the count within arms, and the proportion explained that a naive reader would compute (NaN
-    where there is no effect to explain)."""
+    """One truth in one trial: hazard ratio of the arm, the same adjusted for the latest count, hazard
+    ratio per doubling of the count within arms, and the proportion explained that a naive reader would
+    compute (NaN where there is no effect to explain)."""
 
     trial: str
     functional: float
@@ -58,7 +59,8 @@ REFERENCE = {
     ("esprit", 1.0, 0.0): (0.86, 1.06, 1.4),
     ("esprit", 1.0, 0.5): (0.95, 1.16, 4.0),
 }
-"""What an independent first implementation of the model found: hazard ratio, adjusted, proportion explained."""
+"""What an independent first implementation of the model found: hazard ratio, adjusted, proportion
+explained."""
 
 
 def demonstrate(
@@ -76,7 +78,9 @@ def demonstrate(
     cases = [(name, *each) for name in protocols for each in TRUTHS]
     found: list[Pitfall] = []
     tell("truths", 0, len(cases))
-    results: Iterator[Pitfall] = in_order(lambda case: pitfall(*case, people=people, seed=seed), cases, threads)
+    results: Iterator[Pitfall] = in_order(
+        lambda case: pitfall(*case, people=people, seed=seed), cases, threads
+    )
     for one in results:
         found.append(one)
         tell("truths", len(found), len(cases))
@@ -95,8 +99,8 @@ def pitfall(name: str, functional: float, harm: float, *, people: int = PEOPLE, 
     whole, direct = float(alone.coefficients[0]), float(adjusted.coefficients[0])
     explained = 1 - direct / whole if abs(whole) > 0.005 else math.nan
     return Pitfall(
-        name, functional, harm, math.exp(whole), math.exp(direct), math.exp(adjusted.coefficients[1]), explained,
-        int(marked.event.sum()),
+        name, functional, harm, math.exp(whole), math.exp(direct), math.exp(adjusted.coefficients[1]),
+        explained, int(marked.event.sum()),
     )  # fmt: skip
 
 
@@ -111,7 +115,8 @@ def adjusted_for_latest(marked: MarkedTrial) -> Cox:
 
 
 def table(rows: tuple[Pitfall, ...]) -> pl.DataFrame:
-    """One row for each trial and truth, with the figures of the reference beside ours (null where it has none)."""
+    """One row for each trial and truth, with the figures of the reference beside ours (null where it has
+    none)."""
     found = []
     for each in rows:
         ours = {name: getattr(each, name) for name in Pitfall.__dataclass_fields__}
@@ -124,7 +129,8 @@ def table(rows: tuple[Pitfall, ...]) -> pl.DataFrame:
 def told(rows: tuple[Pitfall, ...]) -> str:
     """The demonstration in words and a table, for a terminal."""
     head = (
-        "What a Cox model says of the arm once it is adjusted for the latest CD4 count, where the truth is known.\n"
+        "What a Cox model says of the arm once it is adjusted for the latest CD4 count, where the "
+        "truth is known.\n"
         "In brackets: an independent first implementation of the model.\n"
     )
     lines = [
@@ -141,15 +147,18 @@ def told(rows: tuple[Pitfall, ...]) -> str:
             )
         ]
         lines.append(
-            f"{each.trial:9}{each.functional:>15.0%} {each.harm:>6g}{shown[0]:>16}{shown[1]:>16}{shown[2]:>16}"
+            f"{each.trial:9}{each.functional:>15.0%} "
+            f"{each.harm:>6g}{shown[0]:>16}{shown[1]:>16}{shown[2]:>16}"
             f"{each.events:>9,}"
         )
     return "\n".join([*lines, "", *MORAL])
 
 
 MORAL = (
-    "Even where every cell works and nothing harms, the adjusted hazard ratio lies above 1 and the proportion",
-    "explained above 100%: a low count also marks people who recover badly, so that risk follows the count more",
+    "Even where every cell works and nothing harms, the adjusted hazard ratio lies above 1 and the "
+    "proportion",
+    "explained above 100%: a low count also marks people who recover badly, so that risk follows the "
+    "count more",
     "steeply among people than it follows the cells that the drug makes. A hazard ratio above 1 beside the",
     "biomarker is no proof of harm, and none that the cells are useless.",
 )

@@ -1,8 +1,8 @@
 """What became of virtual participants, as the data that measures of a surrogate work on.
 
-Either as they were randomised, which gives one trial, or each of them in both arms with the same chances: both
-potential outcomes, which in life nobody sees. Nothing is written down but what the measures need, so that
-thousands of trials are quick."""
+Either as they were randomised, which gives one trial, or each of them in both arms with the same chances:
+both potential outcomes, which in life nobody sees. Nothing is written down but what the measures need, so
+that thousands of trials are quick."""
 
 from __future__ import annotations
 

@@ -1,21 +1,20 @@
 """The true share of a treatment's effect that goes through the cells it makes.
 
-In a simulated trial the truth can be looked up. The same virtual people, with the same chances, are walked in
-both arms; then once more in the arm compared with the cells that the drug made switched off (they are counted
-but protect nobody), and once with its harm switched off. No measurement, decision or dose changes by that,
-only what happens to people. So
+In a simulated trial the truth can be looked up. The same virtual people, with the same chances, are
+walked in both arms; then once more in the arm compared with the cells that the drug made switched off
+(they are counted but protect nobody), and once with its harm switched off. No measurement, decision or
+dose changes by that, only what happens to people. So
 
     total     the arm compared as it is            against the reference arm
     direct    the arm compared, its cells off      against the reference arm
     mediated  total - direct, on the scale of the log hazard ratio and of the risk at the horizon
     share     mediated / total
 
-The share is not confined to 0 to 1: cells that protect beside a harm that undoes it have a share above 1. It
-is undefined where there is next to no total effect (`NEGLIGIBLE`). The log hazard ratio is that of the planned
-Cox model (its strata and follow-up) in a population without end; the risk is Kaplan-Meier's, or
+The share is not confined to 0 to 1: cells that protect beside a harm that undoes it have a share above 1.
+It is undefined where there is next to no total effect (`NEGLIGIBLE`). The log hazard ratio is that of the
+planned Cox model (its strata and follow-up) in a population without end; the risk is Kaplan-Meier's, or
 Aalen-Johansen's where events compete. Direct and mediated effects are those of VanderWeele & Vansteelandt
-(Epidemiology 2011), with the intervention on what the cells do, not on their count.
-"""
+(Epidemiology 2011), with the intervention on what the cells do, not on their count."""
 
 from __future__ import annotations
 
@@ -146,7 +145,9 @@ def _figures(
     risk difference; then the two shares."""
     control = fates[0]
     base = _risk(control, who, day)
-    pairs = [(_log_hazard_ratio(f, control, stratum, cells, who), _risk(f, who, day) - base) for f in fates[1:]]
+    pairs = [
+        (_log_hazard_ratio(f, control, stratum, cells, who), _risk(f, who, day) - base) for f in fates[1:]
+    ]
     mediated = (pairs[0][0] - pairs[1][0], pairs[0][1] - pairs[1][1])
     shares = [part / whole if whole else math.nan for part, whole in zip(mediated, pairs[0], strict=True)]
     return np.array([base, *(x for pair in (*pairs, mediated) for x in pair), *shares])
@@ -172,12 +173,14 @@ def _log_hazard_ratio(
 def setup_of(record: Record) -> Setup:
     """The simulation that made a record, ready to be run again.
 
-    Raises UserError where nobody can know it: real participants, or a virtual population that is no longer the
-    one that the record was made with."""
+    Raises UserError where nobody can know it: real participants, or a virtual population that is no
+    longer the one that the record was made with."""
     made = record.manifest.provenance
     if made.kind != "simulated":
         raise UserError("these participants are real: nobody knows the truth about them")
-    setup = prepare(record.protocol, {"preset": made.preset, **made.dials} if made.preset else dict(made.dials))
+    setup = prepare(
+        record.protocol, {"preset": made.preset, **made.dials} if made.preset else dict(made.dials)
+    )
     if setup.population_sha256 != made.population_sha256:
         raise UserError(
             f"the virtual population {made.population} is not the one that this record was made with: the "
