@@ -38,6 +38,7 @@ from equipoise.report.document import (
     row,
     words,
 )
+from equipoise.report.surrogate_words import cannot_tell, not_harm, promised
 from equipoise.simulate.surrogacy.characteristics import METHODS, Characteristics
 from equipoise.simulate.surrogacy.truth import Quantity, Truth
 
@@ -157,20 +158,6 @@ def minute(m: SurrogateMaterial) -> Section:
     return Section("minute", "In five minutes", tuple(blocks))
 
 
-def cannot_tell(marker: str) -> tuple[str, ...]:
-    """What no analysis of one trial settles."""
-    return (
-        f"Whether the {marker} that treatment made protects. The arms were assigned by chance, the "
-        f"{marker} of a "
-        "person was not: people whose count is low differ from others in more than the count, and the "
-        "analysis "
-        "takes the difference for an effect of the count.",
-        "Whether treatment harms beside it. An effect that the biomarker does not explain may be harm, or a "
-        "biomarker that promised too much; the numbers are the same.",
-        "Whether another treatment that moves the biomarker as far would do as much.",
-    )
-
-
 def _moved(measure: Measure, m: SurrogateMaterial) -> str:
     if measure.refused:
         return f"It cannot be said: {measure.refused}."
@@ -198,18 +185,8 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
     if expected.refused:
         return f"It cannot be said: {expected.refused}."
     trial = m.evaluation.trial
-    text = (
-        f"Among people with {trial.reference_label}, risk falls as {trial.marker_label} rises. If what "
-        "treatment "
-        f"added protected as much, the hazard ratio would have been {value(expected)}. "
-    )
-    if quotient.refused:
-        return text
-    if quotient.low > 1:
-        return text + "What came was worse than that, by more than chance explains."
-    if quotient.high < 1:
-        return text + "What came was better than that, by more than chance explains."
-    return text + "What came agrees with that promise; it also agrees with much else, as its interval says."
+    ends = (None, None) if quotient.refused else (quotient.low, quotient.high)
+    return promised(trial.marker_label, trial.reference_label, value(expected), *ends)
 
 
 def _adjusted(given: Measure, marker: str) -> str:
@@ -219,15 +196,6 @@ def _adjusted(given: Measure, marker: str) -> str:
         f"In a model with the latest {marker}, the hazard ratio of the arms is {value(given)}. It must "
         "not be "
         f"read as the harm, or the good, that treatment does apart from the {marker}. {not_harm(marker)}"
-    )
-
-
-def not_harm(marker: str) -> str:
-    """Why an adjusted hazard ratio above 1 is no proof of harm."""
-    return (
-        f"Risk follows the {marker} more steeply among people than it follows what treatment adds to it, so "
-        "that such a number tends to lie above 1 even where treatment does nothing but good: `equipoise "
-        "surrogate --demonstrate` shows it on virtual people."
     )
 
 

@@ -1,0 +1,56 @@
+"""Sentences about a biomarker as a surrogate, shared by the report and by the page of `equipoise
+surrogate`."""
+
+from __future__ import annotations
+
+ASSUMED = (
+    "Risk follows the latest measured value of the biomarker, and nothing else of its history, in the "
+    "same way at "
+    "all times; between measurements a value stands until the next.",
+    "For what is expected: what treatment adds to the biomarker protects as much as what a person has "
+    "of it by "
+    "nature.",
+    "For what is adjusted: whatever moves both biomarker and outcome is in the model. Poor recovery, "
+    "which lowers "
+    "the one and raises the risk of the other, is not.",
+)
+
+
+def cannot_tell(marker: str) -> tuple[str, ...]:
+    """What no analysis of one trial settles."""
+    return (
+        f"Whether the {marker} that treatment made protects. The arms were assigned by chance, the "
+        f"{marker} of a "
+        "person was not: people with a low value differ from others in more than the value, and the "
+        "analysis takes "
+        "the difference for an effect of the value.",
+        "Whether treatment harms beside it. An effect that the biomarker does not explain may be harm, or a "
+        "biomarker that promised too much; the numbers are the same.",
+        "Whether another treatment that moves the biomarker as far would do as much.",
+    )
+
+
+def not_harm(marker: str) -> str:
+    """Why an adjusted hazard ratio above 1 is no proof of harm."""
+    return (
+        f"Risk follows the {marker} more steeply among people than it follows what treatment adds to "
+        "it, so that "
+        "such a number tends to lie above 1 even where treatment does nothing but good (equipoise surrogate "
+        "--demonstrate shows it on virtual people)."
+    )
+
+
+def promised(marker: str, reference: str, expected: str, low: float | None, high: float | None) -> str:
+    """What the biomarker promised, and whether it came. `low`, `high`: interval of observed over expected."""
+    text = (
+        f"Among people with {reference}, risk follows {marker}. If what treatment added to it "
+        "protected as much, "
+        f"the hazard ratio would have been {expected}. "
+    )
+    if low is None or high is None:
+        return text.strip()
+    if low > 1:
+        return text + "What came was worse than that, by more than chance explains."
+    if high < 1:
+        return text + "What came was better than that, by more than chance explains."
+    return text + "What came agrees with that promise; it also agrees with much else, as the intervals say."
