@@ -19,6 +19,7 @@ from equipoise.analyse.surrogate.prentice import CAUSES
 from equipoise.analyse.surrogate.ratio_interval import FiellerSet, fieller
 from equipoise.analyse.surrogate.resampling import draws, refitted, sorted_rows
 from equipoise.analyse.surrogate.rows import (
+    NOBODY,
     Matrix,
     fit,
     influence,
@@ -151,7 +152,7 @@ def freedman(
     weight = np.ones(len(y))
     alone, both = logistic(alone_X, y, weight), logistic(both_X, y, weight)
     blank = [refused(f"freedman.{n}", arms, "odds ratio", NO_LOGISTIC) for n in ("unadjusted", "adjusted")]
-    reason = without_comparison(trial)
+    reason = without_comparison(trial) or ("" if there.any() else NOBODY)
     if reason or alone is None or both is None:
         return _undefined(about, blank[0], blank[1], reason or NO_LOGISTIC)
     each = np.zeros((trial.participants, 2))
