@@ -344,33 +344,38 @@ def measures(m: SurrogateMaterial) -> Section:
 
 def _group(m: SurrogateMaterial, group: Group) -> Subsection:
     any_truth = any(each.name in m.truths for each in group.measures)
+    several = len({each.method for each in group.measures}) > 1
     titles = ["Measure", "Scale", "Estimate", "p", *(["Truth"] if any_truth else [])]
     lines: list[Row] = []
+    method = ""
     for each in group.measures:
+        if several and each.method != method:
+            lines.append(row(w.capital(each.method), kind="heading"))
+        method = each.method
         cells = [
-            each.label, each.scale, "refused" if each.refused else value(each),
+            w.capital(each.label), each.scale, "refused" if each.refused else value(each),
             "" if each.refused else w.p_value(each.p),
         ]  # fmt: skip
         if any_truth:
-            cells.append(number(m.truths[each.name].value, each.scale) if each.name in m.truths else "")
+            known = m.truths.get(each.name)
+            cells.append("" if known is None else number(known.value, each.scale))
         lines.append(row(*cells))
-    notes = dict.fromkeys(
-        [f"Refused, {w.lower_first(x.label)}: {x.refused}." for x in group.measures if x.refused]
-        + [w.sentence(text) for x in group.measures for text in x.warnings]
-    )
     blocks: list[Block] = [Paragraph(words(group.question))]
     if group.id == "prentice":
-        blocks.append(
-            Listing(tuple(words(w.sentence(text)) for text in m.evaluation.prentice.words), ordered=True)
-        )
-    blocks.append(
-        Table(
-            f"table-{group.id}", group.title,
-            columns(titles, 2, [3, 1.6, 2.2, 0.7, *([1] if any_truth else [])]), tuple(lines), tuple(notes),
-            stack=True,
-        )
-    )  # fmt: skip
-    return Subsection(group.title, tuple(blocks))
+        points = (words(w.sentence(text)) for text in m.evaluation.prentice.words)
+        blocks.append(Listing(tuple(points), ordered=True))
+    widths = [3, 1.6, 2.2, 0.7, *([1] if any_truth else [])]
+    table_of = Table(
+        f"table-{group.id}", group.title, columns(titles, 2, widths), tuple(lines), _notes(group), stack=True
+    )
+    return Subsection(group.title, (*blocks, table_of))
+
+
+def _notes(group: Group) -> tuple[str, ...]:
+    """Each reason for a refusal and each warning, once."""
+    reasons = dict.fromkeys(x.refused for x in group.measures if x.refused)
+    warnings = dict.fromkeys(text for x in group.measures for text in x.warnings)
+    return (*(f"Refused: {reason}." for reason in reasons), *(w.sentence(text) for text in warnings))
 
 
 # --- pictures -----------------------------------------------------------------------------------------------
@@ -409,7 +414,7 @@ def sensitive(m: SurrogateMaterial) -> Section | None:
         return None
     lines = [
         row(
-            f"{w.number(100 * each.fraction, 0)}%", value(each.direct), value(each.indirect),
+            f"{w.number(100 * each.fraction, 0)}%", _per_hundred(each.direct), _per_hundred(each.indirect),
             "refused" if each.share.refused else value(each.share),
         )
         for each in found.fractions
@@ -419,7 +424,7 @@ def sensitive(m: SurrogateMaterial) -> Section | None:
         "recovers badly has "
         "a low count and a high risk. No data of this trial say how much. If only so much of the slope "
         "is causal, "
-        "the effect splits as follows (differences of cumulative hazards)."
+        "the effect splits as follows (differences of cumulative hazards, in events per 100 people)."
     )
     return Section(
         "sensitivity", "If part of the biomarker's link with risk is not causal",
@@ -432,6 +437,10 @@ def sensitive(m: SurrogateMaterial) -> Section | None:
             ),
         ),
     )  # fmt: skip
+
+
+def _per_hundred(measure: Measure) -> str:
+    return w.with_interval(100 * measure.estimate, 100 * measure.low, 100 * measure.high, 2)
 
 
 def between_units(m: SurrogateMaterial) -> Section | None:
@@ -505,7 +514,7 @@ def _characteristic(
     ]  # fmt: skip
     heads = ["Preset", "Truth", "Mean", "Bias", "90% of the estimates", "Covered", "Refused", "Misled"]
     blocks: list[Block] = [Paragraph(words(f"It misleads when {misleads}."))]
-    if name != "prentice":
+    if rows["median"].is_not_nan().any() and name != "prentice":
         named = [labels[preset] for preset in rows["preset"]]
         drawn = surrogate_figures.estimates(f"f-{name}", named, rows, label)
         blocks.append(
@@ -522,7 +531,7 @@ def _characteristic(
         Table(
             f"table-{name}",
             w.capital(label),
-            columns(heads),
+            columns(heads, 1, [2.4, 1, 1, 1, 1.8, 1.1, 1.1, 1]),
             tuple(lines),
             (note,) if note else (),
             stack=True,

@@ -18,14 +18,14 @@ _RATIOS = {
 }
 """Measures on the scale of the hazard ratio, and the effect that they are read as."""
 _RISKS = {
-    "path_risk_total": "total",
-    "path_risk_direct": "direct",
-    "path_risk_indirect": "mediated",
-    "g_formula_total": "total",
-    "g_formula_direct": "direct",
-    "g_formula_indirect": "mediated",
+    "path.risk.total": "total",
+    "path.risk.direct": "direct",
+    "path.risk.indirect": "mediated",
+    "g_formula.total": "total",
+    "g_formula.direct": "direct",
+    "g_formula.indirect": "mediated",
 }
-_RISK_SHARES = ("path_share", "g_formula_share")
+_RISK_SHARES = ("path.share", "g_formula.share")
 
 
 def beside(evaluation: Evaluation, known: Truth) -> dict[str, Quantity]:
