@@ -1,4 +1,4 @@
-"""Constructed trials in which the truth about the marker is known: hazards that follow it by a known slope."""
+"""Constructed trials where the truth about the marker is known: hazards follow it by a known slope."""
 
 from __future__ import annotations
 

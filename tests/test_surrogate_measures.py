@@ -1,4 +1,4 @@
-"""Measures of a surrogate where the truth is known, against other software, and refused where they must be."""
+"""Measures of a surrogate where the truth is known, against other software, and refused where need be."""
 
 import math
 from dataclasses import replace
@@ -60,6 +60,8 @@ def test_the_expected_hazard_ratio_is_what_the_marker_carries(half_carried):
     )
     assert found.observed_over_expected.high < 1
     assert found.mean_difference == pytest.approx(0.6 / 0.7, abs=0.02)
+    # the arms differ by a shift, so the means say the same
+    assert found.by_means.estimate == pytest.approx(found.expected.estimate, rel=0.02)
     # the marker stands still, so what is expected hardly changes with time
     assert np.average(found.log_hazard_ratio, weights=found.weight) == pytest.approx(-0.6, abs=0.1)
     assert (np.diff(found.times) >= 0).all()
@@ -274,7 +276,7 @@ def test_the_interval_of_the_expected_ratio_is_that_of_resampled_trials():
     trial = wandering_trial(300, seed=6, strata=1)
     rows = {k: np.flatnonzero(trial.who == k) for k in range(trial.participants)}
     found = expected_hazard_ratio(trial)
-    expected, beside = [], []
+    expected, by_means, beside = [], [], []
     for weight in draws(trial, 200, seed=3):
         people = np.repeat(np.arange(trial.participants), weight)
         kept = np.concatenate([rows[k] for k in people])
@@ -286,8 +288,10 @@ def test_the_interval_of_the_expected_ratio_is_that_of_resampled_trials():
         )  # fmt: skip
         one = expected_hazard_ratio(again)
         expected.append(math.log(one.expected.estimate))
+        by_means.append(math.log(one.by_means.estimate))
         beside.append(math.log(one.observed_over_expected.estimate))
     assert found.expected.se == pytest.approx(np.std(expected), rel=0.2)
+    assert found.by_means.se == pytest.approx(np.std(by_means), rel=0.2)
     assert found.observed_over_expected.se == pytest.approx(np.std(beside), rel=0.2)
 
 
@@ -296,15 +300,22 @@ def test_the_expected_ratio_solves_its_equation_written_out_slowly(wandering):
     rows = rows_at_risk(trial)
     slope = math.log(expected_hazard_ratio(wandering).slope.estimate)
     theta = math.log(expected_hazard_ratio(wandering).expected.estimate)
-    score = 0.0
+    score, differences, counts = 0.0, [], []
     for k in np.flatnonzero(rows.event):
         t, s = rows.stop[k], rows.stratum[k]
         there = (rows.start < t) & (rows.stop >= t) & (rows.stratum == s)
         by_marker = np.exp(slope * rows.value[there])
         by_arm = np.exp(theta * rows.treated[there])
+        one, other = there & (rows.treated == 1), there & (rows.treated == 0)
+        differences.append(rows.value[one].mean() - rows.value[other].mean())
+        counts.append(one.sum() * other.sum() / there.sum() ** 2)
         score += by_marker @ rows.treated[there] / by_marker.sum()
         score -= by_arm @ rows.treated[there] / by_arm.sum()
     assert score == pytest.approx(0.0, abs=1e-8)
+    mean = np.average(differences, weights=counts)
+    found = expected_hazard_ratio(wandering)
+    assert found.mean_difference == pytest.approx(mean, rel=1e-9)
+    assert math.log(found.by_means.estimate) == pytest.approx(slope * mean, rel=1e-9)
 
 
 # --- individual level -------------------------------------------------------------------------------------

@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from equipoise.analyse.surrogate.data import MarkedTrial, Spells
 from equipoise.analyse.surrogate.risk_sets import (
     RiskSets,
-    Transform,
     covariate_columns,
     risk_sets,
-    transformed,
 )
+from equipoise.analyse.surrogate.scale import Transform, on_scale
 from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -73,8 +72,7 @@ def additive_hazards(
             np.zeros(len(everyone)),
         )  # fmt: skip
     else:
-        spells = trial.spells(lag)
-        spells = spells._replace(value=transformed(spells.value, marker))
+        spells = on_scale(trial, marker)[0].spells(lag)
         columns = (*columns, trial.marker_label)
     times, steps, spread, contribution, robust = [], [], [], np.zeros((trial.participants, len(columns))), []
     ended = ""

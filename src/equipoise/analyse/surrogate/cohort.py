@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from equipoise.analyse.surrogate.data import MarkedTrial
-from equipoise.analyse.surrogate.risk_sets import Transform, covariate_columns, transformed
+from equipoise.analyse.surrogate.resampling import draws
+from equipoise.analyse.surrogate.risk_sets import covariate_columns
+from equipoise.analyse.surrogate.scale import Transform, on_scale
 from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -45,8 +47,8 @@ def cohort(
     if horizon is not None and not (horizon > 0 and math.isfinite(horizon)):
         raise UserError(f"the horizon must be a number of years above 0, not {horizon:g}")
     fixed = covariate_columns(trial, covariates, ())
-    whole = replace(trial, value=transformed(trial.value, transform))
-    baseline, warnings = whole.baseline(), []
+    whole, said = on_scale(trial, transform)
+    baseline, warnings = whole.baseline(), list(said)
     kept = ~np.isnan(baseline) if adjust_baseline else np.isin(np.arange(trial.participants), trial.who)
     if not kept.all():
         lacking = "a value at randomisation" if adjust_baseline else "any value of the marker"
@@ -95,18 +97,8 @@ def subset(trial: MarkedTrial, kept: NDArray[np.bool_]) -> MarkedTrial:
 
 
 def resampled(trial: MarkedTrial, replicates: int, seed: int) -> Floats:
-    """How often each participant is drawn in each bootstrap sample, shape (replicates, n).
-
-    Participants are drawn with replacement within arm and stratum, as they were randomised (Davison and
-    Hinkley, Bootstrap Methods and their Application, 1997, section 3.2). The seed fixes every draw. Raises
-    UserError for fewer than 2 replicates."""
+    """How often each participant is drawn in each bootstrap sample, shape (replicates, n): within arm and
+    stratum, as `draws`. Raises UserError for fewer than 2 replicates, or a negative seed."""
     if replicates < 2:
         raise UserError(f"a bootstrap needs at least 2 samples, not {replicates}")
-    chance = np.random.default_rng(np.random.SeedSequence([seed, 0x6D656469]))
-    counts = np.zeros((replicates, trial.participants))
-    for stratum in np.unique(trial.stratum):
-        for arm in (False, True):
-            cell = np.flatnonzero((trial.stratum == stratum) & (trial.treated == arm))
-            if len(cell):
-                counts[:, cell] = chance.multinomial(len(cell), np.full(len(cell), 1 / len(cell)), replicates)
-    return counts
+    return np.array(list(draws(trial, replicates, seed)), np.float64)

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from equipoise.analyse.surrogate.explained import STEADY
 from equipoise.analyse.surrogate.measure import Measure, refused
+from equipoise.analyse.surrogate.ratio_interval import fieller
 
 Floats = NDArray[np.float64]
 
-PRECISE = 4.0
-"""A total effect of fewer standard errors than this leaves its share imprecise (Freedman, Graubard and
-Schatzkin, Statistics in Medicine 1992;11:167-78, ask for about as many)."""
 TOO_MANY_LOST = 0.05
 
 
@@ -79,10 +78,11 @@ def share_measure(
             method=words.method, assumptions=words.assumptions, warnings=warnings,
         )  # fmt: skip
     share = parts.indirect / parts.total
-    low, high = fieller(parts.indirect, parts.total, variance, z)
+    limits = fieller(parts.indirect, parts.total, variance, confidence)
     gradient = np.array([1.0, -share]) / parts.total
     return Measure(
-        name, label, "share", share, float(np.sqrt(gradient @ variance @ gradient)), low, high,
+        name, label, "share", share, float(np.sqrt(gradient @ variance @ gradient)),
+        limits.low, limits.high,
         confidence=confidence, method=words.method, assumptions=words.assumptions,
         warnings=warnings + _share_warnings(share, abs(parts.total) / se_total),
     )  # fmt: skip
@@ -90,22 +90,11 @@ def share_measure(
 
 def _share_warnings(share: float, ratio: float) -> tuple[str, ...]:
     said = []
-    if ratio < PRECISE:
+    if ratio < STEADY:
         said.append(f"the total effect is only {ratio:.1f} standard errors: its share is imprecise")
     if not 0 <= share <= 1:
         said.append("the two parts have opposite signs: the number is a ratio, not a part of a whole")
     return tuple(said)
-
-
-def fieller(numerator: float, denominator: float, variance: Floats, z: float) -> tuple[float, float]:
-    """Fieller's limits of numerator / denominator, given their covariance, shape (2, 2), when the
-    denominator is more than z standard errors from 0: the roots r of (numerator - r denominator)^2 = z^2
-    var(numerator - r denominator)."""
-    a = denominator**2 - z**2 * variance[1, 1]
-    b = numerator * denominator - z**2 * variance[0, 1]
-    c = numerator**2 - z**2 * variance[0, 0]
-    root = math.sqrt(max(b**2 - a * c, 0.0))
-    return (b - root) / a, (b + root) / a
 
 
 def with_interval(measure: Measure, se: float, confidence: float) -> Measure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equipoise.analyse.surrogate.data import Floats, MarkedTrial
+from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial
 from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.surrogate.rows import (
     HAZARD_RATIO,
@@ -29,16 +29,25 @@ CARRIES = (
     "protects as much as one that a person has by nature (the marker stands for the cause)"
 )
 
+EXTREMES = (
+    "expected {:.2f} from everybody's own value but {:.2f} from the mean difference: people with extreme "
+    "values decide it, of whom the model knows least"
+)
+
 
 @dataclass(frozen=True)
 class ExpectedHazardRatio:
     """Expected and observed hazard ratio of the arms, and their quotient: what treatment did beside the
-    marker, if the assumptions hold. The arrays are for a picture, one value for each time of an event:
-    `times` (years), `difference` (mean marker of the treated at risk less that of the others, on the model's
-    scale), `log_hazard_ratio` (expected at that time), `weight` (what the time counts for)."""
+    marker, if the assumptions hold. `by_means` is the expected one as slope times `mean_difference`, which no
+    few people with extreme values can carry; the two agree where the arms differ by a shift.
+
+    The arrays are for a picture, one value for each time of an event: `times` (years), `difference` (mean
+    marker of the treated at risk less that of the others, on the model's scale), `log_hazard_ratio` (expected
+    at that time), `weight` (what the time counts for)."""
 
     slope: Measure
     expected: Measure
+    by_means: Measure
     observed: Measure
     observed_over_expected: Measure
     mean_difference: float
@@ -49,14 +58,15 @@ class ExpectedHazardRatio:
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        return self.slope, self.expected, self.observed, self.observed_over_expected
+        return self.slope, self.expected, self.by_means, self.observed, self.observed_over_expected
 
 
 @dataclass(frozen=True)
 class _AtEvents:
-    """Sums over those at risk at each (stratum, time) with events, k of them; column 0 the untreated, column
-    1 the treated: how many, their marker, exp(slope x marker), and marker times that."""
+    """Sums over those at risk at each (stratum, time) with events, k of them, rising; column 0 the untreated,
+    column 1 the treated: how many, their marker, exp(slope x marker), and marker times that."""
 
+    stratum: Ints
     time: Floats
     events: Floats
     number: Floats
@@ -78,8 +88,10 @@ def expected_hazard_ratio(
     in both arms, an event at a time belongs to each person at risk with probability in proportion to
     exp(slope x value), hence to the treated arm with a probability q. The expected log hazard ratio solves
     Cox's score equation for the arm with the arm of each event replaced by its q (risk sets as they were).
-    Intervals by the sandwich (Lin & Wei 1989), with the uncertainty of the slope and of the marker
-    difference. Derivation: docs/surrogate-methods.md. Refused where a part of it has no estimate."""
+    Beside it, to first order, the slope times the arms' mean difference, averaged over the event times by the
+    information that each has on the arm; a warning says where the two differ by more than 0.05. Intervals by
+    the sandwich (Lin & Wei 1989), with the uncertainty of the slope and of the marker difference. Derivation:
+    docs/surrogate-methods.md. Refused where a part of it has no estimate."""
     scaled, warnings = on_scale(trial, transform)
     rows = rows_at_risk(scaled, lag)
     untreated = rows.pick(rows.treated == 0)
@@ -99,36 +111,48 @@ def expected_hazard_ratio(
     reason = without_comparison(trial) or slope_model.undefined or alone.undefined or ""
     assumptions = (CARRIES, STANDS, PROPORTIONAL)
     method = "risk by marker among the untreated, times the arms' difference in the marker"
-    names = (f"{arms}, expected from {trial.marker_label}", f"{arms}, observed over expected")
+    names = (
+        f"{arms}, expected from {trial.marker_label}",
+        f"{arms}, expected from the mean difference in {trial.marker_label}",
+        f"{arms}, observed over expected",
+    )
     if reason:
         no = [
             refused(f"expected.{n}", label, HAZARD_RATIO, reason, method=method, assumptions=assumptions,
                     warnings=warnings)
-            for n, label in zip(("expected", "observed_over_expected"), names, strict=True)
+            for n, label in zip(("expected", "by_means", "observed_over_expected"), names, strict=True)
         ]  # fmt: skip
         none = np.zeros(0)
-        return ExpectedHazardRatio(slope, no[0], observed, no[1], math.nan, none, none, none, none)
+        return ExpectedHazardRatio(slope, no[0], no[1], observed, no[2], math.nan, none, none, none, none)
     b = float(slope_model.coefficients[0])
     sums = _at_events(rows, b)
     theta, weight = _solved(sums)
-    moves = _moves(rows, b, theta, sums, influence(untreated, untreated.value[:, None], slope_model)[:, 0])
+    slope_moves = influence(untreated, untreated.value[:, None], slope_model)[:, 0]
+    moves = _moves(rows, b, theta, sums, slope_moves)
+    mean, mean_moves = _mean_difference(rows, sums)
+    if abs(theta - b * mean) > 0.05:
+        warnings = (*warnings, EXTREMES.format(math.exp(theta), math.exp(b * mean)))
     gap_moves = influence(whole, whole.treated[:, None], alone)[:, 0] - moves
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = sums.value / sums.number
+        means = sums.value / sums.number
         log_ratio = np.log(sums.risk[:, 1] / sums.number[:, 1]) - np.log(sums.risk[:, 0] / sums.number[:, 0])
     used = weight > 0
-    difference = (mean[:, 1] - mean[:, 0])[used]
+    difference = (means[:, 1] - means[:, 0])[used]
     time_order = np.argsort(sums.time[used], kind="stable")
     common = {"method": method, "confidence": confidence, "assumptions": assumptions, "warnings": warnings}
     return ExpectedHazardRatio(
         slope,
         log_ratio_measure("expected.expected", names[0], theta, _root_sum_square(moves), **common),  # type: ignore[arg-type]
+        log_ratio_measure(
+            "expected.by_means", names[1], b * mean, _root_sum_square(b * mean_moves + mean * slope_moves),
+            **common,  # type: ignore[arg-type]
+        ),
         observed,
         log_ratio_measure(
-            "expected.observed_over_expected", names[1], float(alone.coefficients[0]) - theta,
+            "expected.observed_over_expected", names[2], float(alone.coefficients[0]) - theta,
             _root_sum_square(gap_moves), **common,  # type: ignore[arg-type]
         ),
-        float(difference @ weight[used] / weight[used].sum()),
+        mean,
         sums.time[used][time_order],
         difference[time_order],
         log_ratio[used][time_order],
@@ -149,12 +173,13 @@ def _at_events(rows: Rows, slope: float) -> _AtEvents:
         [c * arm for c in (np.ones(len(risk)), rows.value, risk, risk * rows.value)
          for arm in (1 - rows.treated, rows.treated)]
     )  # fmt: skip
-    parts, times, events = [], [], []
+    parts, strata, times, events = [], [], [], []
     for level in np.unique(rows.stratum[rows.event]):
         here = rows.stratum == level
         when, number = np.unique(rows.stop[here & rows.event], return_counts=True)
         present = _from(rows.stop[here], each[here], when) - _from(rows.start[here], each[here], when)
         parts.append(present)
+        strata.append(np.full(len(when), level))
         times.append(when)
         events.append(number)
     total = np.concatenate(parts).reshape(-1, 4, 2)
@@ -162,8 +187,8 @@ def _at_events(rows: Rows, slope: float) -> _AtEvents:
     number_at_risk = np.round(total[:, 0])
     total = np.where(number_at_risk[:, None, :] > 0, total, 0.0)
     return _AtEvents(
-        np.concatenate(times), np.concatenate(events).astype(np.float64), number_at_risk, total[:, 1],
-        total[:, 2], total[:, 3],
+        np.concatenate(strata), np.concatenate(times), np.concatenate(events).astype(np.float64),
+        number_at_risk, total[:, 1], total[:, 2], total[:, 3],
     )  # fmt: skip
 
 
@@ -202,3 +227,34 @@ def _moves(rows: Rows, slope: float, theta: float, sums: _AtEvents, slope_moves:
     # how fast q rises with the slope: the treated's share of the risk-weighted marker, less its mean
     rise = sums.risk_value[:, 1] / risk - q * sums.risk_value.sum(axis=1) / risk
     return np.asarray((by_arm - by_marker + float(sums.events @ rise) * slope_moves) / float(weight.sum()))
+
+
+def _mean_difference(rows: Rows, sums: _AtEvents) -> tuple[float, Floats]:
+    """Mean marker of the treated at risk less that of the others, averaged over the event times by d n0 n1 /
+    (n0 + n1)^2, the information that each has on the arm; and how far each participant moves it."""
+    both = sums.number.prod(axis=1) > 0
+    n, events = sums.number[both], sums.events[both]
+    means = sums.value[both] / n
+    gap = means[:, 1] - means[:, 0]
+    share = n.prod(axis=1) / n.sum(axis=1) ** 2
+    weight = events * share / float(events @ share)
+    mean = float(weight @ gap)
+    moves = np.zeros(rows.people)
+    for level in np.unique(sums.stratum[both]):
+        at = sums.stratum[both] == level
+        when = sums.time[both][at]
+        for arm, sign in ((0, -1.0), (1, 1.0)):
+            here = (rows.stratum == level) & (rows.treated == arm)
+            # what one step of a person's marker, and a step of nothing, add between two times
+            steps = np.column_stack([weight[at] / n[at, arm], weight[at] * means[at, arm] / n[at, arm]])
+            sums_to = np.vstack([np.zeros(2), np.cumsum(steps, axis=0)])
+            inside = (
+                sums_to[np.searchsorted(when, rows.stop[here], side="right")]
+                - sums_to[np.searchsorted(when, rows.start[here], side="right")]
+            )
+            np.add.at(moves, rows.who[here], sign * (rows.value[here] * inside[:, 0] - inside[:, 1]))
+        # each event also decides how much its time counts
+        happened = rows.event & (rows.stratum == level) & np.isin(rows.stop, when)
+        place = np.searchsorted(when, rows.stop[happened])
+        np.add.at(moves, rows.who[happened], (weight[at] / events[at] * (gap[at] - mean))[place])
+    return mean, moves

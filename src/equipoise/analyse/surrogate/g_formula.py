@@ -26,7 +26,7 @@ from equipoise.analyse.surrogate.decomposition import (
     share_measure,
 )
 from equipoise.analyse.surrogate.measure import Measure
-from equipoise.analyse.surrogate.risk_sets import Transform
+from equipoise.analyse.surrogate.scale import Transform
 from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -39,6 +39,9 @@ EVENTS_PER_BAND = 20
 MOST_BANDS = 5
 STEPS = 40
 SMALL = 1e-9
+MOST_LOG_HAZARD = 50.0
+FARTHEST = 20.0
+"""A log hazard ratio of the arms beyond this is a likelihood without a maximum."""
 
 WORDS = Words(
     "g_formula",
@@ -204,7 +207,8 @@ class _Past:
 
 
 class _Rows(NamedTuple):
-    """Time at risk cut at visits and at the bands of the baseline hazard."""
+    """Time at risk cut at visits and at the bands of the baseline hazard; the marker, the last column of the
+    design, less `centre`."""
 
     who: Ints
     design: Floats
@@ -212,6 +216,7 @@ class _Rows(NamedTuple):
     event: Floats
     bands: int
     band_of_period: Ints
+    centre: float
 
 
 def _rows(people: Cohort, grid: Floats) -> _Rows:
@@ -232,15 +237,12 @@ def _rows(people: Cohort, grid: Floats) -> _Rows:
     spell, band, exposure, happened = (np.concatenate([piece[i] for piece in pieces]) for i in range(4))
     who = spells.who[spell]
     steps = (band[:, None] == np.arange(len(edges) - 1)).astype(np.float64)
-    design = _hazard_design(
-        steps, trial.treated[who].astype(np.float64), people.fixed[who], spells.value[spell]
-    )
+    # centred, so that Newton's method starts near the end
+    centre = float(np.average(spells.value[spell], weights=exposure))
+    marker = spells.value[spell] - centre
+    design = np.column_stack([steps, trial.treated[who], people.fixed[who], marker])
     of_period = np.searchsorted(edges, grid[:-1], side="right") - 1
-    return _Rows(who, design, exposure, happened.astype(np.float64), len(edges) - 1, of_period)
-
-
-def _hazard_design(steps: Floats, arm: Floats, fixed: Floats, marker: Floats) -> Floats:
-    return np.column_stack([steps, arm, fixed, marker])
+    return _Rows(who, design, exposure, happened.astype(np.float64), len(edges) - 1, of_period, centre)
 
 
 def _normals(people: Cohort, periods: int, copies: int, seed: int) -> Floats:
@@ -311,17 +313,29 @@ def _poisson(rows: _Rows, weight: Floats, start: Floats | None) -> Floats | None
         beta[: rows.bands] = math.log((w * event).sum() / (w * exposure).sum())
     else:
         beta = start.copy()
-    score_of_events = (w * event) @ x
+    happened = (w * event) @ x
+    likelihood, expected = _likelihood(beta, x, w * exposure, happened)
     for _ in range(STEPS):
-        expected = w * exposure * np.exp(np.clip(x @ beta, -50.0, 50.0))
         information = (x * expected[:, None]).T @ x
         if least_eigenvalue(information) <= SINGULAR:
             return None
-        step = np.linalg.solve(information, score_of_events - expected @ x)
-        beta = beta + np.clip(step, -2.0, 2.0)
-        if np.abs(step).max() < SMALL * (1 + np.abs(beta).max()):
-            return beta if np.abs(beta[rows.bands]) < 20 else None
+        step = np.linalg.solve(information, happened - expected @ x)
+        if np.abs(step).max() < SMALL:
+            return beta + step if abs(beta[rows.bands]) < FARTHEST else None
+        size = 1.0
+        while True:
+            there, expected = _likelihood(beta + size * step, x, w * exposure, happened)
+            if there >= likelihood - SMALL * abs(likelihood) or size < SMALL:
+                break
+            size /= 2
+        beta, likelihood = beta + size * step, there
     return None
+
+
+def _likelihood(beta: Floats, x: Floats, exposure: Floats, happened: Floats) -> tuple[float, Floats]:
+    """Log likelihood and expected events of each row."""
+    expected = exposure * np.exp(np.minimum(x @ beta, MOST_LOG_HAZARD))
+    return float(happened @ beta - expected.sum()), expected
 
 
 def _forward(
@@ -353,7 +367,7 @@ def _forward(
         base = hazard[rows.band_of_period[j]] + fixed @ hazard[rows.bands + 1 : -1]
         under = (hazard[rows.bands], values[0]), (hazard[rows.bands], values[1]), (0.0, values[1])
         for k, (effect, value) in enumerate(under):
-            cumulative[k] += length * np.exp(base + effect + hazard[-1] * value)
+            cumulative[k] += length * np.exp(base + effect + hazard[-1] * (value - rows.centre))
         free[:, j] = np.exp(-cumulative) @ share
     return free
 

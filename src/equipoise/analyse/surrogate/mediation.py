@@ -13,7 +13,7 @@ from equipoise.analyse.surrogate.data import MarkedTrial
 from equipoise.analyse.surrogate.g_formula import GFormula, g_formula
 from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.path import DynamicPath, dynamic_path
-from equipoise.analyse.surrogate.risk_sets import Transform
+from equipoise.analyse.surrogate.scale import Transform
 from equipoise.analyse.surrogate.sensitivity import Sensitivity, sensitivity
 
 

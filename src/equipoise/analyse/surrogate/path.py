@@ -22,7 +22,8 @@ from equipoise.analyse.surrogate.decomposition import (
     share_measure,
 )
 from equipoise.analyse.surrogate.measure import Measure
-from equipoise.analyse.surrogate.risk_sets import RiskSets, Transform, risk_sets
+from equipoise.analyse.surrogate.risk_sets import RiskSets, risk_sets
+from equipoise.analyse.surrogate.scale import Transform
 
 Floats = NDArray[np.float64]
 
@@ -103,11 +104,11 @@ def dynamic_path(
     add up to the total. As interventional effects on relative survival: Aalen, Stensrud, Didelez, Daniel,
     Roysland and Strohmaier, Biometrical Journal 2020;62:532-49.
 
-    horizon, lag: years (default horizon: a tenth of each arm still followed). covariates: shape (n, p), fixed
-    and known. adjust_baseline: the marker at randomisation is a covariate, and participants without it are
-    left out. bootstrap: samples of participants, drawn within arm and stratum. Raises UserError for a horizon
-    not above 0, covariates of the wrong shape, or fewer than 2 samples; what the data do not allow is refused
-    in the measures.
+    horizon, lag: years (default horizon: a quarter of each arm still followed). covariates: shape (n, p),
+    fixed and known. adjust_baseline: the marker at randomisation is a covariate, and participants without it
+    are left out. bootstrap: samples of participants, drawn within arm and stratum. Raises UserError for a
+    horizon not above 0, covariates of the wrong shape, or fewer than 2 samples; what the data do not allow is
+    refused in the measures.
     """
     people = cohort(trial, horizon, transform, covariates, adjust_baseline)
     if people.refused:

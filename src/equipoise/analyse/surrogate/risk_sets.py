@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +13,6 @@ from equipoise.errors import UserError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-Transform = Literal["log2", "square root", "as is"]
-"""How the marker enters a linear model: per doubling, per square root of its unit, or per unit."""
 
 _CELLS = 1_000_000
 """Participants times event times that are held in memory at once."""
@@ -34,29 +31,6 @@ class RiskSets(NamedTuple):
     """Shape (e,): the participant of each event, in order of time."""
     when: Ints
     """Shape (e,): which of `times` the event is at."""
-
-
-def transformed(values: Floats, transform: Transform) -> Floats:
-    """The marker on the scale on which it enters a linear model, same shape.
-
-    Logarithms of values at or below 0 do not exist: such values count as half the smallest above 0, as values
-    below a limit of detection commonly do. Raises UserError for a transform that is not known, for square
-    roots of negative values, and for logarithms where no value is above 0.
-    """
-    if transform == "as is":
-        return np.asarray(values, np.float64)
-    if transform == "square root":
-        if (values < 0).any():
-            raise UserError("the marker has values below 0: use the transform `as is`")
-        return np.asarray(np.sqrt(values))
-    if transform != "log2":
-        raise UserError(f"there is no transform `{transform}`; there are: log2, square root, as is")
-    if not (values > 0).any():
-        if np.isnan(values).all():
-            return np.asarray(values, np.float64)
-        raise UserError("no value of the marker is above 0: use the transform `as is`")
-    least = values[values > 0].min() / 2
-    return np.asarray(np.log2(np.where(values <= 0, least, values)))
 
 
 def covariate_columns(trial: MarkedTrial, covariates: ArrayLike | None, names: tuple[str, ...]) -> Floats:
