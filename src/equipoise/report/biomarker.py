@@ -151,7 +151,7 @@ def _figure(m: Material, arm: str, pair: str, name: str, new: str, old: str) -> 
     drawn = surrogate_figures.ratios(f"biomarker-{arm}", lines)
     body = [(label, w.with_interval(*triple, 2)) for label, triple in found]
     for step in (DOUBLING, STEP):
-        slopes = ((f"{step}, reference arm", f"{old} alone"), (step, "both arms, given the arm"))
+        slopes = ((f"{step}, reference arm", old), (step, "both arms, given the arm"))
         for parameter, whom in slopes:
             slope = m.rows.triple(ANALYSIS, pair, parameter)
             if slope[0] is not None:
