@@ -70,6 +70,12 @@ def surrogate(
             "--demonstrate", help="Instead: why adjusting for the biomarker misleads, on virtual people."
         ),
     ] = False,
+    participants: Annotated[
+        int | None,
+        typer.Option(
+            "--participants", min=200, help="Of --demonstrate: people in each arm. Default: 15,000."
+        ),
+    ] = None,
     threads: Threads = None,
     out: Annotated[
         Path | None,
@@ -94,8 +100,10 @@ def surrogate(
     if demonstrate:
         if place is not None or mapping is not None:
             raise UserError("--demonstrate brings its own trials: leave out PLACE and --mapping")
-        _demonstrate(threads, out, force)
+        _demonstrate(participants, threads, out, force)
         return
+    if participants is not None:
+        raise UserError("--participants goes with --demonstrate: a trial has the participants that it has")
     if place is None and mapping is None:
         raise UserError(
             "say which trial: a folder of `equipoise run`, a record, or a mapping file; or --demonstrate"
@@ -158,12 +166,12 @@ def _years(text: str) -> tuple[float, ...]:
     return years
 
 
-def _demonstrate(threads: int | None, out: Path | None, force: bool) -> None:
+def _demonstrate(people: int | None, threads: int | None, out: Path | None, force: bool) -> None:
     with Stages() as stages:
         stages("Walking everybody in both arms")
         from equipoise import job
 
-        done = job.demonstrate_pitfall(threads=threads, out=out, force=force, progress=stages)
+        done = job.demonstrate_pitfall(people=people, threads=threads, out=out, force=force, progress=stages)
     typer.echo(done.told)
     if done.files:
         typer.echo()

@@ -33,10 +33,9 @@ def cannot_tell(marker: str) -> tuple[str, ...]:
 def not_harm(marker: str) -> str:
     """Why an adjusted hazard ratio above 1 is no proof of harm."""
     return (
-        f"Risk follows the {marker} more steeply among people than it follows what treatment adds to "
-        "it, so that "
-        "such a number tends to lie above 1 even where treatment does nothing but good (equipoise surrogate "
-        "--demonstrate shows it on virtual people)."
+        f"Risk follows the {marker} more steeply among people than it follows what treatment adds to it. So, "
+        "of a treatment that raises it, such a number tends to lie above 1 even where the treatment does "
+        "nothing but good (equipoise surrogate --demonstrate shows it on virtual people)."
     )
 
 

@@ -11,6 +11,7 @@ _RATIOS = {
     "prentice.treatment_on_outcome": "total",
     "prentice.outcome_given_marker": "direct",
     "expected.expected": "mediated",
+    "expected.by_means": "mediated",
     "expected.observed": "total",
     "expected.observed_over_expected": "direct",
     "lin.unadjusted": "total",

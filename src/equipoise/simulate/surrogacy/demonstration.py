@@ -10,6 +10,7 @@ beyond the cap further cells do not help while the model goes on crediting them.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -151,16 +152,21 @@ def told(rows: tuple[Pitfall, ...]) -> str:
             f"{each.harm:>6g}{shown[0]:>16}{shown[1]:>16}{shown[2]:>16}"
             f"{each.events:>9,}"
         )
-    return "\n".join([*lines, "", *MORAL])
+    words = MORAL if all(each.adjusted > 1 for each in rows) else f"{MORAL} {BLURRED}"
+    return "\n".join([*lines, "", *textwrap.wrap(words, 100)])
 
 
 MORAL = (
     "Even where every cell works and nothing harms, the adjusted hazard ratio lies above 1 and the "
-    "proportion",
-    "explained above 100%: a low count also marks people who recover badly, so that risk follows the "
-    "count more",
-    "steeply among people than it follows the cells that the drug makes. A hazard ratio above 1 beside the",
-    "biomarker is no proof of harm, and none that the cells are useless.",
+    "proportion "
+    "explained above 100%: a low count also marks people who recover badly, so that risk follows the count "
+    "more "
+    "steeply among people than it follows the cells that the drug makes. A hazard ratio above 1 beside the "
+    "biomarker is no proof of harm, and none that the cells are useless."
+)
+BLURRED = (
+    f"Not in every line here: with so few people chance blurs it. {PEOPLE:,} in each arm, the default, "
+    "settle it."
 )
 
 
