@@ -134,8 +134,8 @@ def test_an_adjusted_hazard_ratio_lies_above_one_although_nothing_harms():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["silcaat", "esprit"])
 def test_the_pitfall_is_that_of_the_reference(name):
-    """Hazard ratios to within 0.05 of an independent first implementation. The proportion explained is a ratio
-    of small numbers (0.05 in the reference where harm is on), and only its order is held."""
+    """Hazard ratios to within 0.05 of an independent first implementation. The proportion explained is a
+    ratio of small numbers (0.05 in the reference where harm is on), and only its order is held."""
     explained = []
     for functional, harm in TRUTHS:
         ours = pitfall(name, functional, harm, people=15_000)

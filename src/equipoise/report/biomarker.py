@@ -107,7 +107,13 @@ def _outcome(m: Material, pair: str) -> str:
 def _promised(m: Material, pair: str, name: str, old: str) -> str:
     expected = m.rows.triple(ANALYSIS, pair, EXPECTED)
     quotient = m.rows.triple(ANALYSIS, pair, QUOTIENT)
-    return promised(name, old, w.with_interval(*expected, 2), quotient[1], quotient[2])
+    per, step = "per doubling", DOUBLING
+    slope = m.rows.triple(ANALYSIS, pair, f"{step}, reference arm")
+    if slope[0] is None:
+        per, step = "per unit", STEP
+        slope = m.rows.triple(ANALYSIS, pair, f"{step}, reference arm")
+    said = f"hazard ratio {per} {w.with_interval(*slope, 2)}"
+    return promised(name, old, said, w.with_interval(*expected, 2), quotient[1], quotient[2])
 
 
 def _adjusted(m: Material, pair: str, name: str) -> str:
@@ -141,7 +147,7 @@ def _figure(m: Material, arm: str, pair: str, name: str, new: str, old: str) -> 
         ("Observed", m.rows.triple(m.primary, pair, "hazard ratio")),
         (f"Expected from {name}", m.rows.triple(ANALYSIS, pair, EXPECTED)),
         ("Observed over expected", m.rows.triple(ANALYSIS, pair, QUOTIENT)),
-        (f"Adjusted for the latest {name}", m.rows.triple(ANALYSIS, pair, ADJUSTED)),
+        (f"Adjusted for {name}", m.rows.triple(ANALYSIS, pair, ADJUSTED)),
     ]
     lines = [
         surrogate_figures.Ratio(label, ratio, low, high)

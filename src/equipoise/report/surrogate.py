@@ -186,7 +186,9 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
         return f"It cannot be said: {expected.refused}."
     trial = m.evaluation.trial
     ends = (None, None) if quotient.refused else (quotient.low, quotient.high)
-    return promised(trial.marker_label, trial.reference_label, value(expected), *ends)
+    per = "per doubling" if m.evaluation.transform == "log2" else f"per {trial.marker_unit or 'unit'}"
+    slope = f"hazard ratio {per} {value(m.evaluation.expected.slope)}"
+    return promised(trial.marker_label, trial.reference_label, slope, value(expected), *ends)
 
 
 def _adjusted(given: Measure, marker: str) -> str:

@@ -22,6 +22,7 @@ from equipoise.report.figures import (
     GRID,
     INK,
     MUTED,
+    PAPER,
     PUBLISHED,
     Drawn,
     Sheet,
@@ -90,10 +91,11 @@ def ratios(name: str, lines: Sequence[Ratio]) -> Drawn:
             text = f"{line.estimate:.2f} ({line.low:.2f} to {line.high:.2f})"
             place = axes.get_yaxis_transform()
             if sheet.narrow:
-                axes.text(
-                    0.0, k + 0.25, shorten(line.label, sheet.width - 150, size), transform=place, va="center"
-                )
-                axes.text(1.0, k + 0.25, text, transform=place, va="center", ha="right")
+                # on a phone the words stand on the plot: a plate keeps lines from running through them
+                plate = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+                common = {"transform": place, "va": "center", "bbox": plate}
+                axes.text(0.0, k + 0.25, shorten(line.label, sheet.width - 150, size), **common)
+                axes.text(1.0, k + 0.25, text, ha="right", **common)
             else:
                 width = sheet.width - left - right
                 axes.text(
