@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -93,7 +94,7 @@ def ratios(name: str, lines: Sequence[Ratio]) -> Drawn:
             if sheet.narrow:
                 # on a phone the words stand on the plot: a plate keeps lines from running through them
                 plate = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
-                common = {"transform": place, "va": "center", "bbox": plate}
+                common: dict[str, Any] = {"transform": place, "va": "center", "bbox": plate}
                 axes.text(0.0, k + 0.25, shorten(line.label, sheet.width - 150, size), **common)
                 axes.text(1.0, k + 0.25, text, ha="right", **common)
             else:
