@@ -368,7 +368,9 @@ def test_without_events_arms_or_marker_everything_is_refused_in_words(wandering)
     nothing = replace(wandering, event=np.zeros(wandering.participants, bool))
     one_arm = replace(wandering, treated=np.ones(wandering.participants, bool))
     unmeasured = replace(wandering, value=np.full(len(wandering.value), np.nan))
-    for trial, words in ((nothing, "no events"), (one_arm, "only one group"), (unmeasured, "known marker")):
+    for trial, words in (
+        (nothing, "no events"), (one_arm, "only one group"), (unmeasured, "not known at any time after"),
+    ):  # fmt: skip
         assert words in lin(trial).fieller.refused
         assert words in expected_hazard_ratio(trial).expected.refused
         assert words in freedman(trial, marker_at=0.5, horizon=2.0).fieller.refused
@@ -381,6 +383,17 @@ def test_without_events_arms_or_marker_everything_is_refused_in_words(wandering)
     assert prentice(unmeasured).treatment_on_marker.refused
     assert not prentice(unmeasured).treatment_on_outcome.refused
     assert landmarks(wandering, [99.0])[0].arm.refused
+    treated_alone = replace(wandering, event=wandering.event & wandering.treated)
+    assert "nobody of the reference arm had an event" in expected_hazard_ratio(treated_alone).expected.refused
+    still = replace(wandering, value=np.full(len(wandering.value), 300.0))
+    assert prentice(still).treatment_on_marker.refused == "the marker does not vary"
+    assert "do not vary" in freedman(still).fieller.refused
+    at_entry = wandering.at == 0
+    before = replace(
+        wandering, who=wandering.who[at_entry], at=wandering.at[at_entry], value=wandering.value[at_entry]
+    )
+    assert "not known at any time after" in lin(before, least=0).fieller.refused
+    assert not individual_level(before).likelihood_reduction.refused
 
 
 def test_mistakes_are_named(wandering):

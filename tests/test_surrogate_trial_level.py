@@ -103,6 +103,26 @@ def test_random_effects_maximise_the_likelihood_of_the_bivariate_normal():
     np.testing.assert_allclose(mine.line_covariance, G @ np.linalg.inv(H) @ G.T, rtol=0.02)
 
 
+BCG = np.array([
+    (4, 119, 11, 128), (6, 300, 29, 274), (3, 228, 11, 209), (62, 13536, 248, 12619), (33, 5036, 47, 5761),
+    (180, 1361, 372, 1079), (8, 2537, 10, 619), (505, 87886, 499, 87892), (29, 7470, 45, 7232),
+    (17, 1699, 65, 1600), (186, 50448, 141, 27197), (5, 2493, 3, 2338), (27, 16886, 29, 17825),
+])  # fmt: skip
+"""Tuberculosis and none, vaccinated and not, in 13 trials (Colditz et al., JAMA 1994;271:698-702)."""
+
+
+def test_random_effects_of_the_bcg_trials_come_out_as_printed():
+    """van Houwelingen, Arends & Stijnen 2002, pages 604-605: log odds -4.834 and -4.096 of the vaccinated and
+    the others, variances between trials 1.431 and 2.407, correlation 0.947."""
+    got, none, got_control, none_control = BCG.T
+    errors = np.zeros((13, 2, 2))
+    errors[:, 0, 0], errors[:, 1, 1] = 1 / got_control + 1 / none_control, 1 / got + 1 / none
+    found = random_effects(np.log(got_control / none_control), np.log(got / none), errors)
+    np.testing.assert_array_equal(found.means.round(3), [-4.096, -4.834])
+    np.testing.assert_array_equal(np.diag(found.between).round(3), [2.407, 1.431])
+    assert round(found.correlation, 3) == 0.947
+
+
 def test_random_effects_see_through_the_errors_that_hide_the_relation_from_a_regression():
     units = _units(400, seed=5)
     found = trial_level(units)
@@ -176,8 +196,11 @@ def test_fewer_than_five_units_are_refused_and_those_left_out_are_named():
     found = trial_level(unit_effects(replace(trial, event=event)))
     assert found.r_squared.refused.startswith("3 units with an estimate, fewer than 5; left out: d: 0 events")
     assert all(m.refused for m in found.measures)
+    everywhere = trial_level(unit_effects(trial, by=np.arange(160)))
+    assert everywhere.r_squared.refused.endswith("and 148 more")
+    assert len(everywhere.effects.left_out) == 160
     nobody = trial_level(unit_effects(replace(trial, unit=np.full(160, ""))))
-    assert nobody.r_squared.refused.startswith("0 units")
+    assert nobody.r_squared.refused.startswith("there are no units")
 
 
 def test_effects_of_a_unit_are_those_of_its_people_alone():
@@ -191,6 +214,11 @@ def test_effects_of_a_unit_are_those_of_its_people_alone():
     assert units.covariance[k, 1, 1] == pytest.approx(alone.covariance[0, 0], rel=1e-9)
     assert units.events[k] == trial.event[here].sum()
     assert units.participants[k] == 75
+    sites = unit_effects(replace(trial, unit=np.full(600, "")), by=[ord(u) for u in trial.unit])
+    assert set(sites.names) == {str(k) for k in range(97, 105)}
+    assert sorted(sites.on_outcome) == pytest.approx(sorted(units.on_outcome))
+    with pytest.raises(UserError, match="`unit` has 2 values for 600 participants"):
+        unit_effects(trial, by=["a", "b"])
     # a better marker goes with fewer events, so their errors go against each other
     assert np.mean(units.covariance[:, 0, 1]) < 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,16 +20,18 @@ from equipoise.analyse.surrogate.rows import (
     ratio,
     rows_at_risk,
     score_residuals,
-    without_comparison,
+    without_mediator,
 )
 from equipoise.analyse.surrogate.scale import Transform, on_scale, per_unit
 from equipoise.analyse.surrogate.time_varying import PROPORTIONAL, STANDS
+from equipoise.analyse.undefined import NO_EVENTS
 
 CARRIES = (
     "risk follows the marker in the treated as it does among the untreated: a count that treatment made "
     "protects as much as one that a person has by nature (the marker stands for the cause)"
 )
 
+NO_EVENT_UNTREATED = "nobody of the reference arm had an event while their marker was known"
 EXTREMES = (
     "expected {:.2f} from everybody's own value but {:.2f} from the mean difference: people with extreme "
     "values decide it, of whom the model knows least"
@@ -94,70 +97,86 @@ def expected_hazard_ratio(
     docs/surrogate-methods.md. Refused where a part of it has no estimate."""
     scaled, warnings = on_scale(trial, transform)
     rows = rows_at_risk(scaled, lag)
-    untreated = rows.pick(rows.treated == 0)
-    arms = f"{trial.treated_label} against {trial.reference_label}"
+    untreated, whole = rows.pick(rows.treated == 0), rows.whole()
     slope_model = fit(untreated, untreated.value[:, None])
+    alone = fit(whole, whole.treated[:, None])
+    arms = f"{trial.treated_label} against {trial.reference_label}"
     slope = ratio(
         slope_model, 0, "expected.slope", f"per {per_unit(trial, transform)}, {trial.reference_label}",
         method="Cox model by the latest marker value in the reference arm", confidence=confidence,
         assumptions=(STANDS, PROPORTIONAL), warnings=warnings,
     )  # fmt: skip
-    whole = rows.whole()
-    alone = fit(whole, whole.treated[:, None])
     observed = ratio(
         alone, 0, "expected.observed", f"{arms}, observed", method="Cox model", confidence=confidence,
         assumptions=(PROPORTIONAL,), warnings=warnings,
     )  # fmt: skip
-    reason = without_comparison(trial) or slope_model.undefined or alone.undefined or ""
-    assumptions = (CARRIES, STANDS, PROPORTIONAL)
-    method = "risk by marker among the untreated, times the arms' difference in the marker"
-    names = (
+    labels = (
         f"{arms}, expected from {trial.marker_label}",
         f"{arms}, expected from the mean difference in {trial.marker_label}",
         f"{arms}, observed over expected",
     )
+    reason = without_mediator(trial) or slope_model.undefined or alone.undefined or ""
+    if reason == NO_EVENTS and trial.event.any():
+        reason = NO_EVENT_UNTREATED
     if reason:
-        no = [
-            refused(f"expected.{n}", label, HAZARD_RATIO, reason, method=method, assumptions=assumptions,
-                    warnings=warnings)
-            for n, label in zip(("expected", "by_means", "observed_over_expected"), names, strict=True)
-        ]  # fmt: skip
-        none = np.zeros(0)
-        return ExpectedHazardRatio(slope, no[0], no[1], observed, no[2], math.nan, none, none, none, none)
+        return _refused(slope, observed, labels, reason)
     b = float(slope_model.coefficients[0])
+    slope_moves = influence(untreated, untreated.value[:, None], slope_model)[:, 0]
     sums = _at_events(rows, b)
     theta, weight = _solved(sums)
-    slope_moves = influence(untreated, untreated.value[:, None], slope_model)[:, 0]
     moves = _moves(rows, b, theta, sums, slope_moves)
     mean, mean_moves = _mean_difference(rows, sums)
+    gap_moves = influence(whole, whole.treated[:, None], alone)[:, 0] - moves
     if abs(theta - b * mean) > 0.05:
         warnings = (*warnings, EXTREMES.format(math.exp(theta), math.exp(b * mean)))
-    gap_moves = influence(whole, whole.treated[:, None], alone)[:, 0] - moves
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = sums.value / sums.number
-        log_ratio = np.log(sums.risk[:, 1] / sums.number[:, 1]) - np.log(sums.risk[:, 0] / sums.number[:, 0])
-    used = weight > 0
-    difference = (means[:, 1] - means[:, 0])[used]
-    time_order = np.argsort(sums.time[used], kind="stable")
-    common = {"method": method, "confidence": confidence, "assumptions": assumptions, "warnings": warnings}
+    said = partial(
+        log_ratio_measure, method=METHOD, confidence=confidence, assumptions=ASSUMPTIONS, warnings=warnings
+    )
     return ExpectedHazardRatio(
         slope,
-        log_ratio_measure("expected.expected", names[0], theta, _root_sum_square(moves), **common),  # type: ignore[arg-type]
-        log_ratio_measure(
-            "expected.by_means", names[1], b * mean, _root_sum_square(b * mean_moves + mean * slope_moves),
-            **common,  # type: ignore[arg-type]
-        ),
+        said("expected.expected", labels[0], theta, _root_sum_square(moves)),
+        said("expected.by_means", labels[1], b * mean, _root_sum_square(b * mean_moves + mean * slope_moves)),
         observed,
-        log_ratio_measure(
-            "expected.observed_over_expected", names[2], float(alone.coefficients[0]) - theta,
-            _root_sum_square(gap_moves), **common,  # type: ignore[arg-type]
+        said(
+            "expected.observed_over_expected", labels[2], float(alone.coefficients[0]) - theta,
+            _root_sum_square(gap_moves),
         ),
         mean,
-        sums.time[used][time_order],
-        difference[time_order],
-        log_ratio[used][time_order],
-        weight[used][time_order],
+        *_over_time(sums, weight),
     )  # fmt: skip
+
+
+METHOD = "risk by marker among the untreated, times the arms' difference in the marker"
+ASSUMPTIONS = (CARRIES, STANDS, PROPORTIONAL)
+
+
+def _refused(
+    slope: Measure, observed: Measure, labels: tuple[str, str, str], reason: str
+) -> ExpectedHazardRatio:
+    expected, by_means, over = (
+        refused(
+            f"expected.{name}", label, HAZARD_RATIO, reason, method=METHOD, assumptions=ASSUMPTIONS,
+            warnings=observed.warnings,
+        )
+        for name, label in zip(("expected", "by_means", "observed_over_expected"), labels, strict=True)
+    )  # fmt: skip
+    none = np.zeros(0)
+    return ExpectedHazardRatio(slope, expected, by_means, observed, over, math.nan, none, none, none, none)
+
+
+def _over_time(sums: _AtEvents, weight: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Times, marker difference, expected log hazard ratio and weight, in order of time, where both arms were
+    at risk."""
+    used = weight > 0
+    number, risk, value = sums.number[used], sums.risk[used], sums.value[used]
+    order = np.argsort(sums.time[used], kind="stable")
+    means, log_risk = value / number, np.log(risk / number)
+    return (
+        sums.time[used][order],
+        (means[:, 1] - means[:, 0])[order],
+        (log_risk[:, 1] - log_risk[:, 0])[order],
+        weight[used][order],
+    )
 
 
 def _root_sum_square(each: Floats) -> float:

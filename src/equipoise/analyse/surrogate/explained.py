@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from equipoise.analyse.surrogate.data import Floats, MarkedTrial
+from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial
 from equipoise.analyse.surrogate.logistic import logistic, logistic_influence
 from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.surrogate.prentice import CAUSES
@@ -26,7 +26,7 @@ from equipoise.analyse.surrogate.rows import (
     log_ratio_measure,
     ratio,
     rows_at_risk,
-    without_comparison,
+    without_mediator,
     z_of,
 )
 from equipoise.analyse.surrogate.scale import Transform, on_scale
@@ -35,7 +35,8 @@ from equipoise.errors import UserError
 
 SHARE = "share"
 STEADY = 4.0
-"""Standard errors that an effect needs for a share of it that is worth having (Freedman et al. 1992)."""
+"""Standard errors that an effect needs for a share of it that is worth having (assumed). That it takes a
+massively significant effect: Buyse & Molenberghs, Biometrics 1998;54:1014-29."""
 
 SHARE_ASSUMPTIONS = (
     STANDS,
@@ -89,13 +90,13 @@ def lin(
     alone_X, both_X = whole.treated[:, None], np.column_stack([rows.treated, rows.value])
     alone, both = fit(whole, alone_X), fit(rows, both_X)
     arms = f"{trial.treated_label} against {trial.reference_label}"
-    method = "Cox models without and with the latest marker value"
+    method = "Cox models without and with the latest marker value" + (f", {lag:g} years late" if lag else "")
     unadjusted = ratio(alone, 0, "lin.unadjusted", arms, method=method, confidence=confidence)
     adjusted = ratio(
         both, 0, "lin.adjusted", f"{arms}, given {trial.marker_label}", method=method, confidence=confidence
     )
     about = _About("lin", f"share explained by {trial.marker_label}", method, warnings, confidence, least)
-    reason = without_comparison(trial) or alone.undefined or both.undefined or ""
+    reason = without_mediator(trial) or alone.undefined or both.undefined or ""
     if reason:
         return _undefined(about, unadjusted, adjusted, reason)
     each = np.column_stack([influence(whole, alone_X, alone)[:, 0], influence(rows, both_X, both)[:, 0]])
@@ -132,32 +133,28 @@ def freedman(
     strata. Joint covariance, intervals and refusal as in `lin`. Raises UserError unless
     0 <= marker_at < horizon."""
     scaled, warnings = on_scale(trial, transform)
-    end = _followed(trial) if horizon is None else horizon
-    early = end / 4 if marker_at is None else marker_at
-    if not 0 <= early < end and trial.participants:
-        raise UserError(f"the marker must come before the horizon: year {early:g} and year {end:g}")
-    value = scaled.value_at(early)
-    there = (trial.time > early) & ~np.isnan(value)
-    seen = there & ((trial.event & (trial.time <= end)) | (trial.time >= end))
-    lost = int(there.sum() - seen.sum())
-    if lost:
-        warnings = (*warnings, f"{lost} of {int(there.sum())} left before year {end:.2f} and are not counted")
+    known = _until_horizon(scaled, marker_at, horizon)
+    if known.lost:
+        there = known.lost + len(known.who)
+        warnings = (
+            *warnings, f"{known.lost} of {there} left before year {known.end:.2f} and are not counted",
+        )  # fmt: skip
     arms = f"{trial.treated_label} against {trial.reference_label}"
-    method = f"logistic models of an event between years {early:.2f} and {end:.2f}"
-    label = f"share explained by {trial.marker_label} at year {early:.2f}"
+    method = f"logistic models of an event between years {known.early:.2f} and {known.end:.2f}"
+    label = f"share explained by {trial.marker_label} at year {known.early:.2f}"
     about = _About("freedman", label, method, warnings, confidence, least)
-    y = (trial.event & (trial.time <= end))[seen].astype(np.float64)
-    alone_X = np.column_stack([trial.treated[seen], np.ones(len(y))])
-    both_X = np.column_stack([trial.treated[seen], np.ones(len(y)), value[seen]])
-    weight = np.ones(len(y))
-    alone, both = logistic(alone_X, y, weight), logistic(both_X, y, weight)
-    blank = [refused(f"freedman.{n}", arms, "odds ratio", NO_LOGISTIC) for n in ("unadjusted", "adjusted")]
-    reason = without_comparison(trial) or ("" if there.any() else NOBODY)
+    y, ones = known.event, np.ones(len(known.who))
+    alone_X = np.column_stack([trial.treated[known.who], ones])
+    both_X = np.column_stack([trial.treated[known.who], ones, known.value])
+    alone, both = logistic(alone_X, y, ones), logistic(both_X, y, ones)
+    reason = without_mediator(trial) or ("" if len(known.who) else NOBODY)
     if reason or alone is None or both is None:
-        return _undefined(about, blank[0], blank[1], reason or NO_LOGISTIC)
+        reason = reason or NO_LOGISTIC
+        blank = [refused(f"freedman.{n}", arms, "odds ratio", reason) for n in ("unadjusted", "adjusted")]
+        return _undefined(about, blank[0], blank[1], reason)
     each = np.zeros((trial.participants, 2))
-    each[seen, 0] = logistic_influence(alone_X, y, alone)[:, 0]
-    each[seen, 1] = logistic_influence(both_X, y, both)[:, 0]
+    each[known.who, 0] = logistic_influence(alone_X, y, alone)[:, 0]
+    each[known.who, 1] = logistic_influence(both_X, y, both)[:, 0]
     covariance = each.T @ each
     ratios = [
         replace(
@@ -174,7 +171,7 @@ def freedman(
 
     def again() -> Iterator[float]:
         for count in draws(trial, bootstrap, seed):
-            times = count[seen].astype(np.float64)
+            times = count[known.who].astype(np.float64)
             one, two = logistic(alone_X, y, times), logistic(both_X, y, times)
             if one is not None and two is not None:
                 yield 1 - float(two[0] / one[0])
@@ -183,12 +180,39 @@ def freedman(
     return _share(about, ratios[0], ratios[1], b, b_given, covariance, again(), bootstrap)
 
 
-NO_LOGISTIC = "no event, or none that arm and marker do not separate completely, by the horizon"
+NO_LOGISTIC = (
+    "the logistic models have no estimate: by the horizon nobody or everybody had the event, or arm and "
+    "marker separate those who had it, or do not vary"
+)
 
 
-def _followed(trial: MarkedTrial) -> float:
-    censored = trial.time[~trial.event]
-    return float(np.quantile(censored, 0.1)) if len(censored) else float(trial.time.max(initial=0.0))
+@dataclass(frozen=True)
+class _UntilHorizon:
+    """Those at risk at `early` with a known marker whose fate by `end` is known: their positions, marker
+    then, and 1 for an event. `lost`: those whose fate is not."""
+
+    early: float
+    end: float
+    who: Ints
+    value: Floats
+    event: Floats
+    lost: int
+
+
+def _until_horizon(scaled: MarkedTrial, marker_at: float | None, horizon: float | None) -> _UntilHorizon:
+    censored = scaled.time[~scaled.event]
+    followed = float(np.quantile(censored, 0.1)) if len(censored) else float(scaled.time.max(initial=0.0))
+    end = followed if horizon is None else horizon
+    early = end / 4 if marker_at is None else marker_at
+    if not 0 <= early < end:
+        raise UserError(f"the marker must come before the horizon: year {early:g} and year {end:g}")
+    value = scaled.value_at(early)
+    there = (scaled.time > early) & ~np.isnan(value)
+    happened = scaled.event & (scaled.time <= end)
+    seen = np.flatnonzero(there & (happened | (scaled.time >= end)))
+    return _UntilHorizon(
+        early, end, seen, value[seen], happened[seen].astype(np.float64), int(there.sum()) - len(seen)
+    )
 
 
 @dataclass(frozen=True)
@@ -235,7 +259,7 @@ def _share(
         warnings = (
             *warnings,
             f"the effect to be explained is only {steadiness:.1f} standard errors from none; below "
-            f"{STEADY:g} its share is too uncertain to be of use (Freedman et al. 1992)",
+            f"{STEADY:g} its share is too uncertain to be of use",
         )
     estimate = 1 - b_given / b
     if not 0 <= estimate <= 1:

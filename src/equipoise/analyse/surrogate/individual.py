@@ -39,7 +39,7 @@ def individual_level(
     The hazard ratio per standard deviation (between participants, at randomisation or, where fewer than two
     are known then, of all rows) of the latest value, given arm. And the likelihood reduction factor 1 -
     exp(-G2/k), with G2 what the marker adds to twice the log partial likelihood given arm (Alonso et al.,
-    Biometrics 2004;60:845-53) and k the number of events, the unit of information in censored data
+    Stat Med 2006;25:205-21) and k the number of events, the unit of information in censored data
     (O'Quigley, Xu & Stare, Stat Med 2005;24:479-89); interval from the non-central chi-square
     distribution."""
     scaled, warnings = on_scale(trial, transform)

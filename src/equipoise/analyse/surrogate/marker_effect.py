@@ -50,6 +50,8 @@ def marker_effect(trial: MarkedTrial) -> MarkerEffect:
     if min(arm.sum(), n - arm.sum()) < LEAST_IN_AN_ARM:
         reason = f"fewer than {LEAST_IN_AN_ARM} participants of an arm have a marker after randomisation"
         return MarkerEffect(np.nan, np.nan, zeros, n, adjusted, reason)
+    if np.ptp(y[known]) <= 1e-9 * float(np.abs(y[known]).max()):
+        return MarkerEffect(np.nan, np.nan, zeros, n, adjusted, "the marker does not vary")
     columns = [np.ones(n), arm]
     if adjusted and np.ptp(base[known]) > 0:
         columns.append(base[known] - base[known].mean())

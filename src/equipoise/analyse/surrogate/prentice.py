@@ -69,7 +69,6 @@ def prentice(
     reason = without_comparison(trial)
     arms = f"{trial.treated_label} against {trial.reference_label}"
     alone = whole_follow_up(trial)
-    common = {"transform": transform, "lag": lag, "confidence": confidence}
     if reason:
         second = refused("prentice.treatment_on_outcome", arms, HAZARD_RATIO, reason, method=COX)
     else:
@@ -77,13 +76,15 @@ def prentice(
             fit(alone, alone.treated[:, None]), 0, "prentice.treatment_on_outcome", arms, method=COX,
             confidence=confidence, assumptions=(PROPORTIONAL,),
         )  # fmt: skip
-    third = time_varying(trial, terms=("marker",), **common).of("marker")  # type: ignore[arg-type]
-    both = time_varying(trial, terms=("arm", "marker"), **common)  # type: ignore[arg-type]
+    third = time_varying(trial, terms=("marker",), transform=transform, lag=lag, confidence=confidence)
+    fourth = time_varying(trial, terms=("arm", "marker"), transform=transform, lag=lag, confidence=confidence)
     return Prentice(
         _first(scaled, transform, confidence, warnings),
         second,
-        replace(third, name="prentice.marker_on_outcome", label=f"per {per_unit(trial, transform)}"),
-        _fourth(both.of("arm"), arms, trial.marker_label),
+        replace(
+            third.of("marker"), name="prentice.marker_on_outcome", label=f"per {per_unit(trial, transform)}"
+        ),
+        _fourth(fourth.of("arm"), arms, trial.marker_label),
     )
 
 

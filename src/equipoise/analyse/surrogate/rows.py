@@ -19,6 +19,7 @@ from equipoise.errors import UserError
 Matrix = NDArray[np.float64]
 
 HAZARD_RATIO = "hazard ratio"
+NOT_AFTER = "the marker is not known at any time after randomisation"
 NOBODY = "nobody was under observation with a known marker"
 
 
@@ -113,6 +114,12 @@ def without_comparison(trial: MarkedTrial) -> str:
     if trial.treated.all() or not trial.treated.any():
         return ONE_GROUP
     return "" if trial.event.any() else NO_EVENTS
+
+
+def without_mediator(trial: MarkedTrial) -> str:
+    """Why no part of the effect can be put down to the marker, or nothing."""
+    after = (trial.at > 0) & (trial.at < trial.time[trial.who]) & ~np.isnan(trial.value)
+    return without_comparison(trial) or ("" if after.any() else NOT_AFTER)
 
 
 def ratio(

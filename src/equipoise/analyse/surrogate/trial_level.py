@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 from equipoise.analyse.surrogate.data import Floats, MarkedTrial, Truths
 from equipoise.analyse.surrogate.marker_effect import marker_effect
-from equipoise.analyse.surrogate.measure import Measure, refused
+from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.random_effects import RandomEffects, random_effects
 from equipoise.analyse.surrogate.rows import Matrix, fit, influence, whole_follow_up, without_comparison, z_of
 from equipoise.analyse.surrogate.scale import Transform, on_scale
@@ -21,6 +21,7 @@ from equipoise.errors import UserError
 
 LEAST_UNITS = 5
 LEAST_EVENTS = 3
+MOST_NAMED = 12
 EXCHANGEABLE = (
     "the units are a sample of the trials to be predicted: units of one trial share its drug, its dose and "
     "its doctors, and a new drug may be none of them"
@@ -43,6 +44,7 @@ class UnitEffects:
     events: NDArray[np.int64]
     left_out: tuple[str, ...] = ()
     transform: Transform = "as is"
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         u = len(self.names)
@@ -76,18 +78,25 @@ class TrialLevel:
 
 
 def unit_effects(
-    trial: MarkedTrial, *, transform: Transform = "log2", least_events: int = LEAST_EVENTS
+    trial: MarkedTrial,
+    *,
+    by: ArrayLike | None = None,
+    transform: Transform = "log2",
+    least_events: int = LEAST_EVENTS,
 ) -> UnitEffects:
-    """Effects within the units of a trial (`MarkedTrial.unit`; people without one are left out).
+    """Effects within the units of a trial: `by`, a label for each participant (their sites, say), shape (n,),
+    by default `MarkedTrial.unit`, the countries. People whose label is empty are left out.
 
     On the marker as in the first of Prentice's criteria; on the outcome by a Cox model within the unit (not
     stratified further). Their error covariance has the variances of the two models and the correlation of
     what the participants add to both. A unit with fewer than `least_events` events, or without an estimate,
-    is left out and named."""
-    scaled, _ = on_scale(trial, transform)
+    is left out and named. Raises UserError unless there is one label for each participant."""
+    if by is not None:
+        trial = replace(trial, unit=np.asarray(by).astype(np.str_))
+    scaled, warnings = on_scale(trial, transform)
     names = [name for name in np.unique(scaled.unit).tolist() if name]
     units = [(name, _only(scaled, scaled.unit == name)) for name in names]
-    return _gathered(units, least_events, transform)
+    return replace(_gathered(units, least_events, transform), warnings=warnings)
 
 
 def effects_of_trials(
@@ -101,8 +110,10 @@ def effects_of_trials(
     called = list(names) if names is not None else [f"trial {k + 1}" for k in range(len(trials))]
     if len(called) != len(trials):
         raise UserError(f"{len(called)} names for {len(trials)} trials")
-    scaled = [(name, on_scale(trial, transform)[0]) for name, trial in zip(called, trials, strict=True)]
-    return _gathered(scaled, least_events, transform)
+    scaled = [on_scale(trial, transform) for trial in trials]
+    units = [(name, each[0]) for name, each in zip(called, scaled, strict=True)]
+    warnings = [f"{name}: {w}" for name, each in zip(called, scaled, strict=True) for w in each[1]]
+    return replace(_gathered(units, least_events, transform), warnings=tuple(warnings))
 
 
 def _only(trial: MarkedTrial, keep: Truths) -> MarkedTrial:
@@ -159,8 +170,6 @@ def _effects(unit: MarkedTrial) -> tuple[float, float, Matrix] | str:
     sizes = math.sqrt(float((on_marker.influence**2).sum() * (moved**2).sum()))
     correlation = both / sizes if sizes > 0 else 0.0
     first, second = on_marker.se, float(model.standard_errors[0])
-    if not first > 0:
-        return "the marker does not vary"
     together = correlation * first * second
     return (
         on_marker.estimate,
@@ -190,16 +199,13 @@ def trial_level(effects: UnitEffects, *, confidence: float = 0.95) -> TrialLevel
     grid = np.linspace(min(0.0, low) - 0.25 * reach, max(0.0, high) + 0.25 * reach, 101)
     reason = ""
     if u < LEAST_UNITS:
-        out = f"; left out: {'; '.join(effects.left_out)}" if effects.left_out else ""
-        reason = f"{u} units with an estimate, fewer than {LEAST_UNITS}{out}"
+        reason = "; ".join([f"{u} units with an estimate, fewer than {LEAST_UNITS}", *_left_out(effects)])
+        if not u and not effects.left_out:
+            reason = "there are no units: neither country nor site of anybody is known"
     elif not np.ptp(effects.on_marker) > 0:
         reason = "the effect on the marker is the same in all units"
     if reason:
-        none = [
-            refused(f"trial_level.{name}", label, scale, reason, method=method,
-                    assumptions=(EXCHANGEABLE, OWN_ERRORS), warnings=warnings)
-            for name, label, scale, method in _HEADS
-        ]  # fmt: skip
+        none = [replace(_head(k, warnings), refused=reason) for k in range(len(_HEADS))]
         return TrialLevel(effects, none[0], none[1], none[2], none[3], none[4], grid, None, None, None)
     line = _weighted_line(effects)
     model = random_effects(effects.on_marker, effects.on_outcome, effects.covariance)
@@ -231,10 +237,17 @@ _HEADS = (
 )
 
 
+def _left_out(effects: UnitEffects) -> list[str]:
+    """Which units were left out, the first of them by name."""
+    if not effects.left_out:
+        return []
+    more = len(effects.left_out) - MOST_NAMED
+    rest = [f"and {more} more"] if more > 0 else []
+    return [f"left out: {'; '.join([*effects.left_out[:MOST_NAMED], *rest])}"]
+
+
 def _warnings(effects: UnitEffects) -> tuple[str, ...]:
-    found = []
-    if effects.left_out:
-        found.append(f"left out: {'; '.join(effects.left_out)}")
+    found = [*effects.warnings, *_left_out(effects)]
     if LEAST_UNITS <= len(effects.names) < 10:
         found.append(f"only {len(effects.names)} units: the interval says how little that is")
     return tuple(found)
@@ -271,44 +284,43 @@ def _line_of(model: RandomEffects) -> _Line:
     return _Line(model.line, model.line_covariance, model.around_line, math.inf)
 
 
-def _head(which: int, **numbers: object) -> Measure:
+def _head(which: int, warnings: tuple[str, ...]) -> Measure:
     name, label, scale, method = _HEADS[which]
-    base = Measure(f"trial_level.{name}", label, scale, method=method, assumptions=(EXCHANGEABLE, OWN_ERRORS))
-    return replace(base, **numbers)  # type: ignore[arg-type]
+    return Measure(
+        f"trial_level.{name}", label, scale, method=method, assumptions=(EXCHANGEABLE, OWN_ERRORS),
+        warnings=warnings,
+    )  # fmt: skip
 
 
 def _r_squared(line: _Line, u: int, confidence: float, warnings: tuple[str, ...]) -> Measure:
     if math.isnan(line.r):
-        return _head(0, refused="the effect on the outcome is the same in all units", warnings=warnings)
+        return replace(_head(0, warnings), refused="the effect on the outcome is the same in all units")
     middle = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, line.r)))
     half = z_of(confidence) / math.sqrt(u - 3)
     ends = [math.tanh(middle - half), math.tanh(middle + half)]
     low = 0.0 if ends[0] <= 0 <= ends[1] else min(e * e for e in ends)
     r2 = line.r**2
     se = 2 * abs(line.r) * (1 - r2) / math.sqrt(u - 3)
-    return _head(
-        0, estimate=r2, se=se, low=low, high=max(e * e for e in ends), confidence=confidence,
-        warnings=warnings,
-    )  # fmt: skip
+    high = max(e * e for e in ends)
+    return replace(_head(0, warnings), estimate=r2, se=se, low=low, high=high, confidence=confidence)
 
 
 def _r_squared_random(model: RandomEffects, confidence: float, warnings: tuple[str, ...]) -> Measure:
     if model.undefined:
-        return _head(1, refused=model.undefined, warnings=warnings)
+        return replace(_head(1, warnings), refused=model.undefined)
     low, high = model.r_squared_interval(confidence)
     if model.at_boundary:
         warnings = (*warnings, model.at_boundary)
-    return _head(
-        1, estimate=model.correlation**2, low=low, high=high, confidence=confidence, warnings=warnings
-    )
+    estimate = model.correlation**2
+    return replace(_head(1, warnings), estimate=estimate, low=low, high=high, confidence=confidence)
 
 
 def _slope(line: _Line, u: int, confidence: float, warnings: tuple[str, ...]) -> Measure:
     b, se = float(line.coefficients[1]), math.sqrt(line.covariance[1, 1])
     t = _quantile(confidence, line.df)
     p = 2 * float(stdtr(line.df, -abs(b / se))) if se > 0 else math.nan
-    return _head(
-        2, estimate=b, se=se, low=b - t * se, high=b + t * se, p=p, confidence=confidence, warnings=warnings
+    return replace(
+        _head(2, warnings), estimate=b, se=se, low=b - t * se, high=b + t * se, p=p, confidence=confidence
     )
 
 
@@ -329,7 +341,7 @@ def _threshold_random(
     model: RandomEffects, transform: Transform, confidence: float, reach: float, warnings: tuple[str, ...]
 ) -> Measure:
     if model.undefined:
-        return _head(4, refused=model.undefined, warnings=warnings)
+        return replace(_head(4, warnings), refused=model.undefined)
     return _threshold(4, _line_of(model), transform, confidence, reach, warnings)
 
 
@@ -343,18 +355,17 @@ def _threshold(
     # (a + b x)^2 = t^2 (C00 + 2 C01 x + C11 x^2 + between): of its two roots, the one where a + b x < 0
     p, q, r = b * b - t2 * C[1, 1], a * b - t2 * C[0, 1], a * a - t2 * (C[0, 0] + line.between)
     if not p > 0:
-        return _head(which, refused=NO_THRESHOLD, warnings=warnings)
+        return replace(_head(which, warnings), refused=NO_THRESHOLD)
     root = math.sqrt(max(q * q - p * r, 0.0))
     x = (-q - root) / p if b > 0 else (-q + root) / p
     if abs(x) > 2 * reach:
         warnings = (*warnings, "far outside of the effects that were seen")
     if x * b > 0:
         warnings = (*warnings, "benefit would be predicted without any effect on the marker")
+    scale = DIFFERENCE
     if transform == "log2":
-        return _head(
-            which, scale="ratio of geometric means", estimate=2.0**x, confidence=confidence, warnings=warnings
-        )
-    return _head(which, estimate=x, confidence=confidence, warnings=warnings)
+        x, scale = 2.0**x, "ratio of geometric means"
+    return replace(_head(which, warnings), scale=scale, estimate=x, confidence=confidence)
 
 
 NO_THRESHOLD = (
