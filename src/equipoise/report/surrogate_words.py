@@ -42,8 +42,8 @@ def not_harm(marker: str) -> str:
 def promised(
     marker: str, reference: str, slope: str, expected: str, low: float | None, high: float | None
 ) -> str:
-    """What the biomarker promised, and whether it came. `slope`: how risk follows it in the reference arm ("hazard
-    ratio per doubling 0.5"); `low`, `high`: interval of observed over expected."""
+    """What the biomarker promised, and whether it came. `slope`: how risk follows it in the reference arm,
+    such as "hazard ratio per doubling 0.5". `low`, `high`: interval of observed over expected."""
     text = (
         f"Among people with {reference}, risk follows {marker} ({slope}). If what treatment added to it "
         "protected as much, "
