@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equipoise._atomic import new_file, new_folder, refuse_existing, write_parquet
+from equipoise._atomic import new_file, new_folder, write_parquet
 from equipoise.errors import UserError
 
 if TYPE_CHECKING:
@@ -397,79 +398,80 @@ def surrogate(
     from equipoise.simulate.surrogacy.beside import beside
     from equipoise.simulate.surrogacy.characteristics import characteristics
     from equipoise.simulate.surrogacy.characteristics import told as told_characteristics
-    from equipoise.simulate.surrogacy.fates import comparison
-    from equipoise.simulate.surrogacy.truth import setup_of, truth
+    from equipoise.simulate.surrogacy.truth import setup_of
 
     say: Progress = progress if progress is not None else lambda stage, share: None
     names = {"page": page.PAGE, "table": "surrogate.csv"}
     if trials:
         names["characteristics"] = "surrogate-characteristics.csv"
     places = {} if out is None else {what: Path(out) / name for what, name in names.items()}
-    for place in places.values():
-        refuse_existing(place, force)
-    say("Reading the trial", None)
-    simulated = isinstance(source, Record) and source.manifest.provenance.kind == "simulated"
-    if trials and not simulated:
-        raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
-    given = from_record(source, source.protocol) if isinstance(source, Record) else source
-    marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker)
-    found = measures.evaluate(
-        marked,
-        bootstrap=measures.BOOTSTRAP if bootstrap is None else bootstrap,
-        seed=seed,
-        times=landmarks,
-        horizon=horizon,
-        confidence=given.confidence,
-        progress=lambda words, share: say(f"Evaluating: {words}", share),
-    )
-    known, why, many = None, "", None
-    if isinstance(source, Record) and simulated:
-        say("Looking up the truth", None)
-        try:
-            setup = setup_of(source)
-            chosen = _simulated_marker(setup.count_item, given, marker)
-            known = truth(
-                comparison(setup, arm, endpoint),
-                horizon=None if math.isnan(found.horizon) else found.horizon,
-            ) if chosen else None  # fmt: skip
-            why = (
-                ""
-                if chosen
-                else f"{marked.marker_label} is not what the treatment works through in the model"
-            )
-        except UserError as problem:
-            why = str(problem)
-        if trials:
-            words = "Repeating the trial under each preset"
-            say(words, 0.0)
-            many = characteristics(
-                setup_of(source), trials, arm=arm, endpoint=endpoint, seed=seed + 1,
-                participants=marked.participants, threads=threads or os.cpu_count() or 1,
-                progress=stage(say, words),
-            )  # fmt: skip
-    truths = {} if known is None else beside(found, known)
-    told = telling.told(found, {name: each.value for name, each in truths.items()})
-    if many is not None:
-        told += "\n\n" + told_characteristics(many)
-    if places:
-        say("Writing the page", None)
-        material = page.SurrogateMaterial(found, known, why, truths, many, _provenance(command))
-        page.write_surrogate(material, places["page"], force=force)
-        _write_csv(page.table(found, truths), places["table"], force)
+    with contextlib.ExitStack() as stack:
+        # Tried before the work is done; nothing stands there until all of it does.
+        files = {what: stack.enter_context(new_file(place, force=force)) for what, place in places.items()}
+        say("Reading the trial", None)
+        simulated = isinstance(source, Record) and source.manifest.provenance.kind == "simulated"
+        if trials and not simulated:
+            raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
+        given = from_record(source, source.protocol) if isinstance(source, Record) else source
+        marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker)
+        found = measures.evaluate(
+            marked,
+            bootstrap=measures.BOOTSTRAP if bootstrap is None else bootstrap,
+            seed=seed,
+            times=landmarks,
+            horizon=horizon,
+            confidence=given.confidence,
+            progress=lambda words, share: say(f"Evaluating: {words}", share),
+        )
+        known, why, many = None, "", None
+        if isinstance(source, Record) and simulated:
+            say("Looking up the truth", None)
+            known, why = _truth_behind(source, given, found, arm, endpoint, marker)
+            if trials and known is None:
+                raise UserError(f"--trials needs the truth, which cannot be looked up: {why}")
+            if trials:
+                words = "Repeating the trial under each preset"
+                say(words, 0.0)
+                many = characteristics(
+                    setup_of(source), trials, arm=arm, endpoint=endpoint, seed=seed + 1,
+                    participants=marked.participants, threads=threads or os.cpu_count() or 1,
+                    progress=stage(say, words),
+                )  # fmt: skip
+        truths = {} if known is None else beside(found, known)
+        told = telling.told(found, {name: each.value for name, each in truths.items()})
         if many is not None:
-            _write_csv(many.table(), places["characteristics"], force)
+            told += "\n\n" + told_characteristics(many)
+        if files:
+            say("Writing the page", None)
+            material = page.SurrogateMaterial(found, known, why, truths, many, _provenance(command))
+            files["page"].write_text(page.rendered(material), encoding="utf-8")
+            files["table"].write_text(page.table(found, truths).write_csv(), encoding="utf-8", newline="")
+            if many is not None:
+                files["characteristics"].write_text(many.table().write_csv(), encoding="utf-8", newline="")
     return Surrogacy(found, known, why, many, told, places)
 
 
-def _simulated_marker(count_item: str, given: AnalysisInput, marker: str | None) -> bool:
-    """Whether the marker is the count that the virtual treatment works through."""
-    chosen = marker if marker is not None else given.measures[0].name if given.measures else None
-    return chosen == count_item
+def _truth_behind(
+    record: Record,
+    given: AnalysisInput,
+    found: Evaluation,
+    arm: str | None,
+    endpoint: str | None,
+    marker: str | None,
+) -> tuple[Truth | None, str]:
+    """The truth behind a simulated record at the horizon of its mediation analyses; or none, and why."""
+    from equipoise.simulate.surrogacy.fates import comparison
+    from equipoise.simulate.surrogacy.truth import setup_of, truth
 
-
-def _write_csv(table: pl.DataFrame, path: Path, force: bool) -> None:
-    with new_file(path, force=force) as temporary:
-        temporary.write_text(table.write_csv(), encoding="utf-8", newline="")
+    chosen = marker if marker is not None else given.measures[0].name
+    try:
+        setup = setup_of(record)
+        if chosen != setup.count_item:
+            return None, f"{found.trial.marker_label} is not what the treatment works through in the model"
+        horizon = None if math.isnan(found.horizon) else found.horizon
+        return truth(comparison(setup, arm, endpoint), horizon=horizon), ""
+    except UserError as problem:
+        return None, str(problem)
 
 
 @dataclass(frozen=True)
@@ -499,16 +501,16 @@ def demonstrate_pitfall(
 
     say: Progress = progress if progress is not None else lambda stage, share: None
     places = {} if out is None else {"table": Path(out) / "surrogate-pitfall.csv"}
-    for place in places.values():
-        refuse_existing(place, force)
     words = "Walking everybody in both arms"
     say(words, 0.0)
-    rows = demonstration.demonstrate(
-        people=demonstration.PEOPLE if people is None else people,
-        seed=demonstration.SEED if seed is None else seed,
-        threads=threads or os.cpu_count() or 1,
-        progress=stage(say, words),
-    )
-    for place in places.values():
-        _write_csv(demonstration.table(rows), place, force)
+    with contextlib.ExitStack() as stack:
+        files = {what: stack.enter_context(new_file(place, force=force)) for what, place in places.items()}
+        rows = demonstration.demonstrate(
+            people=demonstration.PEOPLE if people is None else people,
+            seed=demonstration.SEED if seed is None else seed,
+            threads=threads or os.cpu_count() or 1,
+            progress=stage(say, words),
+        )
+        for file in files.values():
+            file.write_text(demonstration.table(rows).write_csv(), encoding="utf-8", newline="")
     return Demonstration(rows, demonstration.told(rows), places)

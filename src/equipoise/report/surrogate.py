@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import polars as pl
 
-from equipoise import __version__, _atomic
+from equipoise import __version__
 from equipoise.analyse.surrogate.evaluation import Evaluation, Group
 from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.telling import number, value
@@ -81,15 +80,9 @@ def table(evaluation: Evaluation, truths: Mapping[str, Quantity]) -> pl.DataFram
     ).fill_nan(None)
 
 
-def write_surrogate(material: SurrogateMaterial, path: Path, *, force: bool = False) -> Path:
-    """Write the page. It needs no network and no script; same material, same bytes.
-
-    Raises UserError when the page exists and `force` is not set, or when it cannot be written."""
-    _atomic.refuse_existing(path, force)
-    content = html.page(document(material)).encode("utf-8")
-    with _atomic.new_file(path, force=force) as temporary:
-        temporary.write_bytes(content)
-    return path
+def rendered(material: SurrogateMaterial) -> str:
+    """The page as HTML. It needs no network and no script; same material, same bytes."""
+    return html.page(document(material))
 
 
 def document(m: SurrogateMaterial) -> Document:
