@@ -58,12 +58,19 @@ def cohort(
     some = subset(whole, kept)
     columns = [baseline[kept][:, None]] if adjust_baseline else []
     fixed = np.column_stack([*columns, fixed[kept]]) if columns else fixed[kept]
-    if not some.treated.any() or some.treated.all():
-        return Cohort(some, fixed, math.nan, tuple(warnings), "only one arm has participants with the marker")
+    for label, arm in ((some.treated_label, some.treated), (some.reference_label, ~some.treated)):
+        if not arm.any():
+            return Cohort(
+                some, fixed, math.nan, tuple(warnings), f"the marker is known of nobody of arm {label}"
+            )
     until = horizon if horizon is not None else default_horizon(some)
     for label, arm in ((some.treated_label, some.treated), (some.reference_label, ~some.treated)):
         if some.time[arm].max() < until:
             why = f"nobody of arm {label} is followed up to the horizon of {until:.3g} years"
+            return Cohort(some, fixed, until, tuple(warnings), why)
+    for label, arm in ((some.treated_label, some.treated), (some.reference_label, ~some.treated)):
+        if not (arm[some.who] & (some.at > 0) & (some.at < until) & ~np.isnan(some.value)).any():
+            why = f"the marker is not known after randomisation in arm {label}"
             return Cohort(some, fixed, until, tuple(warnings), why)
     events = some.event & (some.time <= until)
     if events.sum() < FEWEST_EVENTS:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from equipoise.analyse.surrogate.explained import STEADY
 from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.surrogate.ratio_interval import fieller
+from equipoise.analyse.surrogate.rows import z_of
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +69,7 @@ def share_measure(
     name, label = f"{words.prefix}.share", "Share of the effect through the marker"
     told = samples[~np.isnan(samples).any(axis=1)]
     variance = np.cov(told[:, [2, 0]], rowvar=False) if len(told) > 1 else np.full((2, 2), np.nan)
-    z = float(ndtri(0.5 + confidence / 2))
+    z = z_of(confidence)
     se_total = math.sqrt(variance[1, 1])
     if not abs(parts.total) > z * se_total:
         low, high = parts.total - z * se_total, parts.total + z * se_total
@@ -99,12 +101,10 @@ def _share_warnings(share: float, ratio: float) -> tuple[str, ...]:
 
 def with_interval(measure: Measure, se: float, confidence: float) -> Measure:
     """The same measure with a normal interval and p-value (against 0) from its standard error."""
-    z = float(ndtri(0.5 + confidence / 2))
+    z = z_of(confidence)
     p = float(2 * ndtr(-abs(measure.estimate) / se)) if se > 0 else math.nan
-    return Measure(
-        measure.name, measure.label, measure.scale, measure.estimate, se, measure.estimate - z * se,
-        measure.estimate + z * se, p, confidence, measure.method, measure.assumptions, measure.warnings,
-    )  # fmt: skip
+    low, high = measure.estimate - z * se, measure.estimate + z * se
+    return replace(measure, se=se, low=low, high=high, p=p, confidence=confidence)
 
 
 def refused_measures(

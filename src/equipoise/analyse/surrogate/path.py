@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from equipoise.analyse.surrogate.additive import SINGULAR, least_eigenvalue
 from equipoise.analyse.surrogate.cohort import Cohort, cohort, resampled
@@ -20,9 +19,11 @@ from equipoise.analyse.surrogate.decomposition import (
     lost_warning,
     refused_measures,
     share_measure,
+    spread,
 )
 from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.risk_sets import RiskSets, risk_sets
+from equipoise.analyse.surrogate.rows import z_of
 from equipoise.analyse.surrogate.scale import Transform
 
 Floats = NDArray[np.float64]
@@ -124,7 +125,7 @@ def dynamic_path(
             )
         return _nothing(people, transform, reason)
     samples = _paths(people, resampled(people.trial, bootstrap, seed), lag)
-    return _assembled(people, transform, found, samples, confidence)
+    return _assembled(people, transform, found, samples, lag, confidence)
 
 
 class _Paths(NamedTuple):
@@ -205,20 +206,29 @@ def _steps(block: RiskSets, z: Floats, weights: Floats, treated: NDArray[np.bool
 
 
 def _assembled(
-    people: Cohort, transform: Transform, found: _Paths, samples: _Paths, confidence: float
+    people: Cohort, transform: Transform, found: _Paths, samples: _Paths, lag: float, confidence: float
 ) -> DynamicPath:
-    z = float(ndtri(0.5 + confidence / 2))
+    z = z_of(confidence)
 
     def band(value: Floats, sampled: Floats) -> Band:
-        with np.errstate(invalid="ignore"):
-            se = np.nanstd(sampled, axis=0, ddof=1)
+        told = sampled[~np.isnan(sampled).any(axis=1)]
+        se = np.array([spread(column) for column in told.T])
         return Band(value[0], value[0] - z * se, value[0] + z * se)
 
-    parts, sampled = _parts(found)[0], _parts(samples)
+    whole, sampled = _parts(found), _parts(samples)
+    parts = Parts(*whole[0].tolist())
+    happened = people.trial.event & (people.trial.time <= people.horizon)
+    spells = people.trial.spells(lag)
+    events = int((spells.event & (spells.stop <= people.horizon)).sum())
     warnings = people.warnings + lost_warning(sampled)
-    hazard = effect_measures(Parts(*parts), sampled, HAZARD, confidence, warnings)
-    share = share_measure(Parts(*parts), sampled, HAZARD, confidence, warnings)
-    risk, risks = _risks(parts[None], found.reference[:, -1]), _risks(sampled, samples.reference[:, -1])
+    if events < happened.sum():
+        left_out = (
+            f"{int(happened.sum()) - events} of {int(happened.sum())} events, before a value of the marker"
+        )
+        warnings += (f"{left_out} counts, are left out",)
+    hazard = effect_measures(parts, sampled, HAZARD, confidence, warnings)
+    share = share_measure(parts, sampled, HAZARD, confidence, warnings)
+    risk, risks = _risks(whole, found.reference[:, -1]), _risks(sampled, samples.reference[:, -1])
     return DynamicPath(
         horizon=people.horizon,
         transform=transform,
@@ -232,9 +242,9 @@ def _assembled(
         reference_hazard=found.reference[0],
         measures=(*hazard, share),
         relative_survival=_relative(hazard),
-        risk_differences=effect_measures(Parts(*risk[0]), risks, RISK, confidence, warnings),
+        risk_differences=effect_measures(Parts(*risk[0].tolist()), risks, RISK, confidence, warnings),
         participants=people.trial.participants,
-        events=int((people.trial.event & (people.trial.time <= people.horizon)).sum()),
+        events=events,
     )
 
 
@@ -255,10 +265,10 @@ def _risks(parts: Floats, reference: Floats) -> Floats:
 def _relative(hazard: tuple[Measure, Measure, Measure]) -> tuple[Measure, Measure, Measure]:
     """Relative survival exp(-effect) with the limits of the difference of cumulative hazards."""
     three = [
-        Measure(
-            m.name.replace(HAZARD.prefix, RELATIVE.prefix, 1), m.label, RELATIVE.scale, math.exp(-m.estimate),
-            m.se * math.exp(-m.estimate), math.exp(-m.high), math.exp(-m.low), m.p, m.confidence, m.method,
-            m.assumptions, m.warnings,
+        replace(
+            m, name=m.name.replace(HAZARD.prefix, RELATIVE.prefix, 1), scale=RELATIVE.scale,
+            estimate=math.exp(-m.estimate), se=m.se * math.exp(-m.estimate), low=math.exp(-m.high),
+            high=math.exp(-m.low),
         )
         for m in hazard
     ]  # fmt: skip
