@@ -157,13 +157,14 @@ def _moved(measure: Measure, m: SurrogateMaterial) -> str:
     trial = m.evaluation.trial
     marker, new, old = w.capital(trial.marker_label), trial.treated_label, trial.reference_label
     if measure.scale.startswith("ratio"):
-        times = w.number(measure.estimate, 2)
-        much = f"{times} times as high with {new} as with {old}"
-        return f"{marker} after randomisation was {much} ({_interval(measure)})."
-    far, way = number(abs(measure.estimate), ""), "higher" if measure.estimate > 0 else "lower"
-    return (
-        f"{marker} after randomisation was {far} {trial.marker_unit} {way} with {new} ({_interval(measure)})."
-    )
+        null = 1.0
+        text = f"{w.number(measure.estimate, 2)} times as high with {new} as with {old}"
+    else:
+        null, way = 0.0, "higher" if measure.estimate > 0 else "lower"
+        far = number(abs(measure.estimate), measure.scale)
+        text = f"{far} {trial.marker_unit} {way} with {new} than with {old}"
+    chance = ", a difference that chance alone could explain" if measure.low <= null <= measure.high else ""
+    return f"{marker} after randomisation was {text} ({_interval(measure)}){chance}."
 
 
 def _outcome(measure: Measure, m: SurrogateMaterial) -> str:

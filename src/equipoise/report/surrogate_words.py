@@ -4,26 +4,26 @@ surrogate`."""
 from __future__ import annotations
 
 ASSUMED = (
-    "Risk follows the latest measured value of the biomarker, and nothing else of its history, in the "
-    "same way at "
-    "all times; between measurements a value stands until the next.",
-    "For what is expected: what treatment adds to the biomarker protects as much as what a person has "
-    "of it by "
-    "nature.",
-    "For what is adjusted: whatever moves both biomarker and outcome is in the model. Poor recovery, "
-    "which lowers "
-    "the one and raises the risk of the other, is not.",
+    "Risk follows the latest measured value of the biomarker, and nothing else of its history, in the same "
+    "way "
+    "at all times; between measurements a value stands until the next.",
+    "For what is expected: a difference that treatment makes in the biomarker counts as much as one that "
+    "people "
+    "have by nature.",
+    "For what is adjusted: whatever moves both biomarker and outcome is in the model. Frailty, which may "
+    "worsen "
+    "both, is not.",
 )
 
 
 def cannot_tell(marker: str) -> tuple[str, ...]:
     """What no analysis of one trial settles."""
     return (
-        f"Whether the {marker} that treatment made protects. The arms were assigned by chance, the "
-        f"{marker} of a "
-        "person was not: people with a low value differ from others in more than the value, and the "
-        "analysis takes "
-        "the difference for an effect of the value.",
+        f"Whether the difference in {marker} that treatment made changed anybody's risk. The arms were "
+        "assigned by "
+        f"chance, the {marker} of a person was not: people who differ in it differ in more than that, and "
+        "the "
+        "analysis takes all of the difference for its effect.",
         "Whether treatment harms beside it. An effect that the biomarker does not explain may be harm, or a "
         "biomarker that promised too much; the numbers are the same.",
         "Whether another treatment that moves the biomarker as far would do as much.",
@@ -33,9 +33,11 @@ def cannot_tell(marker: str) -> tuple[str, ...]:
 def not_harm(marker: str) -> str:
     """Why an adjusted hazard ratio above 1 is no proof of harm."""
     return (
-        f"Risk follows the {marker} more steeply among people than it follows what treatment adds to it. So, "
-        "of a treatment that raises it, such a number tends to lie above 1 even where the treatment does "
-        "nothing but good (equipoise surrogate --demonstrate shows it on virtual people)."
+        f"Where risk follows {marker} more steeply among people than it follows what treatment does to it, "
+        "such a "
+        "number shows a harm or a good that is not there: equipoise surrogate --demonstrate shows it for the "
+        "CD4 "
+        "count of virtual people, where it lies above 1 although the treatment does nothing but good."
     )
 
 
