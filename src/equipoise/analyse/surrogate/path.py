@@ -28,6 +28,8 @@ from equipoise.analyse.surrogate.scale import Transform
 
 Floats = NDArray[np.float64]
 
+FOLLOWS = 1e-6
+"""Beyond this part of its size, an effect on a marker without any spread is one that it follows from."""
 ASSUMPTIONS = (
     "the latest value of the marker and the arm add to the hazard, each the same in everybody",
     "nothing unmeasured moves both marker and outcome, given arm, covariates and baseline",
@@ -145,7 +147,7 @@ def _paths(people: Cohort, weights: Floats, lag: float) -> _Paths:
     trial = people.trial
     z = np.column_stack([np.ones(trial.participants), trial.treated, people.fixed])
     blocks = [
-        (block.times, _steps(block, z, weights, trial.treated))
+        (block.times, _steps(block, z, weights))
         for block in risk_sets(trial.spells(lag), trial.participants, people.horizon)
     ]
     if not blocks:
@@ -164,13 +166,18 @@ def _paths(people: Cohort, weights: Floats, lag: float) -> _Paths:
     )
 
 
-def _steps(block: RiskSets, z: Floats, weights: Floats, treated: NDArray[np.bool_]) -> tuple[Floats, ...]:
-    """Steps at the event times of a block, each (b, k): total, indirect, arm on marker, slope, spread of the
-    marker, hazard of the reference arm.
+class _Sums(NamedTuple):
+    """Weighted sums over those at risk (zz, zm, mm) and over those who had the event (dz, dm), at k event
+    times under b weightings: z is the design without the marker (q columns), m the marker."""
 
-    The regressions are solved by blocks: with S the sums over those at risk, theta = S_zz^-1 S_zm regresses
-    the marker, S_zz^-1 dN_z gives the total effect, and the marker's coefficient is what is left,
-    (dN_m - theta'dN_z) / (S_mm - theta'S_zm)."""
+    zz: Floats
+    zm: Floats
+    mm: Floats
+    dz: Floats
+    dm: Floats
+
+
+def _sums(block: RiskSets, z: Floats, weights: Floats) -> _Sums:
     b, k, q = len(weights), len(block.times), z.shape[1]
     zz, zm = np.empty((b, k, q, q)), np.empty((b, k, q))
     for u in range(q):
@@ -178,28 +185,33 @@ def _steps(block: RiskSets, z: Floats, weights: Floats, treated: NDArray[np.bool
         zm[:, :, u] = column @ block.marker
         for v in range(u, q):
             zz[:, :, u, v] = zz[:, :, v, u] = (column * z[:, v]) @ block.at_risk
-    mm = weights @ block.marker**2
-    starts = np.searchsorted(block.when, np.arange(k))
-    drawn = weights[:, block.who]
+    drawn, starts = weights[:, block.who], np.searchsorted(block.when, np.arange(k))
     dz = np.add.reduceat(drawn[:, :, None] * z[block.who], starts, axis=1)
     dm = np.add.reduceat(drawn * block.marker[block.who, block.when], starts, axis=1)
+    return _Sums(zz, zm, weights @ block.marker**2, dz, dm)
+
+
+def _steps(block: RiskSets, z: Floats, weights: Floats) -> tuple[Floats, ...]:
+    """Steps at the event times of a block, each (b, k): total, indirect, arm on marker, slope, spread of the
+    marker, hazard of the reference arm.
+
+    The regressions are solved by blocks: theta = zz^-1 zm regresses the marker, zz^-1 dz gives the total
+    effect, and the marker's coefficient is what is left, (dm - theta'dz) / (mm - theta'zm)."""
+    zz, zm, mm, dz, dm = _sums(block, z, weights)
+    number, controls = zz[..., 0, 0].copy(), zz[..., 0, 0] - zz[..., 0, 1]
     failed = least_eigenvalue(zz) <= SINGULAR
-    zz[failed] = np.eye(q)
+    zz[failed] = np.eye(z.shape[1])
     solved = np.linalg.solve(zz, np.stack([dz, zm], axis=-1))
     total, theta = solved[..., 1, 0], solved[..., :, 1]
+    on_marker = theta[..., 1]
     left = mm - (theta * zm).sum(axis=-1)
     # before anybody's marker was measured again it equals the baseline: no effect can pass through it yet
     still = left <= SINGULAR * mm
     slope = np.where(still, 0.0, (dm - (theta * dz).sum(axis=-1)) / np.where(still, 1.0, left))
-    on_marker = theta[..., 1]
-    scale = np.sqrt(mm / np.maximum(zz[..., 0, 0], 1.0))
-    failed |= still & (np.abs(on_marker) > 1e-6 * scale)
-    size = zz[..., 0, 0]
-    reference = ~treated[block.who]
-    controls = (weights * ~treated) @ block.at_risk
-    died = np.add.reduceat(drawn * reference, starts, axis=1)
-    hazard = np.where(controls > 0, died / np.where(controls > 0, controls, 1.0), 0.0)
-    spread = np.sqrt(np.maximum(left, 0.0) / np.maximum(size, 1.0))
+    spread = np.sqrt(np.maximum(left, 0.0) / np.maximum(number, 1.0))
+    # one that follows from the arm has no slope of its own
+    failed |= still & (np.abs(on_marker) > FOLLOWS * np.sqrt(mm / np.maximum(number, 1.0)))
+    hazard = (dz[..., 0] - dz[..., 1]) / np.maximum(controls, 1.0)
     return tuple(
         np.where(failed, np.nan, a) for a in (total, slope * on_marker, on_marker, slope, spread, hazard)
     )
@@ -217,15 +229,8 @@ def _assembled(
 
     whole, sampled = _parts(found), _parts(samples)
     parts = Parts(*whole[0].tolist())
-    happened = people.trial.event & (people.trial.time <= people.horizon)
-    spells = people.trial.spells(lag)
-    events = int((spells.event & (spells.stop <= people.horizon)).sum())
-    warnings = people.warnings + lost_warning(sampled)
-    if events < happened.sum():
-        left_out = (
-            f"{int(happened.sum()) - events} of {int(happened.sum())} events, before a value of the marker"
-        )
-        warnings += (f"{left_out} counts, are left out",)
+    events, not_counted = _events(people, lag)
+    warnings = people.warnings + lost_warning(sampled) + not_counted
     hazard = effect_measures(parts, sampled, HAZARD, confidence, warnings)
     share = share_measure(parts, sampled, HAZARD, confidence, warnings)
     risk, risks = _risks(whole, found.reference[:, -1]), _risks(sampled, samples.reference[:, -1])
@@ -245,6 +250,18 @@ def _assembled(
         risk_differences=effect_measures(Parts(*risk[0].tolist()), risks, RISK, confidence, warnings),
         participants=people.trial.participants,
         events=events,
+    )
+
+
+def _events(people: Cohort, lag: float) -> tuple[int, tuple[str, ...]]:
+    """How many events are counted up to the horizon, with a warning of those that are not."""
+    spells = people.trial.spells(lag)
+    counted = int((spells.event & (spells.stop <= people.horizon)).sum())
+    every = int((people.trial.event & (people.trial.time <= people.horizon)).sum())
+    if counted == every:
+        return counted, ()
+    return counted, (
+        f"{every - counted} of {every} events, before a value of the marker counts, are left out",
     )
 
 
