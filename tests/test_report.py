@@ -68,6 +68,9 @@ def page(paths: dict[str, Path]) -> str:
     return paths["html"].read_text(encoding="utf-8")
 
 
+STATISTICS = ("estimate", "lower", "upper")
+
+
 class Reader(HTMLParser):
     """Every element of a page with its attributes, and the text outside of style."""
 
@@ -208,6 +211,19 @@ def test_a_reader_with_a_minute_sees_the_primary_endpoint_death_and_safety(page:
     ):
         assert label in text
     assert len(re.findall(r"Hazard ratio \d", text)) <= 4
+
+
+def test_a_clinician_reads_what_the_trial_can_and_cannot_say_about_the_biomarker(
+    trial: Trial, page: str
+) -> None:
+    start = page.index('id="biomarker"')
+    text = Reader(page[start : page.index("</section>", start)]).text
+    assert "What this trial can and cannot say about the biomarker" in text
+    assert "What nobody can tell from this trial" in text
+    assert "must not be read as the harm" in text
+    for parameter in ("expected hazard ratio", "adjusted hazard ratio"):
+        found = [trial.results.value("surrogate", "il2 vs control", parameter, s) for s in STATISTICS]
+        assert w.with_interval(*found, 2) in text, parameter
 
 
 def test_every_number_of_the_outcomes_comes_from_the_table_of_results(trial: Trial, page: str) -> None:

@@ -16,6 +16,7 @@ from equipoise.analyse.outcomes import add_endpoint
 from equipoise.analyse.results import Results, Rows
 from equipoise.analyse.safety import add_safety
 from equipoise.analyse.subgroups import add_subgroups
+from equipoise.analyse.surrogate.reported import add_surrogate
 from equipoise.errors import UserError
 from equipoise.protocol import Protocol, sha256
 from equipoise.record import AnalysisInput, Record
@@ -62,6 +63,7 @@ def run(
     cycles = _cycles(source) if isinstance(source, Record) else None
     for measure in given.measures:
         steps.append((measure.label, lambda m=measure: add_measure(rows, given, m, cycles)))  # type: ignore[misc]
+    steps.append(("the biomarker as a surrogate", lambda: add_surrogate(rows, given)))
     if isinstance(source, Record):
         steps += [
             ("treatment received", lambda: add_exposure(rows, source, plan)),

@@ -241,8 +241,8 @@ def analyse(
             assert source is not None
             if source.is_file():
                 raise UserError(f"{source} is a file: say what its columns mean with --mapping FILE")
-            place = _record_in(source)
-            folder = out if out is not None else _beside(place)
+            place = record_in(source)
+            folder = out if out is not None else results_beside(place)
             if folder is not None:
                 for name in job.RESULTS:
                     refuse_existing(folder / name, force)
@@ -288,7 +288,7 @@ def report(
         from equipoise._atomic import refuse_existing
         from equipoise.record import read
 
-        place = _record_in(folder)
+        place = record_in(folder)
         target = out if out is not None else folder
         refuse_existing(target / job.REPORT, force)
         if not (place / "manifest.json").is_file() and (folder / job.RESULTS[0]).is_file():
@@ -297,7 +297,7 @@ def report(
                 "`equipoise analyse` prints these results"
             )
         record = read(place)
-        results = analysis.read(folder if place != folder else _beside(place) or folder)
+        results = analysis.read(folder if place != folder else results_beside(place) or folder)
         _same_record(folder, results, record.manifest.record_sha256)
         repeated = folder / job.REPLICATES
         replicates = None
@@ -451,7 +451,7 @@ def dials_of(preset: str | None, dial: list[str] | None) -> Mapping[str, Any] | 
     return chosen or None
 
 
-def _record_in(folder: Path) -> Path:
+def record_in(folder: Path) -> Path:
     """The record itself, when the folder around it was given."""
     inner = folder / "record"
     return (
@@ -459,7 +459,7 @@ def _record_in(folder: Path) -> Path:
     )
 
 
-def _beside(record: Path) -> Path:
+def results_beside(record: Path) -> Path:
     """Where the results of a record go: the folder around it when it is called `record`."""
     return record.parent if record.name == "record" else record.with_name(f"{record.name}-results")
 

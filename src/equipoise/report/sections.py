@@ -13,7 +13,7 @@ from equipoise.protocol.model import Block as ProtocolBlock
 from equipoise.protocol.model import Endpoint, Protocol, PublishedFigure
 from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.record import Record
-from equipoise.report import background, consort, figures, tables
+from equipoise.report import background, biomarker, consort, figures, tables
 from equipoise.report import words as w
 from equipoise.report.document import (
     Block,
@@ -49,6 +49,7 @@ def document(material: Material) -> Document:
         outcomes(material),
         treatment(material),
         safety(material),
+        biomarker.biomarker(material),
         comparison(material),
         background.protocol(material),
         background.assumed(material),

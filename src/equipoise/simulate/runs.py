@@ -126,7 +126,7 @@ def _tables(
 
     def chunk(start: int) -> tuple[int, assemble.Tables, assemble.Tables]:
         stop = min(start + CHUNK, n)
-        notes = _walk_with_diary(setup, enrolment, start, stop, seed, trial, happened)
+        notes = walk_with_diary(setup, enrolment, start, stop, seed, trial, happened)
         return stop, *assemble.chunk_tables(setup, enrolment, happened, notes, start, stop, seed, trial)
 
     for stop, tables, truth in in_order(chunk, range(0, n, CHUNK), threads):
@@ -178,10 +178,12 @@ def walk_everybody(
     return happened
 
 
-def _walk_with_diary(
+def walk_with_diary(
     setup: Setup, enrolment: Enrolment, start: int, stop: int, seed: int, trial: int, happened: Outcomes
 ) -> Diary:
-    """Notes of the participants start .. stop - 1; a diary that proves too small is begun again, larger."""
+    """Walk the participants start .. stop - 1 in their arms; returns their notes, and fills `happened`.
+
+    A diary that proves too small is begun again, larger."""
     k = stop - start
     longest = max(len(arm.visits) for arm in setup.arms)
     room = [k * longest, k * (longest + 40), k * 16 + 64, k * 2 + 64, k * 2 + 64]

@@ -1,0 +1,252 @@
+"""`equipoise surrogate` as its user meets it: table, page, truth, operating characteristics, mistakes."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from equipoise import analyse
+from equipoise.analyse.surrogate.measure import refused
+from equipoise.analyse.surrogate.telling import number
+from equipoise.cli.main import app
+from equipoise.protocol import load
+from equipoise.simulate import trial
+from equipoise.simulate.plans import prepare
+from equipoise.simulate.surrogacy.characteristics import (
+    METHODS,
+    Characteristics,
+    Method,
+    characteristics,
+    misled,
+    target_of,
+)
+from equipoise.simulate.surrogacy.truth import Effect, Quantity, Truth
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `equipoise run` leaves, of a small SILCAAT."""
+    place = tmp_path_factory.mktemp("run") / "small"
+    protocol = load("silcaat")
+    record = trial(protocol, seed=2, participants=300, out=place / "record")
+    analyse.write(analyse.run(record), place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def printed(folder: Path) -> str:
+    done = CliRunner().invoke(app, ["surrogate", str(folder), "--bootstrap", "20"])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def page(printed: str, folder: Path) -> str:
+    return (folder / "surrogate.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def many() -> Characteristics:
+    return characteristics(
+        prepare(load("silcaat")), 3, presets=["A", "D"], seed=5, participants=300, people=1000
+    )
+
+
+def effect(log_ratio: float) -> Effect:
+    return Effect(Quantity(log_ratio, 0.001), Quantity(log_ratio / 10, 0.0001))
+
+
+def known(total: float, direct: float) -> Truth:
+    share = Quantity((total - direct) / total if total else math.nan, 0.01)
+    return Truth(
+        1000, 5.0, Quantity(0.1, 0.01), effect(total), effect(direct), effect(total), effect(total - direct),
+        share, share, "" if total else "nothing to share",
+    )  # fmt: skip
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def test_every_method_speaks_and_the_truth_stands_beside_it(printed):
+    for title in ("Prentice", "Expected", "Proportion", "Landmark", "Mediation", "Between countries"):
+        assert re.search(rf"^{title}", printed, re.M), title
+    assert "truth" in printed
+    assert "300 participants" in printed
+
+
+def test_the_table_has_each_measure_once_and_a_reason_for_each_refusal(printed, folder):
+    table = pl.read_csv(folder / "surrogate.csv")
+    assert not table["name"].is_duplicated().any()
+    answered = table.filter(pl.col("refused").fill_null("") == "")
+    assert answered["estimate"].null_count() == 0
+    silent = table.filter(pl.col("refused").fill_null("") != "")
+    assert silent["estimate"].null_count() == silent.height
+    ratios = answered.filter(pl.col("lower").is_not_null())
+    assert (ratios["lower"] <= ratios["estimate"]).all()
+    assert (ratios["estimate"] <= ratios["upper"]).all()
+    truths = table.drop_nulls("truth")
+    assert {"expected.expected", "prentice.outcome_given_marker", "path.risk.indirect"} <= set(truths["name"])
+
+
+def test_the_page_is_one_file_that_loads_nothing_and_says_that_nobody_took_part(page):
+    assert "No person took part in this trial." in page
+    assert not re.search(r'(?:src|href)="http', page)
+    assert "<script" not in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_never_calls_an_adjusted_ratio_harm(page):
+    assert "must not be read as the harm" in page
+    assert "What nobody can tell from this trial" in page
+
+
+def test_the_numbers_of_the_page_are_those_of_the_table(page, folder):
+    table = pl.read_csv(folder / "surrogate.csv")
+    text = re.sub(r"<[^>]+>", "", page)
+    for row in table.drop_nulls("estimate").iter_rows(named=True):
+        assert number(row["estimate"], row["scale"]) in text, row["name"]
+
+
+def test_an_existing_page_is_not_replaced_unless_asked(printed, folder):
+    again = CliRunner().invoke(app, ["surrogate", str(folder), "--bootstrap", "20"])
+    assert again.exit_code == 2
+    assert "surrogate.html" in again.output
+    assert "--force" in again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say which trial"),
+        (["nowhere"], "nowhere"),
+        (["FOLDER", "--landmarks", "one"], "years since randomisation"),
+        (["FOLDER", "--arm", "il3"], "there is no arm `il3`"),
+        (["FOLDER", "--endpoint", "deth"], "there is no endpoint `deth`"),
+        (["FOLDER", "--marker", "cd5"], "there is no marker `cd5`"),
+        (["FOLDER", "--participants", "300"], "goes with --demonstrate"),
+        (["FOLDER", "--demonstrate"], "leave out PLACE"),
+        (["FOLDER", "--horizon", "-1"], "horizon"),
+    ],
+)
+def test_a_mistake_is_one_line_with_status_2(folder, tmp_path, arguments, said):
+    given = [str(folder) if word == "FOLDER" else word for word in arguments]
+    done = CliRunner().invoke(app, ["surrogate", *given, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2, done.output
+    assert said in done.output
+    assert not (tmp_path / "out" / "surrogate.html").exists()
+
+
+def test_real_participants_have_no_truth_and_cannot_be_repeated():
+    data = ROOT.parent / "shared" / "data" / "aids-ddi-ddc" / "aids_id.csv"
+    if not data.is_file():
+        pytest.skip("the ddI/ddC data are not here")
+    mapping = str(ROOT / "docs" / "examples" / "ddi_ddc.yaml")
+    arguments = ["surrogate", str(data), "--mapping", mapping, "--bootstrap", "20", "--landmarks", "0.5"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "truth" not in done.output
+    assert re.search(r"Zalcitabine against Didanosine \[hazard ratio\] +0\.81", done.output)
+    again = CliRunner().invoke(app, [*arguments, "--trials", "3"])
+    assert again.exit_code == 2
+    assert "these participants are real" in again.output
+
+
+# --- many trials --------------------------------------------------------------------------------------------
+
+
+def test_the_characteristics_do_not_depend_on_threads(many):
+    again = characteristics(
+        prepare(load("silcaat")), 3, presets=["A", "D"], seed=5, participants=300, people=1000, threads=2
+    )
+    assert again.table().equals(many.table(), null_equal=True)
+
+
+def test_what_the_biomarker_promises_is_the_same_whether_or_not_the_cells_work(many):
+    null, works = many.scenarios
+    row = [method.name for method in METHODS].index("expected")
+    assert np.nanmax(np.abs(np.log(null.estimates[row] / works.estimates[row]))) < 0.15
+    table = many.table()
+    null_row = table.filter((pl.col("preset") == "A") & (pl.col("method") == "expected"))
+    assert null_row["truth"][0] == 1.0
+    assert null_row["bias"][0] < -0.05
+
+
+def test_every_share_is_of_trials_and_every_refusal_is_counted(many):
+    table = many.table()
+    assert table.height == 2 * len(METHODS)
+    for name in ("refused", "misled"):
+        assert table[name].is_between(0, 1).all()
+    answered = [
+        1 - float(np.isnan(scenario.estimates[k]).mean())
+        for scenario in many.scenarios
+        for k in range(len(METHODS))
+    ]
+    assert table["refused"].to_list() == pytest.approx([1 - share for share in answered])
+
+
+def method(name: str) -> Method:
+    return next(each for each in METHODS if each.name == name)
+
+
+def test_an_adjusted_ratio_misleads_when_it_claims_a_harm_that_is_not_there():
+    low, high, said = np.array([1.1, 0.8]), np.array([1.5, 1.4]), np.array([1.3, 1.1])
+    assert misled(method("adjusted"), known(-0.15, 0.0), said, low, high).tolist() == [True, False]
+    assert misled(method("adjusted"), known(-0.08, 0.08), said, low, high).tolist() == [False, False]
+
+
+def test_prentice_misleads_when_it_takes_part_for_the_whole_or_the_whole_for_part():
+    nan = np.full(3, math.nan)
+    said = np.array([1.0, 0.0, math.nan])
+    assert misled(method("prentice"), known(-0.15, 0.0), said, nan, nan).tolist() == [False, True, False]
+    assert misled(method("prentice"), known(-0.08, 0.08), said, nan, nan).tolist() == [True, False, False]
+    assert misled(method("prentice"), known(0.0, 0.0), said, nan, nan).tolist() == [True, False, False]
+
+
+def test_any_share_of_no_effect_misleads_and_a_refusal_never_does():
+    said = np.array([0.4, math.nan])
+    low, high = np.array([0.1, math.nan]), np.array([0.9, math.nan])
+    assert misled(method("lin"), known(0.0, 0.0), said, low, high).tolist() == [True, False]
+    assert misled(method("lin"), known(-0.1, -0.05), said, low, high).tolist() == [False, False]
+    assert misled(method("lin"), known(-0.1, 0.1), said, low, high).tolist() == [True, False]
+    assert target_of(known(-0.1, 0.1), "direct") == pytest.approx(math.exp(0.1))
+
+
+# --- the chapter of the report ------------------------------------------------------------------------------
+
+
+def test_the_rows_of_the_report_are_those_of_the_command(folder, printed):
+    table, results = pl.read_csv(folder / "surrogate.csv"), analyse.read(folder)
+    for name, parameter in (
+        ("expected.expected", "expected hazard ratio"),
+        ("prentice.outcome_given_marker", "adjusted hazard ratio"),
+        ("expected.observed_over_expected", "observed over expected hazard ratio"),
+    ):
+        row = table.filter(pl.col("name") == name).row(0, named=True)
+        for statistic, column in (("estimate", "estimate"), ("lower", "lower"), ("upper", "upper")):
+            value = results.value("surrogate", "il2 vs control", parameter, statistic)
+            assert row[column] == pytest.approx(value, rel=1e-12)
+
+
+def test_a_trial_without_events_has_no_rows_and_says_why():
+    protocol = load("silcaat")
+    record = trial(protocol, seed=2, participants=6)
+    results = analyse.run(record)
+    assert results.value("primary", "control", "events", "n") == 0
+    assert results.value("primary", "il2", "events", "n") == 0
+    assert any("nothing to compare" in note for note in results.notes)
+    assert results.table.filter(pl.col("analysis") == "surrogate").is_empty()
+
+
+def test_a_refusal_is_shown_without_a_number():
+    measure = refused("x", "share", "share", "there is nothing to share")
+    assert math.isnan(measure.estimate)
+    assert number(measure.estimate, measure.scale) == "-"
