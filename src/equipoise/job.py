@@ -35,9 +35,9 @@ REPLICATES = "replicates.parquet"
 REPORT = "report.html"
 RESULTS = ("results.parquet", "results.csv", "results.json")
 REPLICATE_TRIALS = 1000
+"""Repeated trials of the main job: enough for the 2.5th and 97.5th percentile to be steady."""
 TRIALS = 2000
 """Of each scenario of a power run, where nothing else is said."""
-"""Repeated trials of the main job: enough for the 2.5th and 97.5th percentile to be steady."""
 
 Progress = Callable[[str, float | None], None]
 """Called with the stage in words, and the share of it that is done (0 to 1; None when nobody can tell)."""
