@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from equipoise.analyse import write as write_results
     from equipoise.analyse.summary import summary
     from equipoise.errors import UserError
-    from equipoise.job import power, run
+    from equipoise.job import explain, fit, power, run, surrogate
     from equipoise.protocol import Protocol
     from equipoise.protocol import bundled as bundled_protocols
     from equipoise.protocol import load as load_protocol
@@ -46,6 +46,8 @@ _PLACES = {
     "bundled_protocols": ("equipoise.protocol", "bundled"),
     "check_record": ("equipoise.record", "check"),
     "decide": ("equipoise.rules", "decide"),
+    "explain": ("equipoise.job", "explain"),
+    "fit": ("equipoise.job", "fit"),
     "load_protocol": ("equipoise.protocol", "load"),
     "map_data": ("equipoise.record.mapping", "analysis_input"),
     "power": ("equipoise.job", "power"),
@@ -54,14 +56,15 @@ _PLACES = {
     "simulate_replicates": ("equipoise.simulate.replicates", "replicates"),
     "simulate_trial": ("equipoise.simulate.runs", "trial"),
     "summary": ("equipoise.analyse.summary", "summary"),
+    "surrogate": ("equipoise.job", "surrogate"),
     "write_report": ("equipoise.report", "write"),
     "write_results": ("equipoise.analyse", "write"),
 }
 
 __all__ = [
     "Protocol", "Record", "Results", "UserError", "__version__", "analyse_record", "bundled_protocols",
-    "check_record", "decide", "load_protocol", "map_data", "power", "read_record", "run",
-    "simulate_replicates", "simulate_trial", "summary", "write_report", "write_results",
+    "check_record", "decide", "explain", "fit", "load_protocol", "map_data", "power", "read_record", "run",
+    "simulate_replicates", "simulate_trial", "summary", "surrogate", "write_report", "write_results",
 ]  # fmt: skip
 
 
