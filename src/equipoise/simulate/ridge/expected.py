@@ -38,7 +38,7 @@ from equipoise.simulate.runs import in_order
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BATCH = 500
+BATCH = 1000
 """People in a batch."""
 AT_ONCE = 60
 """Settings of the dials whose sums are kept at a time."""
@@ -74,13 +74,22 @@ class Expected:
     names: tuple[str, ...]
     values: Floats
     errors: Floats
-    controls: Floats
-    treated: Floats
+    reference: Floats
+    other: Floats
+    levels: Floats
+    batches: Floats
+    """The values of each batch, shape (batches, points, figures)."""
 
     def of(self, name: str) -> Floats:
         """The log hazard ratios of one figure."""
         found: Floats = self.values[:, self.names.index(name)]
         return found
+
+    def difference(self, first: int, second: int, name: str) -> tuple[float, float]:
+        """How far apart two points (by their position) are in one figure, and the standard error of that."""
+        figure = self.names.index(name)
+        apart = self.batches[:, first, figure] - self.batches[:, second, figure]
+        return float(apart.mean()), _error(apart[:, None])[0].item()
 
 
 def subgroup_name(level: str) -> str:
@@ -109,12 +118,22 @@ def expected(
     for done, each in enumerate(in_order(lambda start: _batch(crowd, points, rates, start), starts, threads), 1):
         found.append(each)
         tell(done, len(starts))
-    values = np.array([each[0] for each in found])
-    count = len(values)
-    errors = values.std(axis=0, ddof=1) / math.sqrt(count) if count > 1 else np.full(values.shape[1:], np.nan)
-    controls = np.array([each[1] for each in found]).sum(axis=0) / crowd.participants
-    treated = np.array([each[2] for each in found]).sum(axis=0) / crowd.participants
-    return Expected(tuple(points), names_of(crowd), values.mean(axis=0), errors, controls, treated)
+    batches = np.array([each.values for each in found])
+    shares = [
+        np.array([getattr(each, name) for each in found]).sum(axis=0) / crowd.participants
+        for name in ("reference", "other", "levels")
+    ]
+    return Expected(
+        tuple(points), names_of(crowd), batches.mean(axis=0), _error(batches), *shares, batches=batches
+    )
+
+
+def _error(batches: Floats) -> Floats:
+    """Standard error of the mean of the batches."""
+    if len(batches) < 2:
+        return np.full(batches.shape[1:], np.nan)
+    found: Floats = batches.std(axis=0, ddof=1) / math.sqrt(len(batches))
+    return found
 
 
 def reference_shares(crowd: Crowd, psi: float, rates: Sequence[Rates], threads: int) -> Floats:
@@ -167,6 +186,15 @@ class _Arm:
         return out
 
 
+class _Batch(NamedTuple):
+    """Log hazard ratios of each point, and expected numbers with events, as in `Expected`."""
+
+    values: Floats
+    reference: Floats
+    other: Floats
+    levels: Floats
+
+
 def _counts(sums: Floats) -> Floats:
     """Expected numbers with each of `ENDPOINTS`."""
     total = sums.sum(axis=(0, 1))
@@ -175,9 +203,19 @@ def _counts(sums: Floats) -> Floats:
     )
 
 
+def _by_level(sums: Floats, crowd: Crowd) -> Floats:
+    """Expected numbers with a primary event in each level of the subgroup."""
+    count = len(crowd.groups.levels)
+    if count == 0:
+        return np.zeros(0)
+    events = (sums[..., DISEASE] + sums[..., DEATH_FREE]).sum(axis=1)
+    cell = np.arange(len(events)) % (count + 1)
+    return np.array([events[cell == k].sum() for k in range(count)])
+
+
 def _batch(
     crowd: Crowd, points: Sequence[Point], rates: dict[float, Rates], start: int
-) -> tuple[Floats, Floats, Floats]:
+) -> _Batch:
     rows = _rows(crowd, start)
     taus = sorted({point.tau for point in points})
     numbers = {tau: k for k, tau in enumerate(taus)}
@@ -189,6 +227,7 @@ def _batch(
     order = sorted(range(len(points)), key=lambda k: points[k])
     values = np.empty((len(points), len(names_of(crowd))))
     counts, treated = np.empty((len(points), 3)), np.empty((len(points), 3))
+    levels = np.empty((len(points), len(crowd.groups.levels)))
     reference: dict[tuple[float, ...], Floats] = {}
     phi = math.nan
     arms[0].protect(0.0)
@@ -209,8 +248,9 @@ def _batch(
                 reference[key] = arms[0].sums(point, numbers[point.tau], rates[point.psi])
             pair.append((reference[key], arms[1].sums(point, numbers[point.tau], rates[point.psi])))
             counts[k], treated[k] = _counts(pair[-1][0]), _counts(pair[-1][1])
+            levels[k] = _by_level(pair[-1][0] + pair[-1][1], crowd)
         values[some] = log_ratios(np.array([a for a, _ in pair]), np.array([b for _, b in pair]), crowd)
-    return values, counts, treated
+    return _Batch(values, counts, treated, levels)
 
 
 # --- the limits of the estimates ----------------------------------------------------------------------------
