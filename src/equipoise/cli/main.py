@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import equipoise
-from equipoise.cli import boundaries, design, ending, power, protocols, records, trials
+from equipoise.cli import boundaries, design, ending, explain, power, protocols, records, trials
 from equipoise.errors import UserError
 
 INTERRUPTED = 130
@@ -98,6 +98,7 @@ def _equipoise(
 
 trials.add_to(app)
 power.add_to(app)
+explain.add_to(app)
 protocols.add_to(app)
 records.add_to(app)
 boundaries.add_to(app)

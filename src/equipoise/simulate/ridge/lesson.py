@@ -21,10 +21,10 @@ Floats = NDArray[np.float64]
 
 RIGHT = 0.90
 """How often the choice is to be right."""
-DRAWS = 2000
+DRAWS = 4000
 """Large trials that are made of the simulated ones for each size that is tried."""
 GROUPS = 20
-"""Groups of trials that are left out in turn, to know the error of the result."""
+"""Groups of trials that are left out in turn, to know the error of their scatter."""
 MOST_EVENTS = 1_000_000.0
 """More primary events than this count as never."""
 
@@ -75,21 +75,25 @@ def told_apart(
         return Told(math.inf, math.nan)
     scores = [((each - each.mean(axis=0)) @ weight) for each in (a, b)]
     start = (NormalDist().inv_cdf(RIGHT) * float(np.sqrt(weight @ spread @ weight)) / half) ** 2
-    found = _trials_needed(scores, half, start, seed)
-    if found * events > MOST_EVENTS:
+    if start * events > MOST_EVENTS:
         return Told(math.inf, math.nan)
-    groups = np.array_split(np.arange(len(scores[0])), min(GROUPS, len(scores[0]) // 2))
+    found = _trials_needed(scores, half, start, seed)
+    return Told(found * events, math.hypot(_error_of_scatter(scores), 2 * slip / half))
+
+
+def _error_of_scatter(scores: Sequence[Floats]) -> float:
+    """Standard error of the logarithm of the variance of the scores, with which the events go up and down: groups
+    of trials are left out in turn (jackknife)."""
+    groups = np.array_split(np.arange(len(scores[0])), GROUPS)
     left = np.array(
-        [_trials_needed([np.delete(each, group) for each in scores], half, start, seed) for group in groups]
+        [math.log(sum(float(np.var(np.delete(each, group))) for each in scores)) for group in groups]
     )
-    k = len(groups)
-    jackknife = (k - 1) / k * float(((np.log(left) - np.log(left).mean()) ** 2).sum())
-    return Told(found * events, math.sqrt(jackknife + (2 * slip / half) ** 2))
+    return math.sqrt((GROUPS - 1) / GROUPS * float(((left - left.mean()) ** 2).sum()))
 
 
 def _trials_needed(scores: Sequence[Floats], half: float, start: float, seed: int) -> float:
     """Trials (not a whole number) whose mean score falls on the right side of the middle in `RIGHT` of draws."""
-    sizes = np.unique(np.maximum(np.round(start * 2.0 ** np.arange(-1.5, 1.6, 0.25)), 1).astype(int))
+    sizes = np.unique(np.maximum(np.round(start * 2.0 ** np.arange(-0.5, 0.6, 0.25)), 1).astype(int))
     if start < 1.5:
         # fewer events than one trial has: the scatter of a smaller trial, from that of whole ones
         pooled = np.concatenate([scores[0], -scores[1]])

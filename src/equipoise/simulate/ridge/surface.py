@@ -62,10 +62,11 @@ def chebyshev(low: float, high: float, count: int) -> tuple[float, ...]:
 
 def nodes(psi: float, finer: bool = False) -> Nodes:
     """The nodes. `psi`: the population's own frailty, which is one of them."""
-    count = 7 if finer else 5
-    taus = (14.0, 24.0, 55.0, 130.0, 280.0, 500.0, 730.0) if finer else (14.0, 40.0, 130.0, 380.0, 730.0)
+    taus = (14.0, 24.0, 55.0, 130.0, 280.0, 500.0, 730.0)
+    if finer:
+        taus = (14.0, 18.0, 30.0, 60.0, 130.0, 240.0, 400.0, 600.0, 730.0)
     psis = {0.0, 0.4, psi, 1.25, PSI_LAST} if finer else {0.0, psi, 1.2, PSI_LAST}
-    return Nodes(chebyshev(0, 1, count), chebyshev(0, 1, count), taus, tuple(sorted(psis)))
+    return Nodes(chebyshev(0, 1, 6 if finer else 4), chebyshev(0, 1, 7 if finer else 5), taus, tuple(sorted(psis)))
 
 
 def _weights(known: Sequence[float], wanted: Floats) -> Floats:
