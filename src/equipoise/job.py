@@ -175,7 +175,9 @@ def explain(
 
     say: Progress = progress if progress is not None else lambda stage, share: None
     plans = [each if isinstance(each, Protocol) else load(os.fspath(each)) for each in trials]
-    folder = Path(out) if out is not None else Path("-".join(["explain", *(_short(p.protocol) for p in plans)]))
+    folder = (
+        Path(out) if out is not None else Path("-".join(["explain", *(_short(p.protocol) for p in plans)]))
+    )
     with new_folder(folder, force=force, marker=EXPLANATION) as place:
         found = explaining.explain(
             plans,

@@ -1,4 +1,5 @@
-"""The page of an explanation: which explanations agree with what was published, which do not, what would tell.
+"""The page of an explanation: which explanations agree with what was published, which do not, what would
+tell.
 
 Written for a clinician who has five minutes: the answer first, then the picture, what is excluded, what more
 evidence would do, what trial would have told, and the lesson for the next design."""
@@ -33,10 +34,11 @@ from equipoise.report.document import (
     words,
 )
 from equipoise.report.explain_figures import Mark, Panel
-from equipoise.simulate.ridge.expected import DEATHS, DISEASES, LATER, PRIMARY, RECENT
+from equipoise.simulate.ridge.expected import DEATHS, DISEASES, LATER, PRIMARY, RECENT, Point
 from equipoise.simulate.ridge.explaining import POWER, TOLERANCE, Explanation, Part
 from equipoise.simulate.ridge.findings import TAUS, Findings, Plane, Range
 from equipoise.simulate.ridge.lesson import MOST_EVENTS, RIGHT
+from equipoise.simulate.ridge.published import Published
 from equipoise.simulate.ridge.surface import PSI_LAST, TAU_USUAL
 
 PAGE = "explain.html"
@@ -57,8 +59,8 @@ def write_explanation(
     *,
     provenance: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write explain.html into the folder `out` and return where it is. The page needs no network and no script.
-    `tables`: those of the findings. Same arguments, same bytes."""
+    """Write explain.html into the folder `out` and return where it is. The page needs no network and no
+    script. `tables`: those of the findings. Same arguments, same bytes."""
     path = Path(out) / PAGE
     path.write_bytes(html.page(document(findings, tables, provenance or {})).encode("utf-8"))
     return path
@@ -104,12 +106,11 @@ def told(findings: Findings) -> list[str]:
 
 def minute(findings: Findings, tables: Mapping[str, pl.DataFrame]) -> Section:
     """The answer."""
-    x = findings.explanation
     ranges = {(r.dial, r.given): r for r in findings.ranges("primary")}
     phi = next(r for (dial, given), r in ranges.items() if dial == "phi" and given.startswith("no harm"))
     rho = next(r for (dial, given), r in ranges.items() if dial == "rho" and given.startswith("phi 1"))
     facts = [
-        Fact(_ends(phi), "protecting share of the new cells that agrees, if nothing harms", "95% interval of φ at ρ 0"),
+        Fact(_ends(phi), "protecting share of the new cells that agrees, if nothing harms", "95% interval of φ at ρ 0",),
         Fact(
             _ends(rho), "excess hazard just after a cycle that agrees, if every cell protects",
             f"95% interval of ρ at φ 1, fading with {TAU_USUAL:g} days",
@@ -125,11 +126,16 @@ def minute(findings: Findings, tables: Mapping[str, pl.DataFrame]) -> Section:
         )
     )
     asked = (
-        "The CD4 count rose and nobody benefited. Two things could be so: the cells that the treatment brings "
-        "protect less than others (φ, from 0 to 1), or the treatment itself harms for a while (ρ, the excess hazard "
-        "just after a full cycle, which fades with τ days). A third thing hides in the background: how much of the "
-        "link between a low count and death is no effect of the count (ψ). The same virtual people were followed "
-        "in both arms of each trial under every combination, and the hazard ratios that a trial should then have "
+        "The CD4 count rose and nobody benefited. Two things could be so: the cells that the treatment "
+        "brings "
+        "protect less than others (φ, from 0 to 1), or the treatment itself harms for a while (ρ, the excess "
+        "hazard "
+        "just after a full cycle, which fades with τ days). A third thing hides in the background: how much "
+        "of the "
+        "link between a low count and death is no effect of the count (ψ). The same virtual people were "
+        "followed "
+        "in both arms of each trial under every combination, and the hazard ratios that a trial should then "
+        "have "
         "found were held against those that were published."
     )
     paragraphs = [Paragraph(words(Run(title, "strong"), text)) for title, text in _paragraphs(findings)]
@@ -137,12 +143,15 @@ def minute(findings: Findings, tables: Mapping[str, pl.DataFrame]) -> Section:
         "What to mind",
         (
             words(
-                "All this holds within one model of virtual participants, whose other parameters are kept as they "
+                "All this holds within one model of virtual participants, whose other parameters are kept as "
+                "they "
                 "are. It says which explanations the published figures leave open, not which one is true."
             ),
         ),
     )
-    return Section("minute", "In one minute", (Paragraph(words(asked)), Facts(tuple(facts)), *paragraphs, mind))
+    return Section(
+        "minute", "In one minute", (Paragraph(words(asked)), Facts(tuple(facts)), *paragraphs, mind)
+    )
 
 
 def _paragraphs(findings: Findings) -> list[tuple[str, str]]:
@@ -157,7 +166,8 @@ def _paragraphs(findings: Findings) -> list[tuple[str, str]]:
 
 def _published(x: Explanation) -> str:
     each = [
-        f"{part.published.trial} {_with_interval(part.published.primary.value, part.published.primary.interval)}"
+        f"{part.published.trial} "
+        f"{_with_interval(part.published.primary.value, part.published.primary.interval)}"
         for part in x.parts
     ]
     return f"Hazard ratio of the primary endpoint: {w.listed(each)}."
@@ -176,14 +186,16 @@ def _verdict(findings: Findings) -> tuple[str, str]:
     none = next(r for r in ranges if r.given.startswith("phi 0"))
     if alone.everything:
         open_ = (
-            "Without any harm every protecting share agrees with the results, from none of the cells to all of "
+            "Without any harm every protecting share agrees with the results, from none of the cells to all "
+            "of "
             f"them (likeliest {w.number(alone.best, 2)})."
         )
     else:
         open_ = f"Without any harm, protecting shares from {_ends(alone)} agree with the results."
     open_ += f" If every cell protects, an excess hazard ρ from {_ends(full)} agrees as well."
     shut = (
-        f"If no cell protects, an excess hazard ρ above {w.number(none.high, 2)} just after a cycle is excluded; "
+        f"If no cell protects, an excess hazard ρ above {w.number(none.high, 2)} just after a cycle is "
+        "excluded; "
         f"if every cell does, one above {w.number(full.high, 2)}."
         if not (none.open_high or full.open_high)
         else "Within what was looked at, the results exclude no harm that fades with "
@@ -195,12 +207,16 @@ def _verdict(findings: Findings) -> tuple[str, str]:
 def _combined(findings: Findings) -> str:
     x = findings.explanation
     plane = findings.plane("primary", TAU_USUAL, x.psi)
-    where = [f"{p.name} ({value:.2f})" for p, value in zip(x.presets, _below(findings, "primary"), strict=False)]
+    where = [
+        f"{p.name} ({w.number(value, 2)})"
+        for p, value in zip(x.presets, _below(findings, "primary"), strict=True)
+    ]
     return (
-        f"Of all combinations of φ from 0 to 1 and ρ from 0 to {w.number(float(plane.rho[-1]), 0)} that fade with "
-        f"{TAU_USUAL:g} days, {w.number(100 * plane.compatible, 0)}% agree at the 95% level. "
-        f"Log likelihood below the largest, by preset: {', '.join(where)}; a difference of 2 would be a hint, of 3 "
-        "excludes."
+        f"Of all combinations of φ from 0 to 1 and ρ from 0 to {w.number(float(plane.rho[-1]), 0)} that fade "
+        "with "
+        f"{TAU_USUAL:g} days, {w.number(100 * plane.compatible, 0)}% agree at the 95% level. Log likelihood "
+        "below "
+        f"the largest, by preset: {', '.join(where)}; one below −3.00 is excluded."
     )
 
 
@@ -248,10 +264,12 @@ def _plane_table(name: str, planes: list[tuple[str, Plane]]) -> Table:
     return Table(
         f"table-{name}", "The regions in numbers",
         columns(
-            ["", "τ (days)", "ψ", "of the picture agrees", "at φ 0, ρ 0", "at φ 1, ρ 0", f"at φ 0, {top}", f"at φ 1, {top}"]
+            ["", "τ (days)", "ψ", "of the picture agrees", "at φ 0, ρ 0", "at φ 1, ρ 0", f"at φ 0, {top}",
+             f"at φ 1, {top}"]
         ),
         tuple(rows),
-        ("The last four columns: log likelihood below its largest value; below −3.00 is outside the 95% region.",),
+        ("The last four columns: log likelihood below its largest value; "
+         "below −3.00 is outside the 95% region.",),
     )  # fmt: skip
 
 
@@ -272,13 +290,15 @@ def ridge(findings: Findings) -> Section:
         f"{w.number(100 * planes[0][1].compatible, 0)}% of the picture lies within the 95% region."
     )
     notes = [
-        f"Harm fades with {TAU_USUAL:g} days, ψ {x.psi:g}. Circles are the presets; those whose harm fades at "
+        f"Harm fades with {TAU_USUAL:g} days, ψ {x.psi:g}. Circles are the presets; those whose harm fades "
+        "at "
         "another pace are not shown."
     ]
     if "all" in x.evidence:
         notes.append(f"All hazard ratios: {_all_of(x)}; their correlation is that of simulated trials.")
     words_ = (
-        "Along the ridge the two cancel: more protection with more harm gives the same hazard ratio. The published "
+        "Along the ridge the two cancel: more protection with more harm gives the same hazard ratio. The "
+        "published "
         "figures say where across the ridge the truth may lie, and next to nothing about where along it."
     )
     return Section(
@@ -286,7 +306,8 @@ def ridge(findings: Findings) -> Section:
         (
             Paragraph(words(words_)),
             Figure(
-                "figure-ridge", caption, alt, drawn.wide, drawn.narrow, _plane_table("ridge", planes), tuple(notes)
+                "figure-ridge", caption, alt, drawn.wide, drawn.narrow, _plane_table("ridge", planes),
+                tuple(notes),
             ),
             _presets(findings),
         ),
@@ -296,7 +317,9 @@ def ridge(findings: Findings) -> Section:
 def _all_of(x: Explanation) -> str:
     return "; ".join(
         f"{part.published.trial} "
-        + ", ".join(f"{ratio.name} {_with_interval(ratio.value, ratio.interval)}" for ratio in part.published.all)
+        + ", ".join(
+            f"{ratio.name} {_with_interval(ratio.value, ratio.interval)}" for ratio in part.published.all
+        )
         for part in x.parts
     )
 
@@ -318,7 +341,8 @@ def _presets(findings: Findings) -> Table:
             )
         )  # fmt: skip
     return Table(
-        "table-presets", "The presets: expected hazard ratio, and log likelihood below the largest", columns(heads),
+        "table-presets", "The presets: expected hazard ratio, and log likelihood below the largest",
+        columns(heads),
         tuple(rows), ("HR: expected hazard ratio of the primary endpoint.",),
     )  # fmt: skip
 
@@ -326,19 +350,22 @@ def _presets(findings: Findings) -> Table:
 def excluded(findings: Findings) -> Section:
     """Intervals of each dial."""
     x = findings.explanation
-    rows = []
+    tables = []
     for which in x.evidence:
-        rows.append(row(w.capital(EVIDENCE[which]), kind="heading"))
+        rows = []
         for r in findings.ranges(which):
             said = "nothing is excluded" if r.everything else ""
             if not said and r.open_high:
-                said = f"the upper end is as far as was looked, {w.number(r.looked_at[1], 2)}"
+                said = f"looked at up to {w.number(r.looked_at[1], 2)}"
             rows.append(row(f"{SYMBOL[r.dial]}: {_given(r)}", w.number(r.best, 2), _ends(r), said))
-    table = Table(
-        "table-intervals", "95% intervals of the dials", columns(["", "Likeliest", "95% interval", "Remark"]),
-        tuple(rows), ("Profile likelihood where the other dials are not given.",),
-    )  # fmt: skip
-    return Section("excluded", "What is excluded, and what is not", (table,))
+        tables.append(
+            Table(
+                f"table-intervals-{which}", f"95% intervals of the dials: {EVIDENCE[which]}",
+                columns(["", "Likeliest", "95% interval", "Remark"]), tuple(rows),
+                ("Profile likelihood where the other dials are not given.",), folded=which != "primary",
+            )
+        )  # fmt: skip
+    return Section("excluded", "What is excluded, and what is not", tuple(tables))
 
 
 def _given(r: Range) -> str:
@@ -365,14 +392,20 @@ def other_dials(findings: Findings) -> Section:
         f"{w.number(100 * last.compatible, 0)}% at {planes[-1][0]}."
     )
     text = (
-        "Downwards the harm of a cycle fades more slowly; each row has its own scale, for a short harm must be steep "
-        f"to matter. A harm that fades with {TAUS[-1]:g} days is a chronic one that adds up over cycles. To the right "
-        "more of the link between a low count and death is no effect of the count, so that cells can do less, and less "
-        "harm is needed to explain the result. When ψ is changed, the rates of opportunistic disease and of death "
-        "linked to the count are changed so that the control arms keep their expected numbers of both."
+        "Downwards the harm of a cycle fades more slowly; each row has its own scale, for a short harm must "
+        "be steep "
+        f"to matter. A harm that fades with {TAUS[-1]:g} days is a chronic one that adds up over cycles. To "
+        "the "
+        "right more of the link between a low count and death is frailty, and less of it is an effect of the "
+        "count. "
+        "When ψ is changed, three numbers are changed with it so that the control arms look the same: the "
+        "rates of "
+        "opportunistic disease and of death linked to the count (the same expected numbers), and the power "
+        "of the "
+        "count in death (those who die have as much lower counts as before). " + _frailty(x)
     )
     rates = "; ".join(
-        f"ψ {psi:g}: {rate.disease:.3f} and {rate.death:.3f}"
+        f"ψ {psi:g}: {rate.disease:.3f}, {rate.death:.3f}, {rate.power:.3f}"
         for psi, rate in sorted(x.rates.items())
         if psi in psis
     )
@@ -382,10 +415,24 @@ def other_dials(findings: Findings) -> Section:
             Paragraph(words(text)),
             Figure(
                 "figure-dials", caption, alt, drawn.wide, drawn.narrow, _plane_table("dials", planes),
-                (f"Factors on the two rates: {rates}.",),
+                (f"Factors on the two rates and on the power: {rates}.",),
             ),
         ),
     )  # fmt: skip
+
+
+def _frailty(x: Explanation) -> str:
+    """What frailty does to the best that cells could do."""
+    psis = (0.0, PSI_LAST)
+    best = [
+        [math.exp(float(v)) for v in part.surface.at([Point(1.0, 0.0, TAU_USUAL, psi) for psi in psis])[:, 0]]
+        for part in x.parts
+    ]
+    each = [
+        f"{part.published.trial} {w.number(low, 2)} at ψ 0 and {w.number(high, 2)} at ψ {PSI_LAST:g}"
+        for part, (low, high) in zip(x.parts, best, strict=True)
+    ]
+    return f"If every cell protects and nothing harms, the expected hazard ratio is then {w.listed(each)}."
 
 
 def more(findings: Findings) -> Section:
@@ -401,7 +448,8 @@ def more(findings: Findings) -> Section:
     blocks: list[Block | Subsection] = [Paragraph(words(text)) for text in _more_words(findings, sets)]
     caption = "What each further piece of evidence would do to the ridge"
     alt = f"{caption}: " + "; ".join(
-        f"{title.lower()}, {w.number(100 * plane.compatible, 0)}% of the picture agrees" for title, plane in planes
+        f"{title.lower()}, {w.number(100 * plane.compatible, 0)}% of the picture agrees"
+        for title, plane in planes
     )
     blocks.append(
         Figure(
@@ -413,35 +461,62 @@ def more(findings: Findings) -> Section:
 
 
 def _more_words(findings: Findings, sets: list[str]) -> list[str]:
-    x = findings.explanation
     out = []
-    for part in x.parts:
-        found = part.published
-        if found.recent is not None and "recent" in sets:
-            near, late = found.recent
-            harm = next(r for r in findings.ranges("recent") if r.given.startswith("phi 1"))
-            none = next(r for r in findings.ranges("recent") if r.given.startswith("phi 0"))
-            out.append(
-                f"{found.trial}, {w.lower_first(near.label)}: {_with_interval(near.value, near.interval)}; later "
-                f"{_with_interval(late.value, late.interval)}. If what is true of that event were true of every primary "
-                f"event (an assumption), harm would lie in {_ends(harm)} if all cells protect (likeliest "
-                f"{w.number(harm.best, 2)}), and in {_ends(none)} if none does. If it is true of that event alone, it "
-                "says nothing about the primary endpoint: there ρ is 0, and the protecting share lies where it does "
-                "without harm."
-            )
-        if found.levels and "subgroup" in sets:
-            named = [f"{level} {w.number(value, 2)}" for level, value in found.levels]
-            default = [p.name for p in x.presets].index(x.default)
-            expected = [
-                w.number(math.exp(float(part.named.values[default, part.names.index(f"subgroup: {level}")])), 2)
-                for level, _ in found.levels
-            ]
-            out.append(
-                f"{found.trial} by {found.subgroup}: {w.listed(named)} (no intervals published; their errors are "
-                "assumed, dividing the information by expected events). No setting of the dials gives such a contrast: "
-                f"preset {x.default} expects {w.listed(expected)}."
-            )
+    for part in findings.explanation.parts:
+        if part.published.recent is not None and "recent" in sets:
+            out.append(_recent_words(findings, part.published))
+        if part.published.levels and "subgroup" in sets:
+            out.append(_subgroup_words(findings.explanation, part))
     return out
+
+
+def _recent_words(findings: Findings, found: Published) -> str:
+    assert found.recent is not None
+    near, late = found.recent
+    ranges = findings.ranges("recent")
+    harm = next(r for r in ranges if r.given.startswith("phi 1"))
+    none = next(r for r in ranges if r.given.startswith("phi 0"))
+    alone = next(r for r in findings.ranges("primary") if r.given.startswith("no harm"))
+    return (
+        f"{found.trial}, {w.lower_first(near.label)}: {_with_interval(near.value, near.interval)}; later "
+        f"{_with_interval(late.value, late.interval)}. If what is true of that event were true of every "
+        "primary "
+        f"event (an assumption), harm would lie in {_ends(harm)} if all cells protect (likeliest "
+        f"{w.number(harm.best, 2)}), and in {_ends(none)} if none does. If the harm acts on that event "
+        "alone, ρ is 0 "
+        f"for the primary endpoint, and the protecting share lies in {_ends(alone)} (likeliest "
+        f"{w.number(alone.best, 2)})."
+    )
+
+
+def _subgroup_words(x: Explanation, part: Part) -> str:
+    found = part.published
+    named = [f"{level} {w.number(value, 2)}" for level, value in found.levels]
+    default = [p.name for p in x.presets].index(x.default)
+    expected = [
+        w.number(math.exp(float(part.named.values[default, part.names.index(f"subgroup: {level}")])), 2)
+        for level, _ in found.levels
+    ]
+    return (
+        f"{found.trial} by {found.subgroup}: {w.listed(named)} (no intervals published; their errors are "
+        "assumed, "
+        f"dividing the information by expected events): a contrast of {w.number(_contrast(found), 2)}. "
+        "Preset "
+        f"{x.default} expects {w.listed(expected)}; the largest contrast that any setting of the dials gives "
+        "is "
+        f"{w.number(_largest_contrast(part), 2)}."
+    )
+
+
+def _contrast(found: Published) -> float:
+    """The last level's hazard ratio over the first one's."""
+    return found.levels[-1][1] / found.levels[0][1]
+
+
+def _largest_contrast(part: Part) -> float:
+    first, last = (part.names.index(f"subgroup: {part.published.levels[k][0]}") for k in (0, -1))
+    found = part.surface.values
+    return math.exp(float((found[..., last] - found[..., first]).max()))
 
 
 # --- what trial would have told -----------------------------------------------------------------------------
@@ -470,8 +545,10 @@ def telling(x: Explanation, table: pl.DataFrame) -> Section:
                 f"{RIGHT:.0%} of cases",
                 columns(["Which preset is true?", *(f"by {each}" for each in by)]), tuple(rows),
                 (
-                    f"{part.published.trial} had {observed}. In brackets the 95% Monte Carlo interval. Never: no "
-                    f"difference between the two is to be seen, or more than {w.count(MOST_EVENTS)} events are needed.",
+                    f"{part.published.trial} had {observed}. In brackets the 95% Monte Carlo interval. "
+                    "Never: no "
+                    f"difference between the two is to be seen, or more than {w.count(MOST_EVENTS)} events "
+                    "are needed.",
                 ),
             )
         )  # fmt: skip
@@ -480,14 +557,20 @@ def telling(x: Explanation, table: pl.DataFrame) -> Section:
         for r in table.filter((pl.col("by") == PRIMARY) & pl.col("events").is_null()).iter_rows(named=True)
     ]
     text = (
-        "Suppose the truth is one of two explanations, and a trial of the same design, only larger, has to say which. "
-        "Trials were simulated under both and pooled to larger ones; the likelier explanation was chosen from the "
+        "Suppose the truth is one of two explanations, and a trial of the same design, only larger, has to "
+        "say which. "
+        "Trials were simulated under both and pooled to larger ones; the likelier explanation was chosen "
+        "from the "
         "hazard ratio of the primary endpoint, and from those of opportunistic disease and death together."
     )
     blocks: list[Block | Subsection] = [Paragraph(words(text)), *tables]
     if never:
         blocks.append(
-            Paragraph(words("By the primary endpoint alone, no trial of this design can tell: ", w.listed(never), "."))
+            Paragraph(
+                words(
+                    "By the primary endpoint alone, no trial of this design can tell: ", w.listed(never), "."
+                )
+            )
         )
     return Section("telling", "What trial would have told", tuple(blocks))
 
@@ -515,7 +598,9 @@ def _observed(part: Part) -> str:
             (
                 f.value
                 for f in figures
-                if f.group == arm and f.parameter == "events" and part.published.primary.label.startswith(f.label)
+                if f.group == arm
+                and f.parameter == "events"
+                and part.published.primary.label.startswith(f.label)
             ),
             None,
         )
@@ -547,14 +632,17 @@ def design(x: Explanation, table: pl.DataFrame) -> Section:
                 )
             )  # fmt: skip
         notes = [
-            f"From {w.count(x.trials)} simulated trials of {w.count(part.protocol.size.simulated)} participants under "
+            f"From {w.count(x.trials)} simulated trials of {w.count(part.protocol.size.simulated)} "
+            "participants under "
             "each preset (± Monte Carlo standard error), each analysed once at its end; events for power by "
             "Schoenfeld's formula from the expected hazard ratio."
         ]
         for r in mine.filter(pl.col("power then").is_not_null()).iter_rows(named=True):
             notes.append(
-                f"Checked by simulation: {w.count(r['simulated with participants'])} participants under preset "
-                f"{r['preset']} win in {_percent(r['power then'])} ± {w.number(100 * r['power then error'], 1)} of "
+                f"Checked by simulation: {w.count(r['simulated with participants'])} participants under "
+                "preset "
+                f"{r['preset']} win in {_percent(r['power then'])} ± "
+                f"{w.number(100 * r['power then error'], 1)} of "
                 "trials."
             )
         blocks.append(
@@ -581,8 +669,10 @@ def _planned(x: Explanation) -> str:
     strongest = min(float(part.named.of(PRIMARY)[: len(x.presets)].min()) for part in x.parts)
     text = f"The trials counted on a hazard ratio of {w.listed(planned)}. " if planned else ""
     return (
-        f"{text}The gain in cells was never worth that: even if every new cell protects as a native one and nothing "
-        f"harms, the model expects {w.number(math.exp(strongest), 2)} at the best. So a trial of that size would most "
+        f"{text}The gain in cells was never worth that: even if every new cell protects as a native one and "
+        "nothing "
+        f"harms, the model expects {w.number(math.exp(strongest), 2)} at the best. So a trial of that size "
+        "would most "
         "often have shown the CD4 gain and no benefit, whatever the truth."
     )
 
@@ -620,8 +710,10 @@ def ratios(x: Explanation) -> Section:
                 f"table-ratios-{part.crowd.setup.protocol.protocol.lower()}",
                 f"{part.published.trial}: expected hazard ratios", columns(["Setting", *heads]), tuple(rows),
                 (
-                    f"Participants of the arm begin {w.number(float(simulated[1]), 1)} cycles, whose injections come to "
-                    f"{w.number(float(simulated[0]), 1)} full cycles of 7.5 MIU: harm is in proportion to these.",
+                    f"Participants of the arm begin {w.number(float(simulated[1]), 1)} cycles, whose "
+                    "injections come to "
+                    f"{w.number(float(simulated[0]), 1)} full cycles of 7.5 MIU: harm is in proportion to "
+                    "these.",
                 ),
                 folded=True,
             )
@@ -636,22 +728,32 @@ def methods(findings: Findings) -> Section:
     """Methods, errors, assumptions."""
     x = findings.explanation
     points = [
-        "The same people with the same chances are walked through both arms of each protocol. What cycles they are "
-        "given does not depend on these dials; their hazards are added up along the course, not drawn, so that "
+        "The same people with the same chances are walked through both arms of each protocol. What cycles "
+        "they are "
+        "given does not depend on these dials; their hazards are added up along the course, not drawn, so "
+        "that "
         "little chance is left in a hazard ratio.",
-        "Expected hazard ratio: the value to which Cox's estimate, with the strata of the protocol's plan, tends in "
+        "Expected hazard ratio: the value to which Cox's estimate, with the strata of the protocol's plan, "
+        "tends in "
         "an endless trial (Struthers and Kalbfleisch, Biometrika 1986;73:363).",
-        f"Monte Carlo error of the log hazard ratios at the presets: at most {x.monte_carlo_error:.4f}, from batches "
+        f"Monte Carlo error of the log hazard ratios at the presets: at most {x.monte_carlo_error:.4f}, from "
+        "batches "
         "of people. Published intervals are some ±0.25 wide.",
-        f"Hazard ratios between the settings that were worked out are interpolated by polynomials; at {len(x.held_out)} "
-        f"settings held out they are off by at most {x.interpolation_error:.4f} on the log scale (finer nodes are taken "
+        "Hazard ratios between the settings that were worked out are interpolated by polynomials; at "
+        f"{len(x.held_out)} "
+        f"settings held out they are off by at most {x.interpolation_error:.4f} on the log scale (finer "
+        "nodes are taken "
         f"above {TOLERANCE:g}).",
-        "Likelihood: the estimated log hazard ratio is normal with the published standard error; several of one trial "
-        f"are jointly normal, correlated as in the simulated trials under preset {x.default}. Regions are those of two "
+        "Likelihood: the estimated log hazard ratio is normal with the published standard error; several of "
+        "one trial "
+        f"are jointly normal, correlated as in the simulated trials under preset {x.default}. Regions are "
+        "those of two "
         "degrees of freedom, intervals those of one.",
-        "Without intervals (subgroups) the error is assumed: that of the primary hazard ratio, divided among the levels "
+        "Without intervals (subgroups) the error is assumed: that of the primary hazard ratio, divided among "
+        "the levels "
         "by expected events.",
-        "Time since a cycle: within 180 days of the start of the last one, against the reference arm; at other times "
+        "Time since a cycle: within 180 days of the start of the last one, against the reference arm; at "
+        "other times "
         "includes everybody who never had one.",
         "Presets that set other dials too are left out: " + w.listed(list(x.left_out)) + "."
         if x.left_out
@@ -665,7 +767,11 @@ def repeating(x: Explanation, provenance: Mapping[str, str]) -> Section:
     blocks: list[Block | Subsection] = []
     if "Command" in provenance:
         blocks += [
-            Paragraph(words("The same command with the same version gives the same figures, on any number of threads:")),
+            Paragraph(
+                words(
+                    "The same command with the same version gives the same figures, on any number of threads:"
+                )
+            ),
             Code(provenance["Command"]),
         ]
     part = x.parts[0]

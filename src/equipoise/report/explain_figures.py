@@ -11,10 +11,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from equipoise.report.figures import ARM, DASH, INK, PAPER, Drawn, Sheet, draw, legend, legend_room, shorten, wrap
+from equipoise.report.figures import (
+    ARM,
+    DASH,
+    INK,
+    PAPER,
+    Drawn,
+    Sheet,
+    draw,
+    legend,
+    legend_room,
+    shorten,
+    wrap,
+)
 from equipoise.simulate.ridge.likelihood import DROP_TWO, LEVELS
 
 Floats = NDArray[np.float64]
@@ -45,7 +57,9 @@ class Panel:
     marks: tuple[Mark, ...]
 
 
-def regions(name: str, panels: Sequence[Panel], columns: int, columns_narrow: int, height: float = 250.0) -> Drawn:
+def regions(
+    name: str, panels: Sequence[Panel], columns: int, columns_narrow: int, height: float = 250.0
+) -> Drawn:
     """Panels in rows of so many columns; on a phone of fewer."""
 
     def paint(sheet: Sheet) -> Canvas:
@@ -54,7 +68,7 @@ def regions(name: str, panels: Sequence[Panel], columns: int, columns_narrow: in
         size = sheet.size
         small = across > 2
         tall = height if not sheet.narrow else min(height, 210.0) if not small else 110.0
-        gap_x, gap_y = size * (2.6 if small else 3.4), size * (3.4 if small else 4.2)
+        gap_x, gap_y = size * 3.4, size * (3.4 if small else 4.2)
         left, right, bottom = size * 2.8, 8.0, size * 3.6
         handles = _handles(any(panel.marks for panel in panels))
         room = (sheet.width - left - right - gap_x * (across - 1)) / across
@@ -105,7 +119,9 @@ def _panel(axes: Axes, panel: Panel, size: float, small: bool) -> None:
     floor = min(float(panel.below.min()), -DROP_TWO[-1]) - 1.0
     edges = [floor, *(-drop for drop in reversed(DROP_TWO)), 1e-6]
     for k, shade in enumerate(reversed(SHADES)):
-        axes.contourf(x, y, panel.below, levels=edges[k + 1 : k + 3], colors=[ARM[0]], alpha=shade, antialiased=True)
+        axes.contourf(
+            x, y, panel.below, levels=edges[k + 1 : k + 3], colors=[ARM[0]], alpha=shade, antialiased=True
+        )
     axes.contour(
         x, y, panel.below, levels=edges[1:-1], colors=[ARM[0]] * 3,
         linestyles=[DASH[2], DASH[1], DASH[0]], linewidths=1.0,
@@ -113,11 +129,14 @@ def _panel(axes: Axes, panel: Panel, size: float, small: bool) -> None:
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.02 * panel.rho[-1], panel.rho[-1])
     axes.grid(False)
-    axes.xaxis.set_major_locator(MaxNLocator(2 if small else 5))
+    axes.set_xticks([0, 0.5, 1] if small else [0, 0.25, 0.5, 0.75, 1])
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_major_locator(MaxNLocator(3 if small else 6))
     for mark in panel.marks:
         axes.plot(
-            [mark.phi], [mark.rho], marker="o", markersize=size * 1.25, markerfacecolor=PAPER, markeredgecolor=INK,
+            [mark.phi], [mark.rho], marker="o", markersize=size * 1.25, markerfacecolor=PAPER,
+            markeredgecolor=INK,
             markeredgewidth=1.1, clip_on=False, zorder=5,
         )  # fmt: skip
         axes.text(

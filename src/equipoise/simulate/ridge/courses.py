@@ -68,13 +68,16 @@ class Crowd:
 
 def crowd(setup: Setup, arm: str, participants: int, seed: int, subgroup: str | None = None) -> Crowd:
     """That many people who are eligible for the trial. `arm`: the arm that is compared with the reference
-    arm. `subgroup`: label of a subgroup of the analysis plan whose levels are told apart. Raises UserError when
-    hardly anybody is eligible."""
+    arm. `subgroup`: label of a subgroup of the analysis plan whose levels are told apart. Raises UserError
+    when hardly anybody is eligible."""
     protocol = setup.protocol
     enrolment = enrol(setup, seed, 0, participants)
     names = list(protocol.arms)
     span = (protocol.calendar.end_of_follow_up - protocol.calendar.first_randomization).days
-    edges = [*range(0, LONG_FROM, INTERVAL_DAYS), *range(LONG_FROM, span + LONG_INTERVAL_DAYS, LONG_INTERVAL_DAYS)]
+    edges = [
+        *range(0, LONG_FROM, INTERVAL_DAYS),
+        *range(LONG_FROM, span + LONG_INTERVAL_DAYS, LONG_INTERVAL_DAYS),
+    ]
     one = _with_rates(setup.kernel, dials=setup.dials._replace(psi=1.0))
     everybody = np.arange(enrolment.participants)
     frailty = traits(one, enrolment.people, everybody, np.uint64(seed), 0)[:, 4]
@@ -105,8 +108,8 @@ def _groups(setup: Setup, enrolment: Enrolment, subgroup: str | None) -> Groups:
 
 
 def cut_arm(crowd: Crowd, number: int, rows: Ints, taus: Floats) -> Pieces:
-    """The courses of the people `rows` in arm `number`, in pieces. `taus`: time constants (days) for which the
-    exposure to cycles is worked out."""
+    """The courses of the people `rows` in arm `number`, in pieces. `taus`: time constants (days) for which
+    the exposure to cycles is worked out."""
     plan = crowd.setup.arms[number].plan
     people = crowd.enrolment.people
     first, day, dose = _cycles(crowd, number, rows)
@@ -125,14 +128,18 @@ def cut_arm(crowd: Crowd, number: int, rows: Ints, taus: Floats) -> Pieces:
 
 
 def _cycles(crowd: Crowd, number: int, rows: Ints) -> tuple[Ints, Ints, Floats]:
-    """Cycles of the people `rows`: where each one's begin, day, and dose times the share of injections taken."""
+    """Cycles of the people `rows`: where each one's begin, day, and dose times the share of injections
+    taken."""
     arm = crowd.setup.arms[number]
     if arm.regimen is None:
         return np.zeros(len(rows) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0)
     everybody = crowd.enrolment.people
     people = everybody._replace(goal=np.ascontiguousarray(crowd.enrolment.goals[:, number]))
     body = crowd.setup.kernel.biology._replace(
-        ln_od=NEXT_TO_NOTHING, ln_death=NEXT_TO_NOTHING, ln_death_45=NEXT_TO_NOTHING, ln_grade4=NEXT_TO_NOTHING
+        ln_od=NEXT_TO_NOTHING,
+        ln_death=NEXT_TO_NOTHING,
+        ln_death_45=NEXT_TO_NOTHING,
+        ln_grade4=NEXT_TO_NOTHING,
     )
     kernel = crowd.setup.kernel._replace(biology=body)
     happened = _room_for(crowd)

@@ -4,10 +4,10 @@ The partial likelihood of an endless trial has its score at zero where, summed o
 
     D1 - D (R1 exp(b)) / (R0 + R1 exp(b)) = 0,
 
-D1 being the expected events of the arm, D those of both, R0 and R1 the expected numbers at risk (Struthers and
-Kalbfleisch, Biometrika 1986;73:363: the value to which the estimate tends when hazards are not proportional).
-With the same people in both arms and their hazards added up instead of drawn, little chance is left: how much,
-the batches of people tell."""
+D1 being the expected events of the arm, D those of both, R0 and R1 the expected numbers at risk (Struthers
+and Kalbfleisch, Biometrika 1986;73:363: the value to which the estimate tends when hazards are not
+proportional). With the same people in both arms and their hazards added up instead of drawn, little chance is
+left: how much, the batches of people tell."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from equipoise.simulate.ridge.kernel import (
     FREE_RECENT,
     SUMS,
     Pieces,
+    add_counts,
     add_up,
     protection,
 )
@@ -58,17 +59,19 @@ class Point(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Factors on the rates of opportunistic disease and of death linked to the count."""
+    """Factors on the rates of opportunistic disease and of death linked to the count, and on the power of the
+    count in the latter."""
 
     disease: float
     death: float
+    power: float
 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """Expected log hazard ratios. `names`: the figures; `values`: shape (points, figures), mean over the batches;
-    `errors`: their Monte Carlo standard errors; `controls`: expected share of the reference arm with each of
-    `ENDPOINTS`, shape (points, 3)."""
+    """Expected log hazard ratios. `names`: the figures; `values`: shape (points, figures), mean over the
+    batches; `errors`: their Monte Carlo standard errors; `controls`: expected share of the reference arm with
+    each of `ENDPOINTS`, shape (points, 3)."""
 
     points: tuple[Point, ...]
     names: tuple[str, ...]
@@ -111,11 +114,13 @@ def expected(
 ) -> Expected:
     """Expected log hazard ratios of a trial at each point.
 
-    `rates`: by psi. The people are worked on in batches, whose results are put together in their order, so that
-    no digit depends on the number of threads."""
+    `rates`: by psi. The people are worked on in batches, whose results are put together in their order, so
+    that no digit depends on the number of threads."""
     starts = range(0, crowd.participants, BATCH)
     found = []
-    for done, each in enumerate(in_order(lambda start: _batch(crowd, points, rates, start), starts, threads), 1):
+    for done, each in enumerate(
+        in_order(lambda start: _batch(crowd, points, rates, start), starts, threads), 1
+    ):
         found.append(each)
         tell(done, len(starts))
     batches = np.array([each.values for each in found])
@@ -136,18 +141,22 @@ def _error(batches: Floats) -> Floats:
     return found
 
 
-def reference_shares(crowd: Crowd, psi: float, rates: Sequence[Rates], threads: int) -> Floats:
-    """Expected shares of the reference arm with an opportunistic disease and with death, shape (rates, 2)."""
+def reference_figures(crowd: Crowd, psi: float, rates: Sequence[Rates], threads: int) -> Floats:
+    """The reference arm without harm, shape (rates, 3): expected shares with an opportunistic disease and
+    with death, and how far the logarithm of the count of those who die lies below that of those at risk (mean
+    over the deaths: the score of Cox's model for the count that a person has at the time, at no effect)."""
 
     def one(start: int) -> Floats:
         rows = _rows(crowd, start)
-        pieces = cut_arm(crowd, crowd.reference, rows, np.array([130.0]))
-        walked = _Arm(crowd, pieces, rows)
-        walked.protect(0.0)
-        return np.array([_counts(walked.sums(Point(0.0, 0.0, 130.0, psi), 0, rate))[1:] for rate in rates])
+        walked = _Arm(crowd, cut_arm(crowd, crowd.reference, rows, np.array([130.0])), rows)
+        return np.array([walked.counts(psi, rate) for rate in rates])
 
-    found = list(in_order(one, range(0, crowd.participants, BATCH), threads))
-    return np.array(found).sum(axis=0) / crowd.participants
+    found = np.array(list(in_order(one, range(0, crowd.participants, BATCH), threads))).sum(axis=0)
+    disease, alive, deaths, alive_count, deaths_count = np.moveaxis(found, 2, 0)
+    at_risk = np.divide(alive_count, alive, out=np.zeros_like(alive), where=alive > 0)
+    below = (deaths * at_risk - deaths_count).sum(axis=1) / deaths.sum(axis=1)
+    n = crowd.participants
+    return np.stack([disease.sum(axis=1) / n, deaths.sum(axis=1) / n, below], axis=1)
 
 
 # --- one batch of people ------------------------------------------------------------------------------------
@@ -168,11 +177,23 @@ class _Arm:
         used = int(pieces.first[-1])
         self._disease, self._linked = np.empty(used), np.empty(used)
 
-    def protect(self, phi: float) -> None:
+    def protect(self, phi: float, power: float) -> None:
+        """Set the functional share, and the factor on the power of the count in death."""
         b = self._crowd.setup.kernel.biology
         protection(
-            self._crowd.setup.dials, b.od_power, b.death_power, phi, self._pieces, self._disease, self._linked
-        )
+            self._crowd.setup.dials, b.od_power, b.death_power * power, phi, self._pieces, self._disease,
+            self._linked,
+        )  # fmt: skip
+
+    def counts(self, psi: float, rate: Rates) -> Floats:
+        """Sums of `add_counts`, shape (intervals, 5)."""
+        self.protect(0.0, rate.power)
+        out = np.zeros((self._shape[1], 5))
+        add_counts(
+            self._crowd.setup.kernel.biology.death_after_od, self._pieces, self._disease, self._linked,
+            np.exp(-psi * self._deviate - 0.5 * psi * psi), rate.disease, rate.death, out,
+        )  # fmt: skip
+        return out
 
     def sums(self, point: Point, tau: int, rate: Rates) -> Floats:
         """Sums over the people, shape (cells, intervals, SUMS)."""
@@ -213,9 +234,7 @@ def _by_level(sums: Floats, crowd: Crowd) -> Floats:
     return np.array([events[cell == k].sum() for k in range(count)])
 
 
-def _batch(
-    crowd: Crowd, points: Sequence[Point], rates: dict[float, Rates], start: int
-) -> _Batch:
+def _batch(crowd: Crowd, points: Sequence[Point], rates: dict[float, Rates], start: int) -> _Batch:
     rows = _rows(crowd, start)
     taus = sorted({point.tau for point in points})
     numbers = {tau: k for k, tau in enumerate(taus)}
@@ -224,29 +243,29 @@ def _batch(
         for number in (crowd.reference, crowd.other)
     ]
     cycled = crowd.setup.arms[crowd.reference].regimen is not None
-    order = sorted(range(len(points)), key=lambda k: points[k])
+    order = sorted(range(len(points)), key=lambda k: (points[k].phi, points[k].psi, points[k]))
     values = np.empty((len(points), len(names_of(crowd))))
     counts, treated = np.empty((len(points), 3)), np.empty((len(points), 3))
     levels = np.empty((len(points), len(crowd.groups.levels)))
     reference: dict[tuple[float, ...], Floats] = {}
-    phi = math.nan
-    arms[0].protect(0.0)
+    set_to: tuple[float, float] | None = None
     for first in range(0, len(order), AT_ONCE):
         some = order[first : first + AT_ONCE]
         pair: list[tuple[Floats, Floats]] = []
         for k in some:
             point = points[k]
-            if point.phi != phi:
-                phi = point.phi
-                arms[1].protect(phi)
+            rate, tau = rates[point.psi], numbers[point.tau]
+            if set_to != (point.phi, point.psi):
+                set_to = (point.phi, point.psi)
+                arms[1].protect(point.phi, rate.power)
                 if cycled:
-                    arms[0].protect(phi)
                     reference.clear()
             # without cycles the reference arm knows nothing of phi, rho and tau
             key = (point.psi, point.rho, point.tau) if cycled else (point.psi,)
             if key not in reference:
-                reference[key] = arms[0].sums(point, numbers[point.tau], rates[point.psi])
-            pair.append((reference[key], arms[1].sums(point, numbers[point.tau], rates[point.psi])))
+                arms[0].protect(point.phi, rate.power)
+                reference[key] = arms[0].sums(point, tau, rate)
+            pair.append((reference[key], arms[1].sums(point, tau, rate)))
             counts[k], treated[k] = _counts(pair[-1][0]), _counts(pair[-1][1])
             levels[k] = _by_level(pair[-1][0] + pair[-1][1], crowd)
         values[some] = log_ratios(np.array([a for a, _ in pair]), np.array([b for _, b in pair]), crowd)
@@ -257,8 +276,8 @@ def _batch(
 
 
 def log_ratios(zero: Floats, one: Floats, crowd: Crowd) -> Floats:
-    """The log hazard ratios of each point, shape (points, figures). `zero`, `one`: sums of the reference arm and
-    of the other, shape (points, cells, intervals, SUMS)."""
+    """The log hazard ratios of each point, shape (points, figures). `zero`, `one`: sums of the reference arm
+    and of the other, shape (points, cells, intervals, SUMS)."""
     levels = len(crowd.groups.levels)
     by_level = (len(zero), crowd.groups.strata, levels + 1 if levels else 1, *zero.shape[2:])
     padded = [_padded(each, by_level) for each in (zero, one)]
@@ -266,7 +285,8 @@ def log_ratios(zero: Floats, one: Floats, crowd: Crowd) -> Floats:
     found = [_root(*_at_risk(whole[0], name), *_at_risk(whole[1], name)) for name in ENDPOINTS]
     found += list(_recent_and_later(*whole))
     found += [
-        _root(*_at_risk(padded[0][:, :, k], PRIMARY), *_at_risk(padded[1][:, :, k], PRIMARY)) for k in range(levels)
+        _root(*_at_risk(padded[0][:, :, k], PRIMARY), *_at_risk(padded[1][:, :, k], PRIMARY))
+        for k in range(levels)
     ]
     return np.stack(found, axis=1)
 

@@ -1,4 +1,5 @@
-"""Why did it not work? The explanations that agree with what some trials published, and what else they imply."""
+"""Why did it not work? The explanations that agree with what some trials published, and what else they
+imply."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from equipoise.simulate.ridge.expected import (
     Rates,
     expected,
     names_of,
-    reference_shares,
+    reference_figures,
 )
 from equipoise.simulate.ridge.lesson import Told
 from equipoise.simulate.ridge.likelihood import Evidence, correlated, independent
@@ -118,8 +119,8 @@ class Explanation:
     @cached_property
     def evidence(self) -> dict[str, tuple[Evidence, ...]]:
         """What the settings are held against, by name. `primary`: the primary hazard ratios. `all`: with
-        opportunistic disease and death. `recent`: the primary ones with what is known by time since a cycle, taken
-        to hold for every primary event. `subgroup`: by level of a subgroup, where published."""
+        opportunistic disease and death. `recent`: the primary ones with what is known by time since a cycle,
+        taken to hold for every primary event. `subgroup`: by level of a subgroup, where published."""
         sets: dict[str, list[Evidence]] = {"primary": [], "all": [], "recent": [], "subgroup": []}
         for k, part in enumerate(self.parts):
             alone = independent(k, [part.published.primary])
@@ -153,8 +154,8 @@ class Explanation:
         return independent(number, level_ratios(part.published, shares))
 
     def log_likelihood(self, which: str, phi: Floats, share: Floats, tau: Floats, psi: Floats) -> Floats:
-        """At every combination of functional shares, harms (as shares of `rho_limit`), time constants (days) and
-        frailties, shape (phi, share, tau, psi), from the evidence of that name."""
+        """At every combination of functional shares, harms (as shares of `rho_limit`), time constants (days)
+        and frailties, shape (phi, share, tau, psi), from the evidence of that name."""
         total = np.zeros((len(phi), len(share), len(tau), len(psi)))
         for k, part in enumerate(self.parts):
             mine = [each for each in self.evidence[which] if each.trial == k]
@@ -241,9 +242,9 @@ def explain(
 ) -> Explanation:
     """Hold every explanation against the published hazard ratios of some trials, jointly.
 
-    `participants`: people of each trial whose expected events are added up. `simulated`: trials of each protocol
-    under each preset. No digit depends on `threads`. Raises UserError for a protocol without a virtual population
-    or without published hazard ratios, and for trials of different populations."""
+    `participants`: people of each trial whose expected events are added up. `simulated`: trials of each
+    protocol under each preset. No digit depends on `threads`. Raises UserError for a protocol without a
+    virtual population or without published hazard ratios, and for trials of different populations."""
     if not protocols:
         raise UserError("name at least one trial: equipoise explain silcaat esprit")
     if len({each.protocol for each in protocols}) < len(protocols):
@@ -273,12 +274,11 @@ def explain(
         repeated = work.simulated(k, simulated)
         confirmed = work.confirmed(k, named[k], repeated, max(40, simulated // 3))
         parts.append(
-            Part(
-                setup.protocol, each, crowds[k], surfaces[k], named[k], work.checked[k], repeated, confirmed
-            )
+            Part(setup.protocol, each, crowds[k], surfaces[k], named[k], work.checked[k], repeated, confirmed)
         )
     return Explanation(
-        tuple(parts), presets, population.file.default.preset, table_points(psi), left_out, rates, psi, held_out,
+        tuple(parts), presets, population.file.default.preset, table_points(psi), left_out, rates, psi,
+        held_out,
         seed, participants, simulated,
     )  # fmt: skip
 
@@ -291,14 +291,17 @@ def _presets(setup: Setup) -> tuple[tuple[Preset, ...], tuple[str, ...]]:
     for name, preset in population.file.presets.items():
         d = population.dials(name)
         point = Point(d.phi, d.rho_acute, d.tau_acute, d.psi)
-        looked_at = d._replace(phi=usual.phi, rho_acute=usual.rho_acute, tau_acute=usual.tau_acute, psi=usual.psi)
+        looked_at = d._replace(
+            phi=usual.phi, rho_acute=usual.rho_acute, tau_acute=usual.tau_acute, psi=usual.psi
+        )
         if looked_at == usual and d.rho_chronic == 0 and TAU_FIRST <= d.tau_acute <= TAU_LAST:
             chosen.append(Preset(name, preset.label, preset.meaning, point))
         else:
             left_out.append(name)
     if population.file.default.preset not in [p.name for p in chosen]:
         raise UserError(
-            f"{population.place}: the default preset sets more than functional share, acute harm and frailty: "
+            f"{population.place}: the default preset sets more than functional share, acute harm and "
+            "frailty: "
             "explain knows no other dials"
         )
     return tuple(chosen), tuple(left_out)
@@ -349,7 +352,9 @@ class _Work:
         """Factors on the rates at each frailty: solved for at the nodes, a polynomial between them."""
         self._say("Keeping the reference arms as they were", None)
         solved = [
-            Rates(1.0, 1.0) if psi == self._psi else solve_rates(self._crowds, psi, self._psi, self._threads)
+            Rates(1.0, 1.0, 1.0)
+            if psi == self._psi
+            else solve_rates(self._crowds, psi, self._psi, self._threads)
             for psi in chosen.psi
         ]
         curve = Surface(
@@ -362,7 +367,7 @@ class _Work:
             else:
                 one = np.array([0.0])
                 factors = np.exp(curve.grid(one, one, np.array([1.0]), np.array([psi]))[0, 0, 0, 0])
-                out[psi] = Rates(float(factors[0]), float(factors[1]))
+                out[psi] = Rates(*(float(v) for v in factors))
         return out
 
     def simulated(self, number: int, count: int) -> dict[str, Trials]:
@@ -410,31 +415,29 @@ class _Work:
 
 
 def solve_rates(crowds: Sequence[Crowd], psi: float, usual: float, threads: int) -> Rates:
-    """The factors on the rates of opportunistic disease and of death linked to the count with which the expected
-    numbers of diseases and deaths in the reference arms, all trials together, are what they are at the usual
-    frailty (Newton's method on their logarithms)."""
-    sizes = [each.setup.protocol.size.simulated for each in crowds]
+    """The factors with which the reference arms, all trials together, look at this frailty as they do at the
+    usual one: the same expected numbers of opportunistic diseases and of deaths, and those who die having as
+    much lower counts than those at risk (Newton's method on the logarithms of the factors). So more of the
+    link between the count and death that the controls show is then frailty, and less is an effect of the
+    count."""
+    sizes = np.array([each.setup.protocol.size.simulated for each in crowds], float)
 
-    def totals(frailty: float, rates: Sequence[Rates]) -> Floats:
-        return np.sum(
-            [
-                size * reference_shares(each, frailty, rates, threads)
-                for size, each in zip(sizes, crowds, strict=True)
-            ],
-            axis=0,
-        )
+    def figures(frailty: float, rates: Sequence[Rates]) -> Floats:
+        found = np.array([reference_figures(each, frailty, rates, threads) for each in crowds])
+        numbers = found[:, :, :2] * sizes[:, None, None]
+        below = (found[:, :, 2] * numbers[:, :, 1]).sum(axis=0) / numbers[:, :, 1].sum(axis=0)
+        return np.log(np.column_stack([numbers.sum(axis=0), below]))
 
-    goal = np.log(totals(usual, [Rates(1.0, 1.0)])[0])
-    x, step = np.zeros(2), 1e-3
+    goal = figures(usual, [Rates(1.0, 1.0, 1.0)])[0]
+    x, step = np.zeros(3), 1e-3
     for _ in range(8):
-        tried = [x, x + [step, 0.0], x + [0.0, step]]
-        got = np.log(totals(psi, [Rates(*(float(v) for v in np.exp(each))) for each in tried]))
+        tried = [x, *(x + step * unit for unit in np.eye(3))]
+        got = figures(psi, [Rates(*(float(v) for v in np.exp(each))) for each in tried])
         off = got[0] - goal
         if np.abs(off).max() < 1e-7:
             break
-        slopes = np.stack([got[1] - got[0], got[2] - got[0]], axis=1) / step
-        x = x - np.linalg.solve(slopes, off)
-    return Rates(float(np.exp(x[0])), float(np.exp(x[1])))
+        x = x - np.linalg.solve((got[1:] - got[0]).T / step, off)
+    return Rates(*(float(v) for v in np.exp(x)))
 
 
 def _surface(chosen: Nodes, found: Expected) -> Surface:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,12 +89,14 @@ class Findings:
 
     def plane(self, which: str, tau: float, psi: float) -> Plane:
         """The log likelihood over functional share and harm."""
-        found = self.explanation.log_likelihood(which, PHI, SHARE, np.array([tau]), np.array([psi]))[:, :, 0, 0]
+        found = self.explanation.log_likelihood(which, PHI, SHARE, np.array([tau]), np.array([psi]))[
+            :, :, 0, 0
+        ]
         return Plane(which, tau, psi, found - max(self.best(which), float(found.max())))
 
     def ranges(self, which: str) -> list[Range]:
-        """95% intervals: of the functional share without harm, of the harm if all or none of the cells protect,
-        and of each dial whatever the others (profile likelihood)."""
+        """95% intervals: of the functional share without harm, of the harm if all or none of the cells
+        protect, and of each dial whatever the others (profile likelihood)."""
         psi = self.explanation.psi
         fine = np.linspace(0, 1, 201)
         alone, one = np.array([0.0]), np.array([1.0])
@@ -115,14 +116,19 @@ class Findings:
             self._range(which, "rho", f"phi 0, {at_130}, psi {psi:g}", fine * largest, line(alone, fine)),
             self._range(which, "phi", "whatever rho, tau and psi", phi, box.max(axis=(1, 2, 3))),
             self._range(
-                which, "rho", f"{at_130}, whatever phi and psi", share * largest, box[:, :, here].max(axis=(0, 2))
+                which,
+                "rho",
+                f"{at_130}, whatever phi and psi",
+                share * largest,
+                box[:, :, here].max(axis=(0, 2)),
             ),
             self._range(which, "psi", "whatever phi, rho and tau", frailty, box.max(axis=(0, 1, 2))),
         ]
         for k in (0, len(tau) - 1):
             out.append(
                 self._range(
-                    which, "rho", f"tau {tau[k]:g} days, whatever phi and psi", share * rho_limit(float(tau[k])),
+                    which, "rho", f"tau {tau[k]:g} days, whatever phi and psi",
+                    share * rho_limit(float(tau[k])),
                     box[:, :, k].max(axis=(0, 2)),
                 )
             )  # fmt: skip
@@ -170,19 +176,20 @@ class Findings:
         names = [f"preset {p.name}" for p in x.presets] + ["table"] * len(x.table)
         points = [*(p.point for p in x.presets), *x.table]
         rows = []
-        for which in ("",):
-            for k, (name, point) in enumerate(zip(names, points, strict=True)):
-                for part in x.parts:
-                    for j, figure in enumerate(part.names):
-                        rows.append(
-                            (
-                                name, *point, part.published.trial, figure,
-                                round(math.exp(part.named.values[k, j]), 5),
-                                round(float(part.named.errors[k, j]), 5),
-                            )
-                        )  # fmt: skip
+        for k, (name, point) in enumerate(zip(names, points, strict=True)):
+            for part in x.parts:
+                for j, figure in enumerate(part.names):
+                    rows.append(
+                        (
+                            name, *point, part.published.trial, figure,
+                            round(math.exp(part.named.values[k, j]), 5),
+                            round(float(part.named.errors[k, j]), 5),
+                        )
+                    )  # fmt: skip
         table = pl.DataFrame(
-            rows, ["name", "phi", "rho", "tau", "psi", "trial", "figure", "hazard ratio", "log_se"], orient="row"
+            rows,
+            ["name", "phi", "rho", "tau", "psi", "trial", "figure", "hazard ratio", "log_se"],
+            orient="row",
         )
         likelihoods = {
             f"log likelihood|{which}": np.repeat(
@@ -197,7 +204,8 @@ class Findings:
         return pl.DataFrame(
             [
                 {
-                    "evidence": each.evidence, "dial": each.dial, "given": each.given, "low": round(each.low, 4),
+                    "evidence": each.evidence, "dial": each.dial, "given": each.given, 
+                    "low": round(each.low, 4),
                     "high": round(each.high, 4), "best": round(each.best, 4), "low is an end": each.open_low,
                     "high is an end": each.open_high,
                 }
@@ -271,5 +279,3 @@ def _confirmed(part: Part, preset: str) -> dict[str, float | None]:
 def _rounded(value: float, places: int) -> float | None:
     """None where there is no number: an empty cell."""
     return round(float(value), places) if math.isfinite(value) else None
-
-

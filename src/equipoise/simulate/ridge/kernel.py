@@ -1,10 +1,10 @@
 """Expected events along the courses of virtual people, added up instead of drawn.
 
 Nothing that cycles do, and nothing that is measured, depends on the dials of this module (functional share of
-the induced cells, harm after a cycle and its time constant, frailty). So a person's course is worked out once,
-cut into pieces within which the hazards are taken as constant, and the hazards are integrated along it for every
-setting of the dials. A person moves between three states: free of opportunistic disease, alive after one, dead.
-With hazards constant in a piece, times and events in it are closed forms."""
+the induced cells, harm after a cycle and its time constant, frailty). So a person's course is worked out
+once, cut into pieces within which the hazards are taken as constant, and the hazards are integrated along it
+for every setting of the dials. A person moves between three states: free of opportunistic disease, alive
+after one, dead. With hazards constant in a piece, times and events in it are closed forms."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ RECENT_DAYS = 180
 LN_350 = 5.857933154483459
 
 FREE, DISEASE, DEATH_FREE, AFTER, DEATH_AFTER, FREE_RECENT, EVENTS_RECENT = range(7)
-"""Rows of the sums: person-days free of disease, first diseases, deaths before any, person-days alive after one,
-deaths after one; person-days free of disease, and first events, while a cycle was recent."""
+"""Rows of the sums: person-days free of disease, first diseases, deaths before any, person-days alive after
+one, deaths after one; person-days free of disease, and first events, while a cycle was recent."""
 SUMS = 7
 
 
 class Pieces(NamedTuple):
-    """The courses of some people in one arm, cut into pieces. `first`: where each person's pieces begin, and the
-    end of the last one's; all others over the pieces."""
+    """The courses of some people in one arm, cut into pieces. `first`: where each person's pieces begin, and
+    the end of the last one's; all others over the pieces."""
 
     first: Ints
     interval: Ints
@@ -50,8 +50,8 @@ class Pieces(NamedTuple):
     disease: Floats
     background: Floats
     linked: Floats
-    """Factors of the hazards that the dials do not touch, per day: of opportunistic disease, of death whatever
-    the count, of death linked to the count (both at 350 functional cells)."""
+    """Factors of the hazards that the dials do not touch, per day: of opportunistic disease, of death
+    whatever the count, of death linked to the count (both at 350 functional cells)."""
     exposure: Floats
     """Mean exposure to cycles in the piece, shape (time constants, pieces)."""
 
@@ -64,12 +64,12 @@ def pieces_for(people: int, room: int, constants: int) -> Pieces:
 
 @njit
 def cut(kernel, arm, people, rows, seed, trial, o, longest, edges, first_cycle, day, dose, taus, pieces):
-    """Cut the courses of the participants `rows` into pieces, at the `edges` of the intervals, at switches of the
-    virus, at cycles, and closer after a cycle.
+    """Cut the courses of the participants `rows` into pieces, at the `edges` of the intervals, at switches of
+    the virus, at cycles, and closer after a cycle.
 
     Cycles of person k: first_cycle[k] .. first_cycle[k + 1] - 1 of `day` and `dose` (MIU per injection times
     the share of injections taken). Returns how many people there was room for."""
-    b, d = kernel.biology, kernel.dials
+    b = kernel.biology
     room = len(pieces.length)
     used = start = 0
     while start < len(rows):
@@ -164,39 +164,69 @@ def protection(d, od_power, death_power, phi, pieces, disease, linked):
         linked[j] = pieces.linked[j] * exp(-death_power * lf)
 
 
+@njit(forceinline=True)
+def _step(free, ill, od, death, after_od, days):
+    """One piece: person-days free of disease and first diseases, deaths after one, and who is free and ill at
+    the end. `free`, `ill`: probabilities at the start; hazards per day."""
+    out_of_free, out_of_ill = od + death, after_od * death
+    stay, live = exp(-out_of_free * days), exp(-out_of_ill * days)
+    free_days = free * (1.0 - stay) / out_of_free
+    diseases = od * free_days
+    gap = out_of_ill - out_of_free
+    if abs(gap) * days > 1e-7:
+        still_ill = ill * live + free * od * (stay - live) / gap
+    else:
+        still_ill = ill * live + free * od * days * stay
+    deaths_ill = max(ill + diseases - still_ill, 0.0)
+    return free_days, diseases, deaths_ill, free * stay, still_ill
+
+
 @njit(borrows=True)
 def add_up(d, after_od, pieces, disease, linked, frailty, cell, rho, tau, od_scale, death_scale, sums):
     """Add the expected person-days and events of everybody to `sums`, shape (cells, intervals, SUMS).
 
-    `disease`, `linked`: of `protection`. `frailty`, `cell`: over the people. `rho` and `tau` (the number of a time
-    constant): harm just after a cycle, and how it fades. `after_od`: factor on death after a disease.
+    `disease`, `linked`: of `protection`. `frailty`, `cell`: over the people. `rho` and `tau` (the number of a
+    time constant): harm just after a cycle, and how it fades. `after_od`: factor on death after a disease.
     `od_scale`, `death_scale`: factors on the rates of disease and of death linked to the count."""
     for k in range(len(frailty)):
         free, ill = 1.0, 0.0
         into = sums[cell[k]]
         z = frailty[k] * death_scale
         for j in range(pieces.first[k], pieces.first[k + 1]):
-            h = pieces.length[j]
             harm = rho * pieces.exposure[tau, j]
             od = disease[j] * od_scale * (1.0 + d.harm_opportunistic * harm)
             death = (pieces.background[j] + z * linked[j]) * (1.0 + d.harm_death * harm)
-            out_of_free, out_of_ill = od + death, after_od * death
-            stay, live = exp(-out_of_free * h), exp(-out_of_ill * h)
-            free_days = free * (1.0 - stay) / out_of_free
-            diseases = od * free_days
-            gap = out_of_ill - out_of_free
-            if abs(gap) * h > 1e-7:
-                still_ill = ill * live + free * od * (stay - live) / gap
-            else:
-                still_ill = ill * live + free * od * h * stay
-            deaths_ill = max(ill + diseases - still_ill, 0.0)
+            free_days, diseases, deaths_ill, free, ill = _step(
+                free, ill, od, death, after_od, pieces.length[j]
+            )
             row = into[pieces.interval[j]]
             row[FREE] += free_days
             row[DISEASE] += diseases
             row[DEATH_FREE] += death * free_days
-            row[AFTER] += deaths_ill / out_of_ill
+            row[AFTER] += deaths_ill / (after_od * death)
             row[DEATH_AFTER] += deaths_ill
             if pieces.recent[j] == 1:
                 row[FREE_RECENT] += free_days
                 row[EVENTS_RECENT] += (od + death) * free_days
-            free, ill = free * stay, still_ill
+
+
+@njit(borrows=True)
+def add_counts(after_od, pieces, disease, linked, frailty, od_scale, death_scale, sums):
+    """Of people without harm: add to `sums`, shape (intervals, 5), first diseases, person-days alive, deaths,
+    and the last two times the logarithm of the native count."""
+    for k in range(len(frailty)):
+        free, ill = 1.0, 0.0
+        z = frailty[k] * death_scale
+        for j in range(pieces.first[k], pieces.first[k + 1]):
+            death = pieces.background[j] + z * linked[j]
+            free_days, diseases, deaths_ill, free, ill = _step(
+                free, ill, disease[j] * od_scale, death, after_od, pieces.length[j]
+            )
+            alive, deaths = free_days + deaths_ill / (after_od * death), death * free_days + deaths_ill
+            count = log(max(pieces.native[j], 1.0))
+            row = sums[pieces.interval[j]]
+            row[0] += diseases
+            row[1] += alive
+            row[2] += deaths
+            row[3] += alive * count
+            row[4] += deaths * count

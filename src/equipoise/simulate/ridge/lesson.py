@@ -1,9 +1,10 @@
 """What a trial could have told: its power under each explanation, and the events that tell two of them apart.
 
-How many events tell two explanations apart is found by simulation. Many trials are pooled at random, as a large
-trial that is stratified by its parts; the pooled log hazard ratios are held against what either explanation
-expects, and the likelier one is chosen. Only the scatter is that of the simulated trials: they are shifted so
-that their mean is the expectation, which is known far better than from a few hundred of them."""
+How many events tell two explanations apart is found by simulation. Many trials are pooled at random, as a
+large trial that is stratified by its parts; the pooled log hazard ratios are held against what either
+explanation expects, and the likelier one is chosen. Only the scatter is that of the simulated trials:
+they are shifted so that their mean is the expectation, which is known far better than from a few hundred
+of them."""
 
 from __future__ import annotations
 
@@ -31,9 +32,9 @@ MOST_EVENTS = 1_000_000.0
 
 @dataclass(frozen=True)
 class Told:
-    """Primary events with which two explanations are told apart, right in `RIGHT` of cases; infinite where there
-    is no difference to speak of. `error`: Monte Carlo standard error of the logarithm, of trials and expectations
-    together."""
+    """Primary events with which two explanations are told apart, right in `RIGHT` of cases; infinite where
+    there is no difference to speak of. `error`: Monte Carlo standard error of the logarithm, of trials and
+    expectations together."""
 
     events: float
     error: float
@@ -58,8 +59,8 @@ def told_apart(
 ) -> Told:
     """Events that tell two explanations apart by `figures` (names of endpoints).
 
-    `one`, `two`: trials simulated under each, of the same design. `expected`: the log hazard ratios of `figures`
-    under each. `errors`: Monte Carlo standard error of their differences."""
+    `one`, `two`: trials simulated under each, of the same design. `expected`: the log hazard ratios of
+    `figures` under each. `errors`: Monte Carlo standard error of their differences."""
     place = [one.endpoints.index(name) for name in figures]
     a, b = one.log_hr[:, place], two.log_hr[:, place]
     known = ~(np.isnan(a).any(axis=1) | np.isnan(b).any(axis=1))
@@ -82,8 +83,8 @@ def told_apart(
 
 
 def _error_of_scatter(scores: Sequence[Floats]) -> float:
-    """Standard error of the logarithm of the variance of the scores, with which the events go up and down: groups
-    of trials are left out in turn (jackknife)."""
+    """Standard error of the logarithm of the variance of the scores, with which the events go up and down:
+    groups of trials are left out in turn (jackknife)."""
     groups = np.array_split(np.arange(len(scores[0])), GROUPS)
     left = np.array(
         [math.log(sum(float(np.var(np.delete(each, group))) for each in scores)) for group in groups]
@@ -92,7 +93,8 @@ def _error_of_scatter(scores: Sequence[Floats]) -> float:
 
 
 def _trials_needed(scores: Sequence[Floats], half: float, start: float, seed: int) -> float:
-    """Trials (not a whole number) whose mean score falls on the right side of the middle in `RIGHT` of draws."""
+    """Trials (not a whole number) whose mean score falls on the right side of the middle in `RIGHT` of
+    draws."""
     sizes = np.unique(np.maximum(np.round(start * 2.0 ** np.arange(-0.5, 0.6, 0.25)), 1).astype(int))
     if start < 1.5:
         # fewer events than one trial has: the scatter of a smaller trial, from that of whole ones
@@ -116,8 +118,8 @@ def _trials_needed(scores: Sequence[Floats], half: float, start: float, seed: in
 
 
 def events_for_power(log_hr: float, power: float, alpha: float, share: float) -> float:
-    """Events that a log-rank test needs (Schoenfeld, Biometrika 1981;68:316); `alpha` two-sided, `share` of the
-    participants in the arm."""
+    """Events that a log-rank test needs (Schoenfeld, Biometrika 1981;68:316); `alpha` two-sided, `share` of
+    the participants in the arm."""
     if log_hr >= 0:
         return math.inf
     z = NormalDist().inv_cdf

@@ -1,9 +1,10 @@
 """How well each setting of the dials agrees with what was published.
 
-The estimated log hazard ratio of a trial is taken as normal around its expectation, with the published standard
-error; several of one trial as jointly normal, correlated as in simulated trials. Trials are independent. A
-setting is excluded at 95% when its log likelihood lies more than half a chi-square quantile below the largest
-one: of two degrees of freedom for regions of (phi, rho), of one for intervals of one dial (profile likelihood)."""
+The estimated log hazard ratio of a trial is taken as normal around its expectation, with the published
+standard error; several of one trial as jointly normal, correlated as in simulated trials. Trials are
+independent. A setting is excluded at 95% when its log likelihood lies more than half a chi-square quantile
+below the largest one: of two degrees of freedom for regions of (phi, rho), of one for intervals of one dial
+(profile likelihood)."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ Floats = NDArray[np.float64]
 LEVELS = (0.50, 0.80, 0.95)
 """Confidence of the regions that are drawn."""
 DROP_TWO = tuple(-float(np.log1p(-level)) for level in LEVELS)
-"""By how much the log likelihood may lie below its maximum in each region: half a quantile of chi-square with two
-degrees of freedom, which is the logarithm of one over the rest."""
+"""By how much the log likelihood may lie below its maximum in each region: half a quantile of chi-square with
+two degrees of freedom, which is the logarithm of one over the rest."""
 DROP_ONE = 1.9207294103470267
-"""The same for an interval of 95% of one dial: half of the quantile of chi-square with one degree of freedom."""
+"""The same for an interval of 95% of one dial: half of the quantile of chi-square with one degree of
+freedom."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,8 @@ class Evidence:
     covariance: Floats
 
     def log_likelihood(self, expected: Floats, names: Sequence[str]) -> Floats:
-        """Of expected log hazard ratios, shape (..., figures), called `names`; 0 where all are met exactly."""
+        """Of expected log hazard ratios, shape (..., figures), called `names`; 0 where all are met
+        exactly."""
         place = [names.index(ratio.name) for ratio in self.ratios]
         off = expected[..., place] - np.array([ratio.log for ratio in self.ratios])
         found: Floats = -0.5 * np.einsum("...a,ab,...b->...", off, np.linalg.inv(self.covariance), off)
@@ -55,8 +58,8 @@ def correlated(trial: int, ratios: Sequence[Ratio], correlation: Floats) -> Evid
 
 
 def interval(places: Floats, log_likelihood: Floats, drop: float = DROP_ONE) -> tuple[float, float]:
-    """Ends of the range in which the log likelihood lies within `drop` of its maximum, by linear interpolation; an
-    end of `places` where it does not fall so far."""
+    """Ends of the range in which the log likelihood lies within `drop` of its maximum, by linear
+    interpolation; an end of `places` where it does not fall so far."""
     above = log_likelihood - (log_likelihood.max() - drop)
     inside = np.flatnonzero(above >= 0)
     first, last = int(inside[0]), int(inside[-1])

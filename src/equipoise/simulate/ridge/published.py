@@ -1,4 +1,5 @@
-"""What a trial published of its hazard ratios, read from its protocol, in the form that a likelihood needs."""
+"""What a trial published of its hazard ratios, read from its protocol, in the form that a likelihood
+needs."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ _AFTER = re.compile(r"hazard ratio, (\d+) days or more after a cycle")
 
 @dataclass(frozen=True)
 class Ratio:
-    """One published hazard ratio. `name`: the figure of `equipoise.simulate.ridge.expected` that it is compared
-    with; `error`: standard error of its logarithm."""
+    """One published hazard ratio. `name`: the figure of `equipoise.simulate.ridge.expected` that it is
+    compared with; `error`: standard error of its logarithm."""
 
     name: str
     label: str
@@ -59,8 +60,8 @@ class Published:
 def published(protocol: Protocol, population: Population) -> Published:
     """The published hazard ratios of a trial, with 95% intervals.
 
-    Raises UserError, naming the place, where the protocol has none for its primary endpoint in the events that
-    the virtual population knows."""
+    Raises UserError, naming the place, where the protocol has none for its primary endpoint in the events
+    that the virtual population knows."""
     names = endpoints_of(protocol, population)
     reference = protocol.analysis.reference_arm
     primary = next((name for name, figure in names.items() if figure == PRIMARY), None)
@@ -70,18 +71,20 @@ def published(protocol: Protocol, population: Population) -> Published:
         found = {
             names[each.analysis]: _ratio(each, names[each.analysis])
             for each in protocol.published.values()
-            if each.analysis in names and _is_ratio(each, f"{arm} vs {reference}") and each.interval is not None
+            if each.analysis in names
+            and _is_ratio(each, f"{arm} vs {reference}")
+            and each.interval is not None
         }
         if PRIMARY in found:
             others = tuple(found[name] for name in (DISEASES, DEATHS) if name in found)
             subgroup, levels = _subgroup(protocol, f"{arm} vs {reference}")
             recent, shared = _recent(protocol, f"{arm} vs {reference}", reference)
-            return Published(
-                protocol.protocol, arm, found[PRIMARY], others, recent, shared, subgroup, levels
-            )
+            return Published(protocol.protocol, arm, found[PRIMARY], others, recent, shared, subgroup, levels)
     raise UserError(
-        f"{protocol.protocol}: published: there is no hazard ratio of the primary endpoint with its interval, of "
-        f"one arm against {reference}, in the events that the virtual population knows (opportunistic disease, "
+        f"{protocol.protocol}: published: there is no hazard ratio of the primary endpoint with its "
+        "interval, of "
+        f"one arm against {reference}, in the events that the virtual population knows (opportunistic "
+        "disease, "
         "death). Give it as a published figure with `parameter: hazard ratio`, `statistic: estimate` and an "
         "`interval`"
     )
@@ -113,7 +116,8 @@ def _ratio(each: PublishedFigure, name: str) -> Ratio:
     low, high = each.interval
     if not 0 < low < each.value < high:
         raise UserError(
-            f"published: {each.label}: {each.value:g} ({low:g} to {high:g}) is no hazard ratio within its interval"
+            f"published: {each.label}: {each.value:g} ({low:g} to {high:g}) is no hazard ratio within its "
+            "interval"
         )
     return Ratio(name, each.label, each.value, math.log(high / low) / (2 * Z95), each.interval)
 

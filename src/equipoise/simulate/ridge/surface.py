@@ -1,8 +1,9 @@
 """Expected log hazard ratios between the settings at which they were worked out.
 
 Functional share, harm, its time constant (on the log scale) and frailty span a box. The log hazard ratios are
-smooth in all four, so a polynomial in each through few well-placed nodes is enough (barycentric interpolation:
-Berrut and Trefethen, SIAM Rev 2004;46:501). How far it is off is measured at settings that it does not know."""
+smooth in all four, so a polynomial in each through few well-placed nodes is enough (barycentric
+interpolation: Berrut and Trefethen, SIAM Rev 2004;46:501). How far it is off is measured at settings that it
+does not know."""
 
 from __future__ import annotations
 
@@ -66,7 +67,9 @@ def nodes(psi: float, finer: bool = False) -> Nodes:
     if finer:
         taus = (14.0, 18.0, 30.0, 60.0, 130.0, 240.0, 400.0, 600.0, 730.0)
     psis = {0.0, 0.4, psi, 1.25, PSI_LAST} if finer else {0.0, psi, 1.2, PSI_LAST}
-    return Nodes(chebyshev(0, 1, 6 if finer else 4), chebyshev(0, 1, 7 if finer else 5), taus, tuple(sorted(psis)))
+    return Nodes(
+        chebyshev(0, 1, 6 if finer else 4), chebyshev(0, 1, 7 if finer else 5), taus, tuple(sorted(psis))
+    )
 
 
 def _weights(known: Sequence[float], wanted: Floats) -> Floats:
@@ -108,6 +111,6 @@ class Surface:
         return np.einsum(
             "pa,qb,rc,sd,abcdf->pqrsf",
             _weights(self.nodes.phi, phi), _weights(self.nodes.share, share),
-            _weights(np.log(self.nodes.tau).tolist(), np.log(tau)), _weights(self.nodes.psi, psi), self.values,
-            optimize=True,
+            _weights(np.log(self.nodes.tau).tolist(), np.log(tau)), _weights(self.nodes.psi, psi),
+            self.values, optimize=True,
         )  # fmt: skip

@@ -27,8 +27,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Simulated trials of one protocol under one explanation, arrays over the trials. `log_hr` and `log_se`: shape
-    (trials, endpoints), NaN where there is no estimate."""
+    """Simulated trials of one protocol under one explanation, arrays over the trials. `log_hr` and `log_se`:
+    shape (trials, endpoints), NaN where there is no estimate."""
 
     endpoints: tuple[str, ...]
     """Figures of `equipoise.simulate.ridge.expected`."""
@@ -121,9 +121,9 @@ def _figures(
     other = enrolment.arm == crowd.other
     return np.array(
         [
-            *(estimates[figure][0] for figure in ordered), *(estimates[figure][1] for figure in ordered), events,
-            _marker(enrolment, happened, crowd), happened.dose_total[other].mean() / _full_cycle(setup, crowd),
-            happened.cycles[other].mean(),
+            *(estimates[figure][0] for figure in ordered), *(estimates[figure][1] for figure in ordered),
+            events,
+            _marker(enrolment, happened, crowd), happened.dose_total[other].mean() / _full_cycle(setup, crowd), happened.cycles[other].mean(),
         ]
     )  # fmt: skip
 
