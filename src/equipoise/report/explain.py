@@ -110,7 +110,10 @@ def minute(findings: Findings, tables: Mapping[str, pl.DataFrame]) -> Section:
     phi = next(r for (dial, given), r in ranges.items() if dial == "phi" and given.startswith("no harm"))
     rho = next(r for (dial, given), r in ranges.items() if dial == "rho" and given.startswith("phi 1"))
     facts = [
-        Fact(_ends(phi), "protecting share of the new cells that agrees, if nothing harms", "95% interval of φ at ρ 0",),
+        Fact(
+            _ends(phi), "protecting share of the new cells that agrees, if nothing harms",
+            "95% interval of φ at ρ 0",
+        ),
         Fact(
             _ends(rho), "excess hazard just after a cycle that agrees, if every cell protects",
             f"95% interval of ρ at φ 1, fading with {TAU_USUAL:g} days",
@@ -438,7 +441,7 @@ def _frailty(x: Explanation) -> str:
 def more(findings: Findings) -> Section:
     """What each further piece of evidence would do."""
     x = findings.explanation
-    sets = [which for which in ("primary", "recent", "subgroup") if which in x.evidence]
+    sets: list[str] = [which for which in ("primary", "recent", "subgroup") if which in x.evidence]
     if len(sets) < 2:
         return Section("more", "What more evidence would do", ())
     planes = [(w.capital(EVIDENCE[which]), findings.plane(which, TAU_USUAL, x.psi)) for which in sets]

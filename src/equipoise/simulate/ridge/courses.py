@@ -6,7 +6,7 @@ the same people with the same chances; whatever differs between them is what the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from equipoise.simulate.power.guided import primary_endpoint
 from equipoise.simulate.replicates import stratum_cells
 from equipoise.simulate.ridge.kernel import Pieces, cut, pieces_for
 from equipoise.simulate.trial import Outcomes, diary, outcomes, traits, walk
-from equipoise.virtual.parameters import Kernel
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -78,17 +77,13 @@ def crowd(setup: Setup, arm: str, participants: int, seed: int, subgroup: str | 
         *range(0, LONG_FROM, INTERVAL_DAYS),
         *range(LONG_FROM, span + LONG_INTERVAL_DAYS, LONG_INTERVAL_DAYS),
     ]
-    one = _with_rates(setup.kernel, dials=setup.dials._replace(psi=1.0))
+    one = setup.kernel._replace(dials=setup.dials._replace(psi=1.0))
     everybody = np.arange(enrolment.participants)
     frailty = traits(one, enrolment.people, everybody, np.uint64(seed), 0)[:, 4]
     return Crowd(
         setup, enrolment, seed, names.index(arm), names.index(protocol.analysis.reference_arm),
         _groups(setup, enrolment, subgroup), np.array(edges, np.int64), -np.log(frailty) - 0.5,
     )  # fmt: skip
-
-
-def _with_rates(kernel: Kernel, **changes: object) -> Kernel:
-    return kernel._replace(**changes)
 
 
 def _groups(setup: Setup, enrolment: Enrolment, subgroup: str | None) -> Groups:
@@ -162,8 +157,3 @@ def _cycles(crowd: Crowd, number: int, rows: Ints) -> tuple[Ints, Ints, Floats]:
 
 def _room_for(crowd: Crowd) -> Outcomes:
     return outcomes(crowd.participants, len(crowd.setup.landmarks))
-
-
-def with_arm(crowd: Crowd, arm: str) -> Crowd:
-    """The same people, another arm compared."""
-    return replace(crowd, other=list(crowd.setup.protocol.arms).index(arm))

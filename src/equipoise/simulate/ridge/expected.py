@@ -124,12 +124,19 @@ def expected(
         found.append(each)
         tell(done, len(starts))
     batches = np.array([each.values for each in found])
-    shares = [
+    reference, other, levels = (
         np.array([getattr(each, name) for each in found]).sum(axis=0) / crowd.participants
         for name in ("reference", "other", "levels")
-    ]
+    )
     return Expected(
-        tuple(points), names_of(crowd), batches.mean(axis=0), _error(batches), *shares, batches=batches
+        tuple(points),
+        names_of(crowd),
+        batches.mean(axis=0),
+        _error(batches),
+        reference,
+        other,
+        levels,
+        batches,
     )
 
 

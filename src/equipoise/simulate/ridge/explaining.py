@@ -219,7 +219,8 @@ def _events(log_hr: float, alpha: float, share: float) -> float:
 
 def _shared(found: Published) -> Floats:
     """What two hazard ratios against the same people have in common."""
-    return np.full((2, 2), found.shared) - np.eye(2) * found.shared
+    out: Floats = found.shared * (1.0 - np.eye(2))
+    return out
 
 
 def table_points(psi: float) -> tuple[Point, ...]:

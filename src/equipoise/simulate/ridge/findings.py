@@ -204,7 +204,7 @@ class Findings:
         return pl.DataFrame(
             [
                 {
-                    "evidence": each.evidence, "dial": each.dial, "given": each.given, 
+                    "evidence": each.evidence, "dial": each.dial, "given": each.given,
                     "low": round(each.low, 4),
                     "high": round(each.high, 4), "best": round(each.best, 4), "low is an end": each.open_low,
                     "high is an end": each.open_high,
@@ -228,7 +228,7 @@ class Findings:
                         "trial": part.published.trial, "preset": preset.name, "trials": each.count,
                         "expected hazard ratio": _rounded(math.exp(float(part.named.of(PRIMARY)[k])), 5),
                         "participants": each.participants, "events": _rounded(each.events.mean(), 3),
-                        "SD of log hazard ratio": _rounded(np.nanstd(each.log_hr[:, 0], ddof=1), 5),
+                        "SD of log hazard ratio": _rounded(float(np.nanstd(each.log_hr[:, 0], ddof=1)), 5),
                         "power": _rounded(won.mean(), 5),
                         "power error": _rounded(math.sqrt(won.mean() * (1 - won.mean()) / each.count), 5),
                         "biomarker wins": _rounded(marker.mean(), 5),

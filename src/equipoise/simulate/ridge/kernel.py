@@ -58,8 +58,17 @@ class Pieces(NamedTuple):
 
 def pieces_for(people: int, room: int, constants: int) -> Pieces:
     """Empty pieces."""
-    whole, real = np.empty((2, room), np.int64), np.empty((6, room))
-    return Pieces(np.zeros(people + 1, np.int64), *whole, *real, np.empty((constants, room)))
+
+    def whole() -> Ints:
+        return np.empty(room, np.int64)
+
+    def real() -> Floats:
+        return np.empty(room)
+
+    first = np.zeros(people + 1, np.int64)
+    return Pieces(
+        first, whole(), whole(), real(), real(), real(), real(), real(), real(), np.empty((constants, room))
+    )
 
 
 @njit

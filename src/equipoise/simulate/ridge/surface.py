@@ -28,7 +28,7 @@ _POWER = math.log(RHO_FIRST / RHO_USUAL) / math.log(TAU_USUAL / TAU_FIRST)
 
 def rho_limit(tau: float) -> float:
     """The largest rho that is looked at: less for a harm that lasts longer."""
-    return RHO_USUAL * (TAU_USUAL / tau) ** _POWER
+    return float(RHO_USUAL * (TAU_USUAL / tau) ** _POWER)
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ def chebyshev(low: float, high: float, count: int) -> tuple[float, ...]:
 
 def nodes(psi: float, finer: bool = False) -> Nodes:
     """The nodes. `psi`: the population's own frailty, which is one of them."""
-    taus = (14.0, 24.0, 55.0, 130.0, 280.0, 500.0, 730.0)
+    taus: tuple[float, ...] = (14.0, 24.0, 55.0, 130.0, 280.0, 500.0, 730.0)
+    psis = {0.0, 0.4, psi, 1.25, PSI_LAST}
     if finer:
         taus = (14.0, 18.0, 30.0, 60.0, 130.0, 240.0, 400.0, 600.0, 730.0)
-    psis = {0.0, 0.4, psi, 1.25, PSI_LAST} if finer else {0.0, psi, 1.2, PSI_LAST}
+        psis |= {0.15, 1.05}
     return Nodes(
         chebyshev(0, 1, 6 if finer else 4), chebyshev(0, 1, 7 if finer else 5), taus, tuple(sorted(psis))
     )
@@ -77,11 +78,11 @@ def _weights(known: Sequence[float], wanted: Floats) -> Floats:
     x = np.array(known, float)
     apart = x[:, None] - x[None, :]
     np.fill_diagonal(apart, 1.0)
-    own = 1.0 / apart.prod(axis=1)
+    own: Floats = 1.0 / apart.prod(axis=1)
     away = wanted[:, None] - x[None, :]
     exact = np.abs(away) < 1e-13
     away[exact] = 1.0
-    out = own / away
+    out: Floats = own / away
     out /= out.sum(axis=1, keepdims=True)
     hit = exact.any(axis=1)
     out[hit] = exact[hit].astype(float)
@@ -99,18 +100,20 @@ class Surface:
         """At single settings, shape (points, figures)."""
         p = np.array(points, float)
         share = p[:, 1] / np.array([rho_limit(tau) for tau in p[:, 2]])
-        return np.einsum(
+        found: Floats = np.einsum(
             "pa,pb,pc,pd,abcdf->pf",
             _weights(self.nodes.phi, p[:, 0]), _weights(self.nodes.share, share),
             _weights(np.log(self.nodes.tau).tolist(), np.log(p[:, 2])), _weights(self.nodes.psi, p[:, 3]),
             self.values, optimize=True,
         )  # fmt: skip
+        return found
 
     def grid(self, phi: Floats, share: Floats, tau: Floats, psi: Floats) -> Floats:
         """At every combination, shape (phi, share, tau, psi, figures)."""
-        return np.einsum(
+        found: Floats = np.einsum(
             "pa,qb,rc,sd,abcdf->pqrsf",
             _weights(self.nodes.phi, phi), _weights(self.nodes.share, share),
             _weights(np.log(self.nodes.tau).tolist(), np.log(tau)), _weights(self.nodes.psi, psi),
             self.values, optimize=True,
         )  # fmt: skip
+        return found

@@ -54,8 +54,7 @@ class Trials:
     def correlation(self) -> Floats:
         """Correlation of the log hazard ratios."""
         known = self.log_hr[~np.isnan(self.log_hr).any(axis=1)]
-        found: Floats = np.corrcoef(known.T)
-        return np.atleast_2d(found)
+        return np.atleast_2d(np.corrcoef(known.T))
 
 
 def simulate(
@@ -119,13 +118,10 @@ def _figures(
             events = float(event.sum())
     ordered = sorted(estimates, key=(PRIMARY, DISEASES, DEATHS).index)
     other = enrolment.arm == crowd.other
-    return np.array(
-        [
-            *(estimates[figure][0] for figure in ordered), *(estimates[figure][1] for figure in ordered),
-            events,
-            _marker(enrolment, happened, crowd), happened.dose_total[other].mean() / _full_cycle(setup, crowd), happened.cycles[other].mean(),
-        ]
-    )  # fmt: skip
+    log_hr, log_se = ([estimates[figure][k] for figure in ordered] for k in (0, 1))
+    full = happened.dose_total[other].mean() / _full_cycle(setup, crowd)
+    marker = _marker(enrolment, happened, crowd)
+    return np.array([*log_hr, *log_se, events, marker, full, happened.cycles[other].mean()])
 
 
 def _full_cycle(setup: Setup, crowd: Crowd) -> float:
