@@ -166,8 +166,8 @@ def explain(
     of some trials, jointly, and write the page and the tables into `out` (default: explain and the names).
 
     `participants`: virtual people of each trial whose expected events are added up in both arms (20,000 when
-    left out). `simulated`: trials of each protocol that are simulated under each preset (300). Nothing depends on
-    `threads`. Raises UserError for whatever the user can mend."""
+    left out). `simulated`: trials of each protocol that are simulated under each preset (300). Nothing
+    depends on `threads`. Raises UserError for whatever the user can mend."""
     from equipoise.protocol import Protocol, load
     from equipoise.report import explain as page
     from equipoise.simulate.ridge import explaining

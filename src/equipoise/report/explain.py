@@ -45,8 +45,8 @@ PAGE = "explain.html"
 EVIDENCE = {
     "primary": "primary hazard ratios",
     "all": "all hazard ratios",
-    "recent": "pneumonia by time since a cycle, if true of every event",
-    "subgroup": "by CD4 count at entry",
+    "recent": "with events by time since a cycle, if true of every event",
+    "subgroup": "by subgroup at entry",
 }
 """What the settings are held against, in words."""
 SYMBOL = {"phi": "φ", "rho": "ρ", "psi": "ψ"}
@@ -653,7 +653,7 @@ def design(x: Explanation, table: pl.DataFrame) -> Section:
                 f"table-lesson-{part.crowd.setup.protocol.protocol.lower()}", part.published.trial,
                 columns(
                     [
-                        "Preset", "Expected HR", "Power", "CD4 wins, endpoint does not", "Events",
+                        "Preset", "Expected HR", "Power", "Biomarker wins, endpoint does not", "Events",
                         f"Events for {POWER:.0%}", "Participants for it",
                     ]
                 ),

@@ -251,7 +251,7 @@ def explain(
     if len({each.protocol for each in protocols}) < len(protocols):
         raise UserError("the same trial is named twice: its hazard ratios would count double")
     if participants < 2000:
-        raise UserError(f"--participants must be 2,000 at the least, not {participants:,}: less is a guess")
+        raise UserError(f"--people must be 2,000 at the least, not {participants:,}: less is a guess")
     if simulated < 40:
         raise UserError(f"--trials must be 40 at the least, not {simulated}: less says nothing about chance")
     seed = checked_seed(seed)
