@@ -294,9 +294,9 @@ def test_one_trial_is_explained_the_same_on_any_number_of_threads(tmp_path: Path
 
 @pytest.mark.slow
 def test_the_table_of_expected_hazard_ratios_is_that_of_the_model_notes() -> None:
-    """The first implementation's figures (25,000 people in each arm), before the parameters were fitted again.
+    """The figures of the first implementation (25,000 people an arm), before parameters were fitted again.
 
-    ESPRIT agrees within 0.02 everywhere. In SILCAAT harm alone does less here, for there the arm gets fewer full
+    ESPRIT agrees within 0.02 everywhere. In SILCAAT harm alone does less here, for the arm gets fewer full
     cycles than it did then; the hazard ratio is what the cycles that are given imply."""
     notes = {
         "silcaat": (1.00, 1.11, 1.22, 0.95, 0.91, 0.95, 0.92, 0.85, 0.89, 0.93, 1.00),
