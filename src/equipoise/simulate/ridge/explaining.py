@@ -427,7 +427,8 @@ def solve_rates(crowds: Sequence[Crowd], psi: float, usual: float, threads: int)
         found = np.array([reference_figures(each, frailty, rates, threads) for each in crowds])
         numbers = found[:, :, :2] * sizes[:, None, None]
         below = (found[:, :, 2] * numbers[:, :, 1]).sum(axis=0) / numbers[:, :, 1].sum(axis=0)
-        return np.log(np.column_stack([numbers.sum(axis=0), below]))
+        logarithms: Floats = np.log(np.column_stack([numbers.sum(axis=0), below]))
+        return logarithms
 
     goal = figures(usual, [Rates(1.0, 1.0, 1.0)])[0]
     x, step = np.zeros(3), 1e-3
