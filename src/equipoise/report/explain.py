@@ -129,26 +129,22 @@ def minute(findings: Findings, tables: Mapping[str, pl.DataFrame]) -> Section:
         )
     )
     asked = (
-        "The CD4 count rose and nobody benefited. Two things could be so: the cells that the treatment "
-        "brings "
-        "protect less than others (φ, from 0 to 1), or the treatment itself harms for a while (ρ, the excess "
-        "hazard "
-        "just after a full cycle, which fades with τ days). A third thing hides in the background: how much "
-        "of the "
-        "link between a low count and death is no effect of the count (ψ). The same virtual people were "
-        "followed "
-        "in both arms of each trial under every combination, and the hazard ratios that a trial should then "
-        "have "
-        "found were held against those that were published."
+        "A treatment raises the CD4 count, and the patients are no better off. Two things could be so: the "
+        "cells that the treatment brings protect less than others (φ, from 0 to 1), or the treatment "
+        "itself harms for a while (ρ, the excess hazard just after a full cycle, which fades with τ days). "
+        "A third thing hides in the background: how much of the link between a low count and death is no "
+        "effect of the count (ψ). The same virtual people were followed in both arms of each trial under "
+        "every combination, and the hazard ratios that a trial should then have found were held against "
+        "those that were published."
     )
     paragraphs = [Paragraph(words(Run(title, "strong"), text)) for title, text in _paragraphs(findings)]
     mind = Callout(
         "What to mind",
         (
             words(
-                "All this holds within one model of virtual participants, whose other parameters are kept as "
-                "they "
-                "are. It says which explanations the published figures leave open, not which one is true."
+                "All this holds within one model of virtual participants, whose other parameters are kept "
+                "as they are. It says which explanations the published figures leave open, not which one "
+                "is true."
             ),
         ),
     )
@@ -189,17 +185,15 @@ def _verdict(findings: Findings) -> tuple[str, str]:
     none = next(r for r in ranges if r.given.startswith("phi 0"))
     if alone.everything:
         open_ = (
-            "Without any harm every protecting share agrees with the results, from none of the cells to all "
-            "of "
-            f"them (likeliest {w.number(alone.best, 2)})."
+            "Without any harm every protecting share agrees with the results, from none of the cells to "
+            f"all of them (likeliest {w.number(alone.best, 2)})."
         )
     else:
         open_ = f"Without any harm, protecting shares from {_ends(alone)} agree with the results."
     open_ += f" If every cell protects, an excess hazard ρ from {_ends(full)} agrees as well."
     shut = (
         f"If no cell protects, an excess hazard ρ above {w.number(none.high, 2)} just after a cycle is "
-        "excluded; "
-        f"if every cell does, one above {w.number(full.high, 2)}."
+        f"excluded; if every cell does, one above {w.number(full.high, 2)}."
         if not (none.open_high or full.open_high)
         else "Within what was looked at, the results exclude no harm that fades with "
         f"{TAU_USUAL:g} days in all cases."
@@ -215,11 +209,9 @@ def _combined(findings: Findings) -> str:
         for p, value in zip(x.presets, _below(findings, "primary"), strict=True)
     ]
     return (
-        f"Of all combinations of φ from 0 to 1 and ρ from 0 to {w.number(float(plane.rho[-1]), 0)} that fade "
-        "with "
-        f"{TAU_USUAL:g} days, {w.number(100 * plane.compatible, 0)}% agree at the 95% level. Log likelihood "
-        "below "
-        f"the largest, by preset: {', '.join(where)}; one below −3.00 is excluded."
+        f"Of all combinations of φ from 0 to 1 and ρ from 0 to {w.number(float(plane.rho[-1]), 0)} that "
+        f"fade with {TAU_USUAL:g} days, {w.number(100 * plane.compatible, 0)}% agree at the 95% level. Log "
+        f"likelihood below the largest, by preset: {', '.join(where)}; one below −3.00 is excluded."
     )
 
 
@@ -294,15 +286,14 @@ def ridge(findings: Findings) -> Section:
     )
     notes = [
         f"Harm fades with {TAU_USUAL:g} days, ψ {x.psi:g}. Circles are the presets; those whose harm fades "
-        "at "
-        "another pace are not shown."
+        "at another pace are not shown."
     ]
     if "all" in x.evidence:
         notes.append(f"All hazard ratios: {_all_of(x)}; their correlation is that of simulated trials.")
     words_ = (
         "Along the ridge the two cancel: more protection with more harm gives the same hazard ratio. The "
-        "published "
-        "figures say where across the ridge the truth may lie, and next to nothing about where along it."
+        "published figures say where across the ridge the truth may lie, and next to nothing about where "
+        "along it."
     )
     return Section(
         "ridge", "The ridge",
@@ -483,12 +474,10 @@ def _recent_words(findings: Findings, found: Published) -> str:
     return (
         f"{found.trial}, {w.lower_first(near.label)}: {_with_interval(near.value, near.interval)}; later "
         f"{_with_interval(late.value, late.interval)}. If what is true of that event were true of every "
-        "primary "
-        f"event (an assumption), harm would lie in {_ends(harm)} if all cells protect (likeliest "
+        f"primary event (an assumption), harm would lie in {_ends(harm)} if all cells protect (likeliest "
         f"{w.number(harm.best, 2)}), and in {_ends(none)} if none does. If the harm acts on that event "
-        "alone, ρ is 0 "
-        f"for the primary endpoint, and the protecting share lies in {_ends(alone)} (likeliest "
-        f"{w.number(alone.best, 2)})."
+        f"alone, ρ is 0 for the primary endpoint, and the protecting share lies in {_ends(alone)} "
+        f"(likeliest {w.number(alone.best, 2)})."
     )
 
 
@@ -502,12 +491,9 @@ def _subgroup_words(x: Explanation, part: Part) -> str:
     ]
     return (
         f"{found.trial} by {found.subgroup}: {w.listed(named)} (no intervals published; their errors are "
-        "assumed, "
-        f"dividing the information by expected events): a contrast of {w.number(_contrast(found), 2)}. "
-        "Preset "
-        f"{x.default} expects {w.listed(expected)}; the largest contrast that any setting of the dials gives "
-        "is "
-        f"{w.number(_largest_contrast(part), 2)}."
+        "assumed, dividing the information by expected events): a contrast of "
+        f"{w.number(_contrast(found), 2)}. Preset {x.default} expects {w.listed(expected)}; the largest "
+        f"contrast that any setting of the dials gives is {w.number(_largest_contrast(part), 2)}."
     )
 
 
@@ -549,9 +535,8 @@ def telling(x: Explanation, table: pl.DataFrame) -> Section:
                 columns(["Which preset is true?", *(f"by {each}" for each in by)]), tuple(rows),
                 (
                     f"{part.published.trial} had {observed}. In brackets the 95% Monte Carlo interval. "
-                    "Never: no "
-                    f"difference between the two is to be seen, or more than {w.count(MOST_EVENTS)} events "
-                    "are needed.",
+                    "Never: no difference between the two is to be seen, or more than "
+                    f"{w.count(MOST_EVENTS)} events are needed.",
                 ),
             )
         )  # fmt: skip
@@ -561,10 +546,9 @@ def telling(x: Explanation, table: pl.DataFrame) -> Section:
     ]
     text = (
         "Suppose the truth is one of two explanations, and a trial of the same design, only larger, has to "
-        "say which. "
-        "Trials were simulated under both and pooled to larger ones; the likelier explanation was chosen "
-        "from the "
-        "hazard ratio of the primary endpoint, and from those of opportunistic disease and death together."
+        "say which. Trials were simulated under both and pooled to larger ones; the likelier explanation "
+        "was chosen from the hazard ratio of the primary endpoint, and from those of opportunistic disease "
+        "and death together."
     )
     blocks: list[Block | Subsection] = [Paragraph(words(text)), *tables]
     if never:
@@ -619,7 +603,7 @@ def _observed(part: Part) -> str:
 
 def design(x: Explanation, table: pl.DataFrame) -> Section:
     """Power at the size that was, and the size that would have been needed."""
-    blocks: list[Block | Subsection] = [Paragraph(words(_planned(x)))]
+    blocks: list[Block | Subsection] = [Paragraph(words(_planned(x, table)))]
     for part in x.parts:
         mine = table.filter(pl.col("trial") == part.published.trial)
         rows = []
@@ -636,17 +620,14 @@ def design(x: Explanation, table: pl.DataFrame) -> Section:
             )  # fmt: skip
         notes = [
             f"From {w.count(x.trials)} simulated trials of {w.count(part.protocol.size.simulated)} "
-            "participants under "
-            "each preset (± Monte Carlo standard error), each analysed once at its end; events for power by "
-            "Schoenfeld's formula from the expected hazard ratio."
+            "participants under each preset (± Monte Carlo standard error), each analysed once at its end; "
+            "events for power by Schoenfeld's formula from the expected hazard ratio."
         ]
         for r in mine.filter(pl.col("power then").is_not_null()).iter_rows(named=True):
             notes.append(
                 f"Checked by simulation: {w.count(r['simulated with participants'])} participants under "
-                "preset "
-                f"{r['preset']} win in {_percent(r['power then'])} ± "
-                f"{w.number(100 * r['power then error'], 1)} of "
-                "trials."
+                f"preset {r['preset']} win in {_percent(r['power then'])} ± "
+                f"{w.number(100 * r['power then error'], 1)} of trials."
             )
         blocks.append(
             Table(
@@ -663,20 +644,24 @@ def design(x: Explanation, table: pl.DataFrame) -> Section:
     return Section("design", "The lesson for a design", tuple(blocks))
 
 
-def _planned(x: Explanation) -> str:
+def _planned(x: Explanation, table: pl.DataFrame) -> str:
     planned = [
         f"{part.published.trial} {part.protocol.size.hazard_ratio:g}"
         for part in x.parts
         if part.protocol.size.hazard_ratio is not None
     ]
-    strongest = min(float(part.named.of(PRIMARY)[: len(x.presets)].min()) for part in x.parts)
     text = f"The trials counted on a hazard ratio of {w.listed(planned)}. " if planned else ""
-    return (
-        f"{text}The gain in cells was never worth that: even if every new cell protects as a native one and "
-        "nothing "
-        f"harms, the model expects {w.number(math.exp(strongest), 2)} at the best. So a trial of that size "
-        "would most "
-        "often have shown the CD4 gain and no benefit, whatever the truth."
+    best = math.exp(min(float(part.named.of(PRIMARY)[: len(x.presets)].min()) for part in x.parts))
+    hoped = [p.protocol.size.hazard_ratio for p in x.parts if p.protocol.size.hazard_ratio is not None]
+    if hoped and best > max(hoped):
+        text += (
+            "No preset gives that: even if every new cell protects as a native one and nothing harms, the "
+            f"model expects {w.number(best, 2)} at the best. "
+        )
+    misled = float(table["biomarker wins, endpoint does not"].min())  # type: ignore[arg-type]
+    return text + (
+        f"Whichever preset is true, at least {_percent(misled)} of trials of that size show the gain of the "
+        "biomarker and no benefit."
     )
 
 
@@ -714,9 +699,8 @@ def ratios(x: Explanation) -> Section:
                 f"{part.published.trial}: expected hazard ratios", columns(["Setting", *heads]), tuple(rows),
                 (
                     f"Participants of the arm begin {w.number(float(simulated[1]), 1)} cycles, whose "
-                    "injections come to "
-                    f"{w.number(float(simulated[0]), 1)} full cycles of 7.5 MIU: harm is in proportion to "
-                    "these.",
+                    f"injections come to {w.number(float(simulated[0]), 1)} full cycles of 7.5 MIU: harm is "
+                    "in proportion to these.",
                 ),
                 folded=True,
             )
@@ -732,32 +716,22 @@ def methods(findings: Findings) -> Section:
     x = findings.explanation
     points = [
         "The same people with the same chances are walked through both arms of each protocol. What cycles "
-        "they are "
-        "given does not depend on these dials; their hazards are added up along the course, not drawn, so "
-        "that "
-        "little chance is left in a hazard ratio.",
+        "they are given does not depend on these dials; their hazards are added up along the course, not "
+        "drawn, so that little chance is left in a hazard ratio.",
         "Expected hazard ratio: the value to which Cox's estimate, with the strata of the protocol's plan, "
-        "tends in "
-        "an endless trial (Struthers and Kalbfleisch, Biometrika 1986;73:363).",
-        f"Monte Carlo error of the log hazard ratios at the presets: at most {x.monte_carlo_error:.4f}, from "
-        "batches "
-        "of people. Published intervals are some ±0.25 wide.",
+        "tends in an endless trial (Struthers and Kalbfleisch, Biometrika 1986;73:363).",
+        f"Monte Carlo error of the log hazard ratios at the presets: at most {x.monte_carlo_error:.4f}, "
+        "from batches of people. Published intervals are some ±0.25 wide.",
         "Hazard ratios between the settings that were worked out are interpolated by polynomials; at "
-        f"{len(x.held_out)} "
-        f"settings held out they are off by at most {x.interpolation_error:.4f} on the log scale (finer "
-        "nodes are taken "
-        f"above {TOLERANCE:g}).",
-        "Likelihood: the estimated log hazard ratio is normal with the published standard error; several of "
-        "one trial "
-        f"are jointly normal, correlated as in the simulated trials under preset {x.default}. Regions are "
-        "those of two "
-        "degrees of freedom, intervals those of one.",
-        "Without intervals (subgroups) the error is assumed: that of the primary hazard ratio, divided among "
-        "the levels "
-        "by expected events.",
+        f"{len(x.held_out)} settings held out they are off by at most {x.interpolation_error:.4f} on the "
+        f"log scale (finer nodes are taken above {TOLERANCE:g}).",
+        "Likelihood: the estimated log hazard ratio is normal with the published standard error; several "
+        f"of one trial are jointly normal, correlated as in the simulated trials under preset {x.default}. "
+        "Regions are those of two degrees of freedom, intervals those of one.",
+        "Without intervals (subgroups) the error is assumed: that of the primary hazard ratio, divided "
+        "among the levels by expected events.",
         "Time since a cycle: within 180 days of the start of the last one, against the reference arm; at "
-        "other times "
-        "includes everybody who never had one.",
+        "other times includes everybody who never had one.",
         "Presets that set other dials too are left out: " + w.listed(list(x.left_out)) + "."
         if x.left_out
         else "Every preset of the virtual population is shown.",

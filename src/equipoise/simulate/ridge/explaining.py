@@ -302,8 +302,7 @@ def _presets(setup: Setup) -> tuple[tuple[Preset, ...], tuple[str, ...]]:
     if population.file.default.preset not in [p.name for p in chosen]:
         raise UserError(
             f"{population.place}: the default preset sets more than functional share, acute harm and "
-            "frailty: "
-            "explain knows no other dials"
+            "frailty: explain knows no other dials"
         )
     return tuple(chosen), tuple(left_out)
 

@@ -79,6 +79,7 @@ class Findings:
         tau[np.abs(tau - TAU_USUAL).argmin()] = TAU_USUAL
         psi = np.union1d(np.linspace(0, PSI_LAST, 7), [explanation.psi])
         self._axes = (phi, share, tau, psi)
+        self._ranges: dict[str, list[Range]] = {}
         self._box = {
             which: explanation.log_likelihood(which, phi, share, tau, psi) for which in explanation.evidence
         }
@@ -97,6 +98,11 @@ class Findings:
     def ranges(self, which: str) -> list[Range]:
         """95% intervals: of the functional share without harm, of the harm if all or none of the cells
         protect, and of each dial whatever the others (profile likelihood)."""
+        if which not in self._ranges:
+            self._ranges[which] = self._worked_out(which)
+        return self._ranges[which]
+
+    def _worked_out(self, which: str) -> list[Range]:
         psi = self.explanation.psi
         fine = np.linspace(0, 1, 201)
         alone, one = np.array([0.0]), np.array([1.0])

@@ -82,11 +82,9 @@ def published(protocol: Protocol, population: Population) -> Published:
             return Published(protocol.protocol, arm, found[PRIMARY], others, recent, shared, subgroup, levels)
     raise UserError(
         f"{protocol.protocol}: published: there is no hazard ratio of the primary endpoint with its "
-        "interval, of "
-        f"one arm against {reference}, in the events that the virtual population knows (opportunistic "
-        "disease, "
-        "death). Give it as a published figure with `parameter: hazard ratio`, `statistic: estimate` and an "
-        "`interval`"
+        f"interval, of one arm against {reference}, in the events that the virtual population knows "
+        "(opportunistic disease, death). Give it as a published figure with `parameter: hazard ratio`, "
+        "`statistic: estimate` and an `interval`"
     )
 
 
