@@ -390,8 +390,8 @@ def other_dials(findings: Findings) -> Section:
         f"be steep to matter. A harm that fades with {TAUS[-1]:g} days is a chronic one that adds up over "
         "cycles. To the right more of the link between a low count and death is frailty, and less of it an "
         "effect of the count. When ψ is changed, three numbers are changed with it so that the control arms "
-        "look the same: the rates of opportunistic disease and of death linked to the count (the same expected "
-        "numbers), and the power of the count in death (those who die have as much lower counts as "
+        "look the same: the rates of opportunistic disease and of death linked to the count (the same "
+        "expected numbers), and the power of the count in death (those who die have as much lower counts as "
         "before). " + _frailty(x)
     )
     rates = "; ".join(
