@@ -14,7 +14,18 @@ import typer
 from typer.core import TyperGroup
 
 import equipoise
-from equipoise.cli import boundaries, design, ending, fit, power, protocols, records, surrogate, trials
+from equipoise.cli import (
+    boundaries,
+    design,
+    ending,
+    explain,
+    fit,
+    power,
+    protocols,
+    records,
+    surrogate,
+    trials,
+)
 from equipoise.errors import UserError
 
 INTERRUPTED = 130
@@ -100,6 +111,7 @@ trials.add_to(app)
 power.add_to(app)
 fit.add_to(app)
 surrogate.add_to(app)
+explain.add_to(app)
 protocols.add_to(app)
 records.add_to(app)
 boundaries.add_to(app)
