@@ -199,6 +199,9 @@ def test_few_events_are_pointed_out_and_limits_allow_for_them_where_the_particip
         draws=Draws(1695),
     )  # fmt: skip
     assert f"against efficacy limit {now.efficacy[0]:.4f}, harm limit {now.harm[0]:.4f}: continue" in found
+    # a trial that goes on has a repeated interval that holds no difference
+    low, high = now.finding(-2.4).repeated_low, now.finding(-2.4).repeated_high
+    assert low < 0 < high
 
 
 def test_participants_who_cannot_be_are_refused():

@@ -113,6 +113,12 @@ def attainable_limits(
     return lower, upper, kept
 
 
+def next_level(draws: Draws, events: float, limit: float, sides: int) -> float:
+    """The least limit, not under this one, at an attainable level: of efficacy or, two-sided, of both."""
+    good, bad = levels(draws, round(events))
+    return max(_next_level(good, limit), _next_level(bad, limit)) if sides == 2 else _next_level(good, limit)
+
+
 def _next_level(attained: Floats, limit: float) -> float:
     beyond = attained[attained >= limit - 1e-9]
     return float(beyond[0]) if len(beyond) else math.inf

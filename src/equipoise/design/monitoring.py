@@ -24,7 +24,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from equipoise.design import integration
-from equipoise.design.attainable import Draws, attainable_limits, check_draws
+from equipoise.design.attainable import Draws, attainable_limits, check_draws, next_level
 from equipoise.design.boundaries import (
     Boundaries,
     classical_limits,
@@ -212,9 +212,12 @@ class Monitored:
         """The efficacy limit of the latest look, had the plan had this alpha; futility left aside."""
         t = np.array(self.information)
         spent = _spent(self.design, t, np.array(self.spending_time), self.final, alpha)
-        return float(
+        limit = float(
             integration.limits(t, spent, _NO_FUTILITY, 0.0, self.design.sides, False, self.final)[1][-1]
         )
+        if self.draws is None or self.final:
+            return limit
+        return next_level(self.draws, self.observed[-1], limit, self.design.sides)
 
     def _repeated_p(self, z: float) -> float | None:
         if self.design.kind == "haybittle-peto":
