@@ -10,8 +10,8 @@ from equipoise.analyse.surrogate.additive import AdditiveHazards, additive_hazar
 from equipoise.analyse.surrogate.data import MarkedTrial, marked_trial
 from equipoise.analyse.surrogate.expected import ExpectedHazardRatio, expected_hazard_ratio
 from equipoise.analyse.surrogate.explained import ProportionExplained, freedman, lin
-from equipoise.analyse.surrogate.individual import IndividualLevel, individual_level
 from equipoise.analyse.surrogate.g_formula import GFormula, g_formula
+from equipoise.analyse.surrogate.individual import IndividualLevel, individual_level
 from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.surrogate.mediation import Mediation, mediation
 from equipoise.analyse.surrogate.path import Band, DynamicPath, dynamic_path
