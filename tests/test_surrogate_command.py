@@ -155,6 +155,9 @@ def test_real_participants_have_no_truth_and_cannot_be_repeated():
     assert done.exit_code == 0, done.output
     assert "truth" not in done.output
     assert re.search(r"Zalcitabine against Didanosine \[hazard ratio\] +0\.81", done.output)
+    assert "Joint model" not in done.output
+    with_joint = CliRunner().invoke(app, [*arguments, "--joint"])
+    assert re.search(r"Zalcitabine against Didanosine, at the same true CD4 +0\.7\d \(", with_joint.output)
     again = CliRunner().invoke(app, [*arguments, "--trials", "3"])
     assert again.exit_code == 2
     assert "these participants are real" in again.output

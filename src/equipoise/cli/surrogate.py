@@ -55,6 +55,10 @@ def surrogate(
         float | None,
         typer.Option("--horizon", metavar="YEARS", help="Year at which mediation compares risks."),
     ] = None,
+    joint: Annotated[
+        bool,
+        typer.Option("--joint", help="Also fit a joint model of biomarker and outcome (about a minute)."),
+    ] = False,
     trials: Annotated[
         int,
         typer.Option(
@@ -123,6 +127,7 @@ def surrogate(
             seed=seed,
             landmarks=moments,
             horizon=horizon,
+            joint=joint,
             trials=trials,
             threads=threads,
             out=out if out is not None else folder,

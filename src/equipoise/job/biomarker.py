@@ -46,6 +46,7 @@ def surrogate(
     seed: int = 1,
     landmarks: Sequence[float] | None = None,
     horizon: float | None = None,
+    joint: bool = False,
     trials: int = 0,
     threads: int | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -56,10 +57,10 @@ def surrogate(
     """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
 
     `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them.
-    `bootstrap` samples by `seed`. `landmarks`, `horizon`: years. `trials`: also repeat the simulated
-    trial so many times under each preset of effect dials. `out`: a folder for surrogate.html,
-    surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises UserError for
-    whatever the user can mend."""
+    `bootstrap` samples by `seed`. `landmarks`, `horizon`: years. `joint`: a joint model too. `trials`: also
+    repeat the simulated trial so many times under each preset of effect dials. `out`: a folder for
+    surrogate.html, surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises
+    UserError for whatever the user can mend."""
     from equipoise.analyse.inputs import from_record
     from equipoise.analyse.surrogate import evaluation as measures
     from equipoise.analyse.surrogate import telling
@@ -91,6 +92,7 @@ def surrogate(
             seed=seed,
             times=landmarks,
             horizon=horizon,
+            joint=joint,
             confidence=given.confidence,
             progress=lambda words, share: say(f"Evaluating: {words}", share),
         )

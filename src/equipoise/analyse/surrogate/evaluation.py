@@ -53,6 +53,8 @@ class Evaluation:
     individual: IndividualLevel
     trial_level: TrialLevel
     mediation: Mediation
+    joint: tuple[Measure, ...] = ()
+    """Of the joint model, where it was asked for."""
 
     @property
     def horizon(self) -> float:
@@ -65,6 +67,10 @@ class Evaluation:
         path = self.mediation.path
         at = "" if math.isnan(self.horizon) else f" by year {self.horizon:.2f}"
         moments = tuple(m for each in self.landmarks for m in (each.arm, each.arm_given_marker, each.marker))
+        of_joint = Group(
+            "joint", "Joint model",
+            "What do arm and biomarker tell when the noise of its measurement is taken away?", self.joint,
+        )  # fmt: skip
         return (
             Group(
                 "prentice", "Prentice's four criteria",
@@ -84,6 +90,7 @@ class Evaluation:
                 "landmarks", "Landmark analyses",
                 "Among those still at risk at a time, what did the biomarker of that time tell?", moments,
             ),
+            *([of_joint] if self.joint else []),
             Group(
                 "mediation", "Mediation",
                 f"How many events{at} did treatment change through the biomarker, and how many past it?",
@@ -126,14 +133,16 @@ def evaluate(
     seed: int = 1,
     times: Sequence[float] | None = None,
     horizon: float | None = None,
+    joint: bool = False,
     confidence: float = 0.95,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Every measure, with the marker's latest value on the scale of `scale_of`.
 
     `times`: landmarks in years (default: `usual_landmarks`). `horizon`: years, of the mediation analyses
-    (default: as `dynamic_path`). Raises UserError for fewer than 20 bootstrap samples, bad landmarks or
-    horizon; whatever the data do not allow is refused in the measures."""
+    (default: as `dynamic_path`). `joint`: the joint model too, in which the mean of each arm may bend at the
+    landmarks; it takes longer than all the others. Raises UserError for fewer than 20 bootstrap samples, bad
+    landmarks or horizon; whatever the data do not allow is refused in the measures."""
     from equipoise.errors import UserError
 
     if bootstrap < FEWEST_SAMPLES:
@@ -153,10 +162,16 @@ def evaluate(
     by_freedman = freedman(trial, transform=scale, **drawn)  # type: ignore[arg-type]
     say("mediation", 0.5)
     through = mediation(trial, horizon=horizon, transform=scale, **drawn)  # type: ignore[arg-type]
+    at_once: tuple[Measure, ...] = ()
+    if joint:
+        from equipoise.analyse.joint import joint_measures
+
+        say("joint model", 0.8)
+        at_once = joint_measures(trial, transform=scale, bends=usual, confidence=confidence)
     say("evaluated", 1.0)
     return Evaluation(
         trial, scale, bootstrap, seed, criteria, expected, moments, by_lin, by_freedman, individual, units,
-        through,
+        through, at_once,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ _RATIOS = {
     "expected.observed_over_expected": "direct",
     "lin.unadjusted": "total",
     "lin.adjusted": "direct",
+    "joint.arm": "direct",
 }
 """Measures on the scale of the hazard ratio, and the effect that they are read as."""
 _RISKS = {
