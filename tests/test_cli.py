@@ -498,16 +498,21 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, number: sig
         [sys.executable, "-m", "equipoise", "run", "silcaat", "--trials", "1000000", "--no-pdf",
          "--out", str(tmp_path / "out")],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        # tests that were started with nohup, or in the background, pass on that a signal is ignored
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr is not None
     seen = []
-    for line in process.stderr:
-        seen.append(line)
-        if line.startswith("Repeating"):
-            break
-    time.sleep(0.5)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("Repeating"):
+                break
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == status, "".join(seen) + errors
     assert "Traceback" not in errors
     said = "interrupted" if number == signal.SIGINT else "told to end"
