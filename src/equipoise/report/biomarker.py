@@ -113,7 +113,8 @@ def _promised(m: Material, pair: str, name: str, old: str) -> str:
         per, step = "per unit", STEP
         slope = m.rows.triple(ANALYSIS, pair, f"{step}, reference arm")
     said = f"hazard ratio {per} {w.with_interval(*slope, 2)}"
-    return promised(name, old, said, w.with_interval(*expected, 2), quotient[1], quotient[2])
+    related = slope[1] is None or slope[2] is None or not slope[1] <= 1 <= slope[2]
+    return promised(name, old, said, related, w.with_interval(*expected, 2), quotient[1], quotient[2])
 
 
 def _adjusted(m: Material, pair: str, name: str) -> str:

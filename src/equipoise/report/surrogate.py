@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from equipoise import __version__
+from equipoise.analyse.surrogate import telling
 from equipoise.analyse.surrogate.evaluation import Evaluation, Group
 from equipoise.analyse.surrogate.measure import Measure
-from equipoise.analyse.surrogate.telling import number, value
 from equipoise.report import html, surrogate_figures
 from equipoise.report import words as w
 from equipoise.report.document import (
@@ -67,6 +67,16 @@ class SurrogateMaterial:
         if found is None:
             raise KeyError(name)
         return found
+
+
+def number(x: float, scale: str) -> str:
+    """As on the terminal, with a true minus sign."""
+    return telling.number(x, scale).replace("-", w.MINUS) if not math.isnan(x) else w.NONE
+
+
+def value(measure: Measure) -> str:
+    """Estimate and interval, with true minus signs."""
+    return telling.value(measure).replace("-", w.MINUS)
 
 
 def table(evaluation: Evaluation, truths: Mapping[str, Quantity]) -> pl.DataFrame:
@@ -181,8 +191,10 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
     trial = m.evaluation.trial
     ends = (None, None) if quotient.refused else (quotient.low, quotient.high)
     per = "per doubling" if m.evaluation.transform == "log2" else f"per {trial.marker_unit or 'unit'}"
-    slope = f"hazard ratio {per} {value(m.evaluation.expected.slope)}"
-    return promised(trial.marker_label, trial.reference_label, slope, value(expected), *ends)
+    found = m.evaluation.expected.slope
+    slope = f"hazard ratio {per} {value(found)}"
+    related = not found.low <= 1 <= found.high
+    return promised(trial.marker_label, trial.reference_label, slope, related, value(expected), *ends)
 
 
 def _adjusted(given: Measure, marker: str) -> str:
@@ -196,12 +208,27 @@ def _adjusted(given: Measure, marker: str) -> str:
 
 
 def _share(m: SurrogateMaterial) -> str:
-    share = m.evaluation.lin.fieller
+    share, known = m.evaluation.lin.fieller, m.evaluation.expected.slope.warnings
     if share.refused:
-        return f"There is no number for that: {share.refused}."
-    return f"By the usual formula {value(share)} (1 is all of it). " + " ".join(
-        f"{w.capital(each)}." for each in share.warnings
-    )
+        text = f"By the usual formula there is no number for that: {share.refused}. "
+    else:
+        said = (f"{w.capital(each)}. " for each in share.warnings if each not in known)
+        text = f"By the usual formula {value(share)} (1 is all of it). " + "".join(said)
+    others = [
+        f"{name} {value(measure)}"
+        for name, measure in (
+            ("by a model of events by a time", m.evaluation.freedman.fieller),
+            ("by dynamic paths", m.evaluation.mediation.path.share),
+            ("by the g-formula", m.evaluation.mediation.g_formula.share),
+        )
+        if not measure.refused
+    ]
+    if others:
+        text += (
+            f"Other methods give a number: {'; '.join(others)}. They measure different things and need not "
+            "agree; where they do not, none of them is the share."
+        )
+    return text.strip()
 
 
 def _interval(measure: Measure) -> str:
@@ -388,9 +415,13 @@ def over_time(m: SurrogateMaterial) -> Section | None:
     said = ", ".join(f"{name} {number(100 * x, '')}" for name, x in last.items())
     figure = Figure(
         "figure-path", "Effect of treatment on the cumulative hazard: total, past and through the biomarker",
-        f"Differences of cumulative hazards at year {path.horizon:.2f}, in events per 100 people: {said}.",
+        f"Differences of cumulative hazards at year {path.horizon:.2f}, times 100: {said}.",
         drawn.wide, drawn.narrow, None,
-        ("Below 0: fewer events with treatment. Shaded: pointwise intervals. Total = direct + indirect.",),
+        (
+            "Below 0: fewer events with treatment. Total = direct + indirect. Shaded: pointwise intervals of the "
+            "parts; that of the total is in the table above. A cumulative hazard times 100 is near the number "
+            "of events per 100 people while they are few; risk differences are in the table.",
+        ),
     )  # fmt: skip
     text = (
         "At each event, among those still at risk, treatment's effect on the latest "
@@ -420,7 +451,8 @@ def sensitive(m: SurrogateMaterial) -> Section | None:
         "recovers badly has "
         "a low count and a high risk. No data of this trial say how much. If only so much of the slope "
         "is causal, "
-        "the effect splits as follows (differences of cumulative hazards, in events per 100 people)."
+        "the effect splits as follows (differences of cumulative hazards, times 100: larger than the risk "
+        "differences above where events are many)."
     )
     return Section(
         "sensitivity", "If part of the biomarker's link with risk is not causal",

@@ -125,7 +125,7 @@ _PARTS = (
 
 
 def path(name: str, found: DynamicPath) -> Drawn:
-    """Differences of cumulative hazards over time, per 100 people, with pointwise intervals of the parts."""
+    """Differences of cumulative hazards over time, times 100, with pointwise intervals of the parts."""
 
     def paint(sheet: Sheet) -> Canvas:
         size = sheet.size
@@ -152,7 +152,7 @@ def path(name: str, found: DynamicPath) -> Drawn:
         axes.set_ylim(min(limits) - air, max(limits) + air)
         axes.set_xlim(0, found.horizon)
         axes.set_xlabel("Years since randomisation")
-        axis_title(canvas, axes, "Events per 100 people", sheet)
+        axis_title(canvas, axes, "Difference of cumulative hazards × 100", sheet)
         legend(canvas, handles, sheet)
         return canvas
 

@@ -4,15 +4,14 @@ surrogate`."""
 from __future__ import annotations
 
 ASSUMED = (
+    "The outcome is not itself defined by the biomarker: of an outcome that counts a fall of the biomarker "
+    "as an event, none of this can be read.",
     "Risk follows the latest measured value of the biomarker, and nothing else of its history, in the same "
-    "way "
-    "at all times; between measurements a value stands until the next.",
+    "way at all times; between measurements a value stands until the next.",
     "For what is expected: a difference that treatment makes in the biomarker counts as much as one that "
-    "people "
-    "have by nature.",
+    "people have by nature.",
     "For what is adjusted: whatever moves both biomarker and outcome is in the model. Frailty, which may "
-    "worsen "
-    "both, is not.",
+    "worsen both, is not.",
 )
 
 
@@ -42,14 +41,21 @@ def not_harm(marker: str) -> str:
 
 
 def promised(
-    marker: str, reference: str, slope: str, expected: str, low: float | None, high: float | None
+    marker: str,
+    reference: str,
+    slope: str,
+    related: bool,
+    expected: str,
+    low: float | None,
+    high: float | None,
 ) -> str:
     """What the biomarker promised, and whether it came. `slope`: how risk follows it in the reference arm,
-    such as "hazard ratio per doubling 0.5". `low`, `high`: interval of observed over expected."""
+    such as "hazard ratio per doubling 0.5"; `related`: whether chance alone could not make it. `low`, `high`:
+    interval of observed over expected."""
+    told = f"risk follows {marker}" if related else f"it cannot be told whether risk follows {marker}"
     text = (
-        f"Among people with {reference}, risk follows {marker} ({slope}). If what treatment added to it "
-        "protected as much, "
-        f"the hazard ratio would have been {expected}. "
+        f"Among people with {reference}, {told} ({slope}). If the difference that treatment made in it "
+        f"counted as much as one between people, the hazard ratio would have been {expected}. "
     )
     if low is None or high is None:
         return text.strip()
