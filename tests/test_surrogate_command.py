@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from equipoise import analyse
+from equipoise import analyse, report
 from equipoise.analyse.surrogate.measure import refused
+from equipoise.analyse.surrogate.reported import why_nothing_expected
 from equipoise.analyse.surrogate.telling import number
 from equipoise.cli.main import app
 from equipoise.protocol import load
@@ -58,6 +59,13 @@ def many() -> Characteristics:
     return characteristics(
         prepare(load("silcaat")), 3, presets=["A", "D"], seed=5, participants=300, people=1000
     )
+
+
+def report_of(folder: Path) -> str:
+    """The report of a folder that `equipoise run` left."""
+    place = folder.with_name("report")
+    paths = report.write(analyse.read(folder), load("silcaat"), out=place, paper="never")
+    return paths["html"].read_text("utf-8")
 
 
 def effect(log_ratio: float) -> Effect:
@@ -239,7 +247,7 @@ def test_the_rows_of_the_report_are_those_of_the_command(folder, printed):
             assert row[column] == pytest.approx(value, rel=1e-12)
 
 
-def test_a_trial_without_events_has_no_rows_and_says_why():
+def test_a_trial_without_events_has_no_rows_and_says_why(tmp_path):
     protocol = load("silcaat")
     record = trial(protocol, seed=2, participants=6)
     results = analyse.run(record)
@@ -247,6 +255,26 @@ def test_a_trial_without_events_has_no_rows_and_says_why():
     assert results.value("primary", "il2", "events", "n") == 0
     assert any("nothing to compare" in note for note in results.notes)
     assert results.table.filter(pl.col("analysis") == "surrogate").is_empty()
+    page = report.write(results, protocol, record=record, out=tmp_path, paper="never")["html"].read_text()
+    chapter = page.partition('id="biomarker"')[2].partition("</section>")[0]
+    assert "What did the biomarker promise? </strong>It cannot be said: there was no event" in chapter
+    assert "What nobody can tell from this trial" in chapter
+
+
+def test_a_chapter_without_an_expected_ratio_gives_the_reason_of_the_right_comparison():
+    notes = [
+        "IL-2 against none, expected from CD4: all (expected hazard ratio): there were no events: none.",
+        "IL-3 against none, CD4 as a surrogate for death: any cause: nobody is in the arm IL-3.",
+        "IL-4 against none, given CD4 (adjusted hazard ratio): something else.",
+    ]
+    assert why_nothing_expected(notes, "IL-2 against none") == "there were no events: none"
+    assert why_nothing_expected(notes, "IL-3 against none") == "nobody is in the arm IL-3"
+    assert why_nothing_expected(notes, "IL-4 against none") == ""
+
+
+def test_a_command_within_a_sentence_is_set_as_code(folder, page):
+    for place in (page, report_of(folder)):
+        assert "<code>equipoise surrogate --demonstrate</code>" in place
 
 
 def test_a_refusal_is_shown_without_a_number():

@@ -29,15 +29,16 @@ from equipoise.report.document import (
     Listing,
     Paragraph,
     Row,
-    Run,
     Section,
     Subsection,
     Table,
+    Words,
     columns,
     row,
     words,
 )
-from equipoise.report.surrogate_words import cannot_tell, not_harm, promised
+from equipoise.report.surrogate_words import answered, cannot_tell, not_harm, promised
+from equipoise.simulate.surrogacy.beside import hazard_ratio
 from equipoise.simulate.surrogacy.characteristics import METHODS, Characteristics
 from equipoise.simulate.surrogacy.truth import Quantity, Truth
 
@@ -122,14 +123,14 @@ def minute(m: SurrogateMaterial) -> Section:
     trial, expected = m.evaluation.trial, m.evaluation.expected
     moved, outcome, _, given = m.evaluation.prentice.measures
     marker = trial.marker_label
-    told = [
+    told: list[tuple[str, str | Words]] = [
         ("Did the biomarker move? ", _moved(moved, m)),
         ("Did the outcome? ", _outcome(outcome, m)),
         (
             "What did the biomarker promise? ",
             _promised(expected.expected, expected.observed_over_expected, m),
         ),
-        ("And adjusted for the biomarker? ", _adjusted(given, marker)),
+        ("And adjusted for the biomarker? ", "" if given.refused else not_harm(marker, value(given))),
         ("Which share went through it? ", _share(m)),
     ]
     blocks: list[Block | Subsection] = []
@@ -141,7 +142,7 @@ def minute(m: SurrogateMaterial) -> Section:
             )
         )
     blocks.append(Facts(_facts(m)))
-    blocks += [Paragraph(words(Run(title, "strong"), text)) for title, text in told if text]
+    blocks += answered(told)
     figure = _forest(m)
     if figure is not None:
         blocks.append(figure)
@@ -183,16 +184,6 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
     per = "per doubling" if m.evaluation.transform == "log2" else f"per {trial.marker_unit or 'unit'}"
     slope = f"hazard ratio {per} {value(m.evaluation.expected.slope)}"
     return promised(trial.marker_label, trial.reference_label, slope, value(expected), *ends)
-
-
-def _adjusted(given: Measure, marker: str) -> str:
-    if given.refused:
-        return ""
-    return (
-        f"In a model with the latest {marker}, the hazard ratio of the arms is {value(given)}. It must "
-        "not be "
-        f"read as the harm, or the good, that treatment does apart from the {marker}. {not_harm(marker)}"
-    )
 
 
 def _share(m: SurrogateMaterial) -> str:
@@ -273,17 +264,14 @@ def truth(m: SurrogateMaterial) -> Section | None:
     if known is None:
         return None
     about = (
-        f"{w.count(known.people)} virtual people were walked in both arms with the same chances; then "
-        "again with "
-        "treatment, the cells that it made switched off (counted, but of no use), and with its harm "
-        "switched off. "
-        "What is left without the cells is the direct effect; the rest of the total went through the "
-        "cells. Risks "
-        f"are compared at year {known.horizon:.2f}; in the reference arm the risk is "
-        f"{w.number(100 * known.reference_risk.value, 1)}%. Behind ±: Monte Carlo standard errors."
+        f"{w.count(known.people)} virtual people were walked in both arms with the same chances; then again "
+        "with treatment, the cells that it made switched off (counted, but of no use), and with its harm "
+        "switched off. What is left without the cells is the direct effect; the rest of the total went "
+        f"through the cells. Risks are compared at year {known.horizon:.2f}; in the reference arm the risk "
+        f"is {w.number(100 * known.reference_risk.value, 1)}%. Behind ±: Monte Carlo standard errors."
     )
     lines = [
-        row(label, _quantity(_exp(effect.log_hazard_ratio), 3), _percent(effect.risk_difference))
+        row(label, _quantity(hazard_ratio(effect), 3), _percent(effect.risk_difference))
         for label, effect in (
             ("Total", known.total),
             ("Direct: with the cells off", known.direct),
@@ -315,11 +303,6 @@ def truth(m: SurrogateMaterial) -> Section | None:
             ),
         ),
     )  # fmt: skip
-
-
-def _exp(log_ratio: Quantity) -> Quantity:
-    ratio = math.exp(log_ratio.value)
-    return Quantity(ratio, ratio * log_ratio.error)
 
 
 def _quantity(q: Quantity, places: int) -> str:
@@ -393,12 +376,10 @@ def over_time(m: SurrogateMaterial) -> Section | None:
         ("Below 0: fewer events with treatment. Shaded: pointwise intervals. Total = direct + indirect.",),
     )  # fmt: skip
     text = (
-        "At each event, among those still at risk, treatment's effect on the latest "
-        f"{trial.marker_label} is multiplied by what that value adds to the hazard: the indirect "
-        "effect. What "
-        "treatment adds to the hazard beside it is the direct effect. It is causal only if nothing "
-        "unmeasured moves "
-        "both biomarker and outcome, which is the very thing in doubt."
+        f"At each event, among those still at risk, treatment's effect on the latest {trial.marker_label} "
+        "is multiplied by what that value adds to the hazard: the indirect effect. What treatment adds to "
+        "the hazard beside it is the direct effect. It is causal only if nothing unmeasured moves both "
+        "biomarker and outcome, which is the very thing in doubt."
     )
     return Section("path", "Through the biomarker and past it, over time", (Paragraph(words(text)), figure))
 
@@ -416,11 +397,10 @@ def sensitive(m: SurrogateMaterial) -> Section | None:
         for each in found.fractions
     ]  # fmt: skip
     text = (
-        "Part of the link between biomarker and risk may be no effect of the biomarker: whoever "
-        "recovers badly has "
-        "a low count and a high risk. No data of this trial say how much. If only so much of the slope "
-        "is causal, "
-        "the effect splits as follows (differences of cumulative hazards, in events per 100 people)."
+        "Part of the link between biomarker and risk may be no effect of the biomarker: whoever recovers "
+        "badly has a low count and a high risk. No data of this trial say how much. If only so much of the "
+        "slope is causal, the effect splits as follows (differences of cumulative hazards, in events per "
+        "100 people)."
     )
     return Section(
         "sensitivity", "If part of the biomarker's link with risk is not causal",
@@ -482,11 +462,9 @@ def many(m: SurrogateMaterial) -> Section | None:
     frame = found.table()
     text = (
         f"The trial was repeated {w.count(found.trials)} times under each preset of effect dials, with "
-        f"{w.count(found.participants)} participants each. Every method was held against the truth of "
-        "its preset. "
-        "Refused: the method gave no number, as it should where none is defined. Covered: of the "
-        "intervals given, "
-        "those that hold the truth. Misled: of all trials."
+        f"{w.count(found.participants)} participants each. Every method was held against the truth of its "
+        "preset. Refused: the method gave no number, as it should where none is defined. Covered: of the "
+        "intervals given, those that hold the truth. Misled: of all trials."
     )
     blocks: list[Block | Subsection] = [Paragraph(words(text))]
     for method in METHODS:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
-from equipoise.analyse.surrogate.data import Floats, MarkedTrial, Truths
+from equipoise.analyse.surrogate.cohort import subset
+from equipoise.analyse.surrogate.data import Floats, MarkedTrial
 from equipoise.analyse.surrogate.marker_effect import marker_effect
 from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.random_effects import RandomEffects, random_effects
@@ -95,7 +96,8 @@ def unit_effects(
         trial = replace(trial, unit=np.asarray(by).astype(np.str_))
     scaled, warnings = on_scale(trial, transform)
     names = [name for name in np.unique(scaled.unit).tolist() if name]
-    units = [(name, _only(scaled, scaled.unit == name)) for name in names]
+    scaled = replace(scaled, stratum=np.zeros(scaled.participants, np.int64))
+    units = [(name, subset(scaled, scaled.unit == name)) for name in names]
     return replace(_gathered(units, least_events, transform), warnings=warnings)
 
 
@@ -114,17 +116,6 @@ def effects_of_trials(
     units = [(name, each[0]) for name, each in zip(called, scaled, strict=True)]
     warnings = [f"{name}: {w}" for name, each in zip(called, scaled, strict=True) for w in each[1]]
     return replace(_gathered(units, least_events, transform), warnings=tuple(warnings))
-
-
-def _only(trial: MarkedTrial, keep: Truths) -> MarkedTrial:
-    """The participants of one unit, in one stratum."""
-    place = np.cumsum(keep) - 1
-    theirs = keep[trial.who]
-    return replace(
-        trial, treated=trial.treated[keep], time=trial.time[keep], event=trial.event[keep],
-        stratum=np.zeros(int(keep.sum()), np.int64), unit=trial.unit[keep], who=place[trial.who[theirs]],
-        at=trial.at[theirs], value=trial.value[theirs],
-    )  # fmt: skip
 
 
 def _gathered(

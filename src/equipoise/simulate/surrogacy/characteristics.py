@@ -35,7 +35,6 @@ SAMPLES = 40
 """Bootstrap samples of dynamic path analysis in each trial: enough for a standard error to within a ninth."""
 LANDMARK = 1.0
 """Years: the landmark analysis whose characteristics are shown."""
-NORMAL = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -249,15 +248,15 @@ def misled(method: Method, real: Truth, values: Floats, low: Floats, high: Float
 def told(found: Characteristics) -> str:
     """The characteristics as a table for a terminal."""
     lines = [
-        f"{found.trials:,} trials of {found.participants:,} participants under each preset, held "
-        "against the truth",
+        f"{found.trials:,} trials of {found.participants:,} participants under each preset, held against "
+        "the truth",
         "(estimate: mean over the trials; covered: intervals that hold the truth; misled: of all trials)",
     ]
     table = found.table()
     for method in METHODS:
         lines += ["", f"{method.label}; misleads when {method.misleads}"]
         lines.append(
-            f"  "
+            "  "
             f"{'preset':<34}{'truth':>8}{'estimate':>10}{'bias':>8}{'covered':>9}{'refused':>9}{'misled':>8}"
         )
         for row in table.filter(pl.col("method") == method.name).iter_rows(named=True):
