@@ -37,8 +37,10 @@ from equipoise.report.document import (
     row,
     words,
 )
+from equipoise.report.figures import Drawn
 from equipoise.report.surrogate_words import answered, cannot_tell, not_harm, promised
 from equipoise.simulate.surrogacy.beside import hazard_ratio
+from equipoise.simulate.surrogacy.between import ALL, MEANING, BetweenTrials
 from equipoise.simulate.surrogacy.characteristics import METHODS, Characteristics
 from equipoise.simulate.surrogacy.truth import Quantity, Truth
 
@@ -55,6 +57,7 @@ class SurrogateMaterial:
     no_truth: str
     truths: Mapping[str, Quantity]
     characteristics: Characteristics | None
+    between: BetweenTrials | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -97,6 +100,7 @@ def document(m: SurrogateMaterial) -> Document:
         sensitive(m),
         between_units(m),
         many(m),
+        simulated_units(m),
         methods(m),
         repeating(m),
     )
@@ -516,6 +520,78 @@ def _characteristic(
 
 def _share_of(x: float) -> str:
     return w.NONE if x is None or math.isnan(x) else f"{w.number(100 * x, 0)}%"
+
+
+def simulated_units(m: SurrogateMaterial) -> Section | None:
+    """Trial-level surrogacy with the simulated trials as units."""
+    found = m.between
+    if found is None:
+        return None
+    first = found.means[0].preset
+    means = [
+        row(
+            f"{x.preset}: {x.label}", w.count(x.trials), _plus_minus(x.on_marker, x.on_marker_error),
+            _plus_minus(x.on_outcome, x.on_outcome_error),
+            _plus_minus(x.marker_difference, x.marker_difference_error),
+            _plus_minus(x.outcome_difference, x.outcome_difference_error),
+        )
+        for x in found.means
+    ]  # fmt: skip
+    scale = "log2" if m.evaluation.transform == "log2" else "as is"
+    heads = [
+        "Preset", "Trials", f"Effect on the biomarker ({scale})", "Log hazard ratio",
+        f"Biomarker, less {first}", f"Log hazard ratio, less {first}",
+    ]  # fmt: skip
+    levels = ((ALL, "All presets, each trial under one of them", found.together), *found.within)
+    lines, notes = [], []
+    for preset, label, level in levels:
+        title = label if preset == ALL else f"{preset}: {label}"
+        shown = ["refused" if x.refused else value(x) for x in level.measures[:3]]
+        lines.append(row(title, w.count(len(level.effects.names)), *shown))
+        notes += [f"{title}: refused: {x.refused}." for x in level.measures[:3] if x.refused]
+        notes += [f"{title}: {text}." for x in level.measures[:3] for text in x.warnings]
+    about = (
+        "Now each simulated trial is a unit, with its effect on the biomarker and its effect on the outcome. "
+        "Trials of the same number have the same people under each preset; so presets are compared in the "
+        "same people, and where all presets stand together each trial is taken under one of them, in turn."
+    )
+    blocks: list[Block | Subsection] = [Paragraph(words(about)), Paragraph(words(MEANING))]
+    if found.together.regression is not None:
+        blocks.append(
+            Figure(
+                "figure-simulated-units", "Effect on the outcome against effect on the biomarker, by trial",
+                f"{len(found.together.effects.names)} simulated trials; the next table has the means.",
+                *_both(surrogate_figures.units(
+                    "f-simulated-units", found.together, m.evaluation.trial.marker_label,
+                    m.evaluation.transform, found.presets_of,
+                )),
+                None,
+                ("Area of a mark: events. Line and band: prediction for a new trial, by the regression.",),
+            )
+        )  # fmt: skip
+    blocks += [
+        Table(
+            "table-preset-means", "Mean effects by preset, ± Monte Carlo standard error",
+            columns(heads, 1, [2.4, 0.8, 1.5, 1.5, 1.5, 1.5]), tuple(means), stack=True,
+        ),
+        Table(
+            "table-simulated-units", "Does the effect on the biomarker tell the effect on the outcome?",
+            columns(
+                ["Trials of", "Units", "R-squared", "R-squared, random effects", "Slope"],
+                1, [2.4, 0.8, 1.8, 1.8, 1.8],
+            ),
+            tuple(lines), tuple(dict.fromkeys(notes)), stack=True,
+        ),
+    ]  # fmt: skip
+    return Section("simulated-units", "Between simulated trials", tuple(blocks))
+
+
+def _both(drawn: Drawn) -> tuple[str, str]:
+    return drawn.wide, drawn.narrow
+
+
+def _plus_minus(x: float, error: float) -> str:
+    return w.NONE if math.isnan(x) else f"{w.number(x, 3)} ± {w.number(error, 3)}"
 
 
 # --- how ----------------------------------------------------------------------------------------------------

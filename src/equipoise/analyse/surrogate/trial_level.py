@@ -118,6 +118,28 @@ def effects_of_trials(
     return replace(_gathered(units, least_events, transform), warnings=tuple(warnings))
 
 
+def joined(parts: Sequence[UnitEffects]) -> UnitEffects:
+    """Units of several sources together, in that order. Raises UserError for none, and where the scales of
+    the marker differ."""
+    scales = list(dict.fromkeys(part.transform for part in parts))
+    if len(scales) != 1:
+        raise UserError(f"units are compared on one scale of the marker, not on {len(scales)}: {scales}")
+    warnings = [text for part in parts for text in part.warnings]
+    if len(warnings) > MOST_NAMED:
+        warnings = [f"{len(warnings)} warnings about values; the first: {warnings[0]}"]
+    return UnitEffects(
+        tuple(name for part in parts for name in part.names),
+        np.concatenate([part.on_marker for part in parts]),
+        np.concatenate([part.on_outcome for part in parts]),
+        np.concatenate([part.covariance for part in parts]),
+        np.concatenate([part.participants for part in parts]),
+        np.concatenate([part.events for part in parts]),
+        tuple(text for part in parts for text in part.left_out),
+        scales[0],
+        tuple(warnings),
+    )
+
+
 def _gathered(
     units: Sequence[tuple[str, MarkedTrial]], least_events: int, transform: Transform
 ) -> UnitEffects:
