@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from equipoise import analyse
+from equipoise import analyse, report
 from equipoise.analyse.surrogate.measure import refused
+from equipoise.analyse.surrogate.reported import why_nothing_expected
 from equipoise.analyse.surrogate.telling import number
+from equipoise.analyse.surrogate.trial_level import UnitEffects, joined, trial_level
 from equipoise.cli.main import app
+from equipoise.errors import UserError
 from equipoise.protocol import load
 from equipoise.simulate import trial
 from equipoise.simulate.plans import prepare
+from equipoise.simulate.surrogacy.between import between_trials
 from equipoise.simulate.surrogacy.characteristics import (
     METHODS,
     Characteristics,
@@ -60,6 +65,13 @@ def many() -> Characteristics:
     )
 
 
+def report_of(folder: Path) -> str:
+    """The report of a folder that `equipoise run` left."""
+    place = folder.with_name("report")
+    paths = report.write(analyse.read(folder), load("silcaat"), out=place, paper="never")
+    return paths["html"].read_text("utf-8")
+
+
 def effect(log_ratio: float) -> Effect:
     return Effect(Quantity(log_ratio, 0.001), Quantity(log_ratio / 10, 0.0001))
 
@@ -68,7 +80,7 @@ def known(total: float, direct: float) -> Truth:
     share = Quantity((total - direct) / total if total else math.nan, 0.01)
     return Truth(
         1000, 5.0, Quantity(0.1, 0.01), effect(total), effect(direct), effect(total), effect(total - direct),
-        share, share, "" if total else "nothing to share",
+        share, share, "" if total else "nothing to share", "" if total else "nothing to share",
     )  # fmt: skip
 
 
@@ -132,6 +144,7 @@ def test_an_existing_page_is_not_replaced_unless_asked(printed, folder):
         (["FOLDER", "--arm", "il3"], "there is no arm `il3`"),
         (["FOLDER", "--endpoint", "deth"], "there is no endpoint `deth`"),
         (["FOLDER", "--marker", "cd5"], "there is no marker `cd5`"),
+        (["FOLDER", "--units", "ward"], "there are no units `ward`"),
         (["FOLDER", "--participants", "300"], "goes with --demonstrate"),
         (["FOLDER", "--demonstrate"], "leave out PLACE"),
         (["FOLDER", "--horizon", "-1"], "horizon"),
@@ -171,6 +184,81 @@ def test_the_characteristics_do_not_depend_on_threads(many):
         prepare(load("silcaat")), 3, presets=["A", "D"], seed=5, participants=300, people=1000, threads=2
     )
     assert again.table().equals(many.table(), null_equal=True)
+
+
+def test_the_trials_compare_risks_at_the_horizon_that_was_asked_for(many):
+    sooner = characteristics(
+        prepare(load("silcaat")), 2, presets=["D"], seed=5, participants=300, horizon=2.0, people=1000
+    )
+    assert sooner.horizon == sooner.scenarios[0].truth.horizon == 2.0
+    assert many.horizon > 3
+    assert sooner.scenarios[0].truth.reference_risk.value < many.scenarios[1].truth.reference_risk.value
+
+
+def test_presets_move_the_outcome_but_not_the_biomarker_in_the_same_people(many):
+    found = between_trials(many)
+    null, works = found.means
+    assert math.isnan(null.marker_difference)
+    assert works.on_marker > 0.3
+    assert abs(works.marker_difference) < 0.02
+    assert works.outcome_difference == pytest.approx(works.on_outcome - null.on_outcome, abs=1e-12)
+    trials = found.trials()
+    for mean in found.means:
+        own = trials.filter(pl.col("preset") == mean.preset)
+        assert own.height == mean.trials == 3
+        assert own["on_marker"].mean() == pytest.approx(mean.on_marker, rel=1e-12)
+
+
+def test_the_units_are_the_trials_and_no_two_of_all_presets_share_their_people(many):
+    found = between_trials(many)
+    observed = [method.name for method in METHODS].index("observed")
+    for scenario, (preset, units) in zip(many.scenarios, found.units, strict=True):
+        assert scenario.preset == preset
+        # the plan's ratio is stratified, that of a unit is not
+        np.testing.assert_allclose(np.exp(units.on_outcome), scenario.estimates[observed], rtol=0.1)
+        assert (units.participants == 300).all()
+    assert found.together.effects.names == ("A 1", "D 2", "A 3")
+    assert found.presets_of == ("A", "D", "A")
+    table = found.table()
+    assert table["preset"].unique(maintain_order=True).to_list() == ["all", "A", "D"]
+    assert table["refused"].str.starts_with("3 units").all()
+
+
+def test_units_of_several_sources_are_taken_together_and_compared_as_always():
+    effects = [_effects_of(seed) for seed in range(12)]
+    for parts in (effects, [joined(effects[:5]), joined(effects[5:])]):
+        whole = joined(parts)
+        assert whole.names == tuple(f"trial {seed}" for seed in range(12))
+        assert trial_level(whole).slope.estimate == pytest.approx(
+            np.polyfit(whole.on_marker, whole.on_outcome, 1, w=whole.covariance[:, 1, 1] ** -0.5)[0]
+        )
+    with pytest.raises(UserError, match="one scale"):
+        joined([effects[0], replace(effects[1], transform="as is")])
+
+
+def _effects_of(seed: int) -> UnitEffects:
+    rng = np.random.default_rng(seed)
+    move = 0.2 + rng.random()
+    return UnitEffects(
+        (f"trial {seed}",), np.array([move]), np.array([0.1 * rng.standard_normal() - move]),
+        np.array([[[0.01, -0.002], [-0.002, 0.01 + 0.02 * rng.random()]]]), np.array([100]), np.array([20]),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_page_shows_simulated_trials_as_units_at_its_own_horizon(folder, tmp_path):
+    arguments = ["surrogate", str(folder), "--trials", "6", "--horizon", "2.5", "--bootstrap", "20"]
+    done = CliRunner().invoke(app, [*arguments, "--units", "site", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "same people" in done.output
+    page = (tmp_path / "surrogate.html").read_text("utf-8")
+    assert "Between simulated trials" in page
+    assert "at year 2.50" in page
+    table = pl.read_csv(tmp_path / "surrogate.csv").filter(pl.col("name") == "path.risk.indirect")
+    many = pl.read_csv(tmp_path / "surrogate-characteristics.csv").filter(pl.col("method") == "path")
+    assert table["truth"][0] in many["truth"].to_list()
+    assert pl.read_csv(tmp_path / "surrogate-trials.csv").height == 30
+    assert set(pl.read_csv(tmp_path / "surrogate-between.csv")["preset"]) == {"all", *"ABCDE"}
 
 
 def test_what_the_biomarker_promises_is_the_same_whether_or_not_the_cells_work(many):
@@ -239,7 +327,7 @@ def test_the_rows_of_the_report_are_those_of_the_command(folder, printed):
             assert row[column] == pytest.approx(value, rel=1e-12)
 
 
-def test_a_trial_without_events_has_no_rows_and_says_why():
+def test_a_trial_without_events_has_no_rows_and_says_why(tmp_path):
     protocol = load("silcaat")
     record = trial(protocol, seed=2, participants=6)
     results = analyse.run(record)
@@ -247,6 +335,26 @@ def test_a_trial_without_events_has_no_rows_and_says_why():
     assert results.value("primary", "il2", "events", "n") == 0
     assert any("nothing to compare" in note for note in results.notes)
     assert results.table.filter(pl.col("analysis") == "surrogate").is_empty()
+    page = report.write(results, protocol, record=record, out=tmp_path, paper="never")["html"].read_text()
+    chapter = page.partition('id="biomarker"')[2].partition("</section>")[0]
+    assert "What did the biomarker promise? </strong>It cannot be said: there was no event" in chapter
+    assert "What nobody can tell from this trial" in chapter
+
+
+def test_a_chapter_without_an_expected_ratio_gives_the_reason_of_the_right_comparison():
+    notes = [
+        "IL-2 against none, expected from CD4: all (expected hazard ratio): there were no events: none.",
+        "IL-3 against none, CD4 as a surrogate for death: any cause: nobody is in the arm IL-3.",
+        "IL-4 against none, given CD4 (adjusted hazard ratio): something else.",
+    ]
+    assert why_nothing_expected(notes, "IL-2 against none") == "there were no events: none"
+    assert why_nothing_expected(notes, "IL-3 against none") == "nobody is in the arm IL-3"
+    assert why_nothing_expected(notes, "IL-4 against none") == ""
+
+
+def test_a_command_within_a_sentence_is_set_as_code(folder, page):
+    for place in (page, report_of(folder)):
+        assert "<code>equipoise surrogate --demonstrate</code>" in place
 
 
 def test_a_refusal_is_shown_without_a_number():

@@ -72,6 +72,13 @@ def test_without_harm_the_cells_are_the_whole_effect():
     assert found.without_harm == found.total
 
 
+def test_no_share_is_taken_of_a_risk_that_has_not_changed_yet():
+    found = truth(compared("D"), people=3000, horizon=0.05)
+    assert found.share.value == 1
+    assert math.isnan(found.share_of_risk.value)
+    assert "by year 0.05" in found.no_share_of_risk
+
+
 def test_cells_beside_a_harm_have_more_than_the_whole(cells_and_harm):
     found = cells_and_harm
     assert found.direct.log_hazard_ratio.value > NEGLIGIBLE

@@ -57,7 +57,7 @@ def from_record(record: Record, protocol: Protocol) -> AnalysisInput:
         arms={name: arm.label for name, arm in protocol.arms.items()},
         reference_arm=protocol.analysis.reference_arm,
         participants=people.select(
-            "participant", pl.col("participant").cast(pl.String).alias("id"), "arm", *strata
+            "participant", pl.col("participant").cast(pl.String).alias("id"), "arm", "site", *strata
         ),
         endpoints=tuple(endpoints),
         confidence=protocol.analysis.confidence,

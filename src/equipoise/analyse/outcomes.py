@@ -19,6 +19,7 @@ from equipoise.analyse.survival import Cox, Curve, LogRank
 from equipoise.protocol.quantities import DAYS_PER_YEAR, round_half_away
 from equipoise.record import AnalysisInput
 from equipoise.record.mapping import EndpointInput
+from equipoise.record.schemas import STRATUM_PREFIX
 
 _MOST_STEPS = 400
 """Points of a curve that are put into the table; a curve with more steps is shown at this many of them."""
@@ -59,18 +60,24 @@ def times_of(given: AnalysisInput, endpoint: EndpointInput) -> Times:
     """Columns of an endpoint, in the order of the participants; an unknown stratum is a level of its own."""
     frame = given.participants.join(endpoint.times, on="participant", how="left", maintain_order="left")
     codes = {name: k for k, name in enumerate(given.arms)}
-    columns = [f"stratum_{name}" for name in endpoint.strata]
-    stratum = np.zeros(frame.height, np.int64)
-    if columns:
-        joined = frame.select(pl.concat_str([pl.col(c).fill_null("") for c in columns], separator="\x1f"))
-        stratum = np.unique(joined.to_series().to_numpy(), return_inverse=True)[1].astype(np.int64)
     return Times(
         frame["day"].to_numpy(),
         frame["status"].to_numpy(),
         frame["entry"].to_numpy() if endpoint.late_entry else None,
         frame["arm"].replace_strict(codes, return_dtype=pl.Int64).to_numpy(),
-        stratum,
+        numbered_strata(frame, endpoint.strata),
     )
+
+
+def numbered_strata(people: pl.DataFrame, strata: Sequence[str]) -> NDArray[np.int64]:
+    """Combinations of the levels of `strata`, numbered from 0, one for each row of `people`, shape (n,).
+
+    `people`: a column stratum_<name> (text) for each name. An unknown level is a level of its own."""
+    if not strata:
+        return np.zeros(people.height, np.int64)
+    levels = [pl.col(f"{STRATUM_PREFIX}{name}").fill_null("") for name in strata]
+    joined = people.select(pl.concat_str(levels, separator="\x1f")).to_series()
+    return np.unique(joined.to_numpy(), return_inverse=True)[1].astype(np.int64)
 
 
 def add_endpoint(rows: Rows, given: AnalysisInput, endpoint: EndpointInput) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from equipoise.cli.trials import Threads, command_line, record_in, results_besid
 from equipoise.errors import UserError
 
 if TYPE_CHECKING:
+    from equipoise.analyse.surrogate.data import Units
     from equipoise.record import AnalysisInput, Record
 
 
@@ -43,6 +44,14 @@ def surrogate(
             "--arm", metavar="NAME", help="Arm to compare with the reference arm, where several are."
         ),
     ] = None,
+    units: Annotated[
+        str,
+        typer.Option(
+            "--units",
+            metavar="country|site",
+            help="What is compared at the level of trials: country or site.",
+        ),
+    ] = "country",
     bootstrap: Annotated[
         int | None, typer.Option("--bootstrap", min=20, metavar="N", help="Bootstrap samples. Default: 200.")
     ] = None,
@@ -123,6 +132,7 @@ def surrogate(
             arm=arm,
             endpoint=endpoint,
             marker=marker,
+            units=cast("Units", units),
             bootstrap=bootstrap,
             seed=seed,
             landmarks=moments,

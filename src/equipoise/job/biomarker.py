@@ -15,8 +15,10 @@ from equipoise.errors import UserError
 from equipoise.job.main_job import Progress, provenance, stage
 
 if TYPE_CHECKING:
+    from equipoise.analyse.surrogate.data import Units
     from equipoise.analyse.surrogate.evaluation import Evaluation
     from equipoise.record import AnalysisInput, Record
+    from equipoise.simulate.surrogacy.between import BetweenTrials
     from equipoise.simulate.surrogacy.characteristics import Characteristics
     from equipoise.simulate.surrogacy.demonstration import Pitfall
     from equipoise.simulate.surrogacy.truth import Truth
@@ -25,13 +27,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Surrogacy:
     """What is known about a biomarker as a surrogate: every measure, the truth behind a simulated trial
-    (or why it cannot be looked up), how each method does over many trials, the same in words, the
-    finished files."""
+    (or why it cannot be looked up), how each method does over many trials, these trials as units of
+    trial-level surrogacy, the same in words, the finished files."""
 
     evaluation: Evaluation
     truth: Truth | None
     no_truth: str
     characteristics: Characteristics | None
+    between: BetweenTrials | None
     told: str
     files: Mapping[str, Path]
 
@@ -42,6 +45,7 @@ def surrogate(
     arm: str | None = None,
     endpoint: str | None = None,
     marker: str | None = None,
+    units: Units = "country",
     bootstrap: int | None = None,
     seed: int = 1,
     landmarks: Sequence[float] | None = None,
@@ -57,10 +61,11 @@ def surrogate(
     """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
 
     `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them.
-    `bootstrap` samples by `seed`. `landmarks`, `horizon`: years. `joint`: a joint model too. `trials`: also
-    repeat the simulated trial so many times under each preset of effect dials. `out`: a folder for
-    surrogate.html, surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises
-    UserError for whatever the user can mend."""
+    `units`: "country" or "site", compared at the level of trials. `bootstrap` samples by `seed`. `landmarks`,
+    `horizon`: years. `joint`: a joint model too. `trials`: also repeat the simulated trial so many times
+    under each preset of effect dials, at the same horizon. `out`: a folder for surrogate.html, surrogate.csv
+    and, with `trials`, surrogate-characteristics.csv, surrogate-between.csv and surrogate-trials.csv (none:
+    nothing is written). Raises UserError for whatever the user can mend."""
     from equipoise.analyse.inputs import from_record
     from equipoise.analyse.surrogate import evaluation as measures
     from equipoise.analyse.surrogate import telling
@@ -68,6 +73,8 @@ def surrogate(
     from equipoise.record import Record
     from equipoise.report import surrogate as page
     from equipoise.simulate.surrogacy.beside import beside
+    from equipoise.simulate.surrogacy.between import between_trials
+    from equipoise.simulate.surrogacy.between import told as told_between
     from equipoise.simulate.surrogacy.characteristics import characteristics
     from equipoise.simulate.surrogacy.characteristics import told as told_characteristics
     from equipoise.simulate.surrogacy.truth import setup_of
@@ -75,7 +82,11 @@ def surrogate(
     say: Progress = progress if progress is not None else lambda stage, share: None
     names = {"page": page.PAGE, "table": "surrogate.csv"}
     if trials:
-        names["characteristics"] = "surrogate-characteristics.csv"
+        names |= {
+            "characteristics": "surrogate-characteristics.csv",
+            "between": "surrogate-between.csv",
+            "trials": "surrogate-trials.csv",
+        }
     places = {} if out is None else {what: Path(out) / name for what, name in names.items()}
     with contextlib.ExitStack() as stack:
         # Tried before the work is done; nothing stands there until all of it does.
@@ -85,7 +96,7 @@ def surrogate(
         if trials and not simulated:
             raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
         given = from_record(source, source.protocol) if isinstance(source, Record) else source
-        marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker)
+        marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker, units=units)
         found = measures.evaluate(
             marked,
             bootstrap=measures.BOOTSTRAP if bootstrap is None else bootstrap,
@@ -96,7 +107,7 @@ def surrogate(
             confidence=given.confidence,
             progress=lambda words, share: say(f"Evaluating: {words}", share),
         )
-        known, why, many = None, "", None
+        known, why, many, between = None, "", None, None
         if isinstance(source, Record) and simulated:
             say("Looking up the truth", None)
             known, why = _truth_behind(source, given, found, arm, endpoint, marker)
@@ -107,21 +118,27 @@ def surrogate(
                 say(words, 0.0)
                 many = characteristics(
                     setup_of(source), trials, arm=arm, endpoint=endpoint, seed=seed + 1,
-                    participants=marked.participants, threads=threads or os.cpu_count() or 1,
+                    participants=marked.participants, horizon=known.horizon if known is not None else None,
+                    threads=threads or os.cpu_count() or 1,
                     progress=stage(say, words),
                 )  # fmt: skip
+                between = between_trials(many)
         truths = {} if known is None else beside(found, known)
         told = telling.told(found, {name: each.value for name, each in truths.items()})
-        if many is not None:
-            told += "\n\n" + told_characteristics(many)
+        if many is not None and between is not None:
+            told += "\n\n" + told_characteristics(many) + "\n\n" + told_between(between)
         if files:
             say("Writing the page", None)
-            material = page.SurrogateMaterial(found, known, why, truths, many, provenance(command))
+            material = page.SurrogateMaterial(found, known, why, truths, many, between, provenance(command))
             files["page"].write_text(page.rendered(material), encoding="utf-8")
             files["table"].write_text(page.table(found, truths).write_csv(), encoding="utf-8", newline="")
-            if many is not None:
-                files["characteristics"].write_text(many.table().write_csv(), encoding="utf-8", newline="")
-    return Surrogacy(found, known, why, many, told, places)
+            if many is not None and between is not None:
+                tables = {
+                    "characteristics": many.table(), "between": between.table(), "trials": between.trials()
+                }  # fmt: skip
+                for what, frame in tables.items():
+                    files[what].write_text(frame.write_csv(), encoding="utf-8", newline="")
+    return Surrogacy(found, known, why, many, between, told, places)
 
 
 def _truth_behind(

@@ -83,7 +83,8 @@ class AnalysisInput:
     """Everything that the analysis of a two- or many-arm trial needs, wherever the data come from.
 
     participants: one row each: participant (Int32, unique, ascending), id (Utf8, the identifier in the
-    source), arm (Utf8, a key of `arms`), stratum_<name> (Utf8, null where unknown) per stratification factor.
+    source), arm (Utf8, a key of `arms`), stratum_<name> (Utf8, null where unknown) per stratification factor;
+    of a record also site (Int32, its number).
     baseline: long: participant (Int32), item (Utf8), value (Float64, null), text (Utf8, null);
     `baseline_items` gives label and unit of each item, in the order in which they are shown.
     arms: name to label in the order of presentation.

@@ -11,6 +11,7 @@ from equipoise.analyse.surrogate.reported import (
     EXPLAINED,
     QUOTIENT,
     STEP,
+    why_nothing_expected,
 )
 from equipoise.report import surrogate_figures
 from equipoise.report import words as w
@@ -24,13 +25,17 @@ from equipoise.report.document import (
     Section,
     Subsection,
     Table,
+    Words,
     columns,
     row,
     words,
 )
 from equipoise.report.material import Material
-from equipoise.report.surrogate_words import ASSUMED, cannot_tell, not_harm, promised
+from equipoise.report.surrogate_words import ASSUMED, answered, cannot_tell, not_harm, promised
 
+NOT_IN_RESULTS = (
+    "the table of results has no row about it; a new analysis of the record gives one, or says why not"
+)
 TITLE = "What this trial can and cannot say about the biomarker"
 
 
@@ -38,11 +43,12 @@ def biomarker(m: Material) -> Section | None:
     """Whether the biomarker and the outcome moved, what the one promised of the other, and what nobody
     can tell.
 
-    None where the plan has no measure and no primary endpoint, or nothing could be compared."""
-    if not m.protocol.analysis.measures or m.primary is None:
+    None where the plan has no measure or no primary endpoint. Where nothing could be expected from the
+    biomarker, it says why."""
+    arms = m.arms.compared
+    if not m.protocol.analysis.measures or m.primary is None or not arms:
         return None
-    arms = [arm for arm in m.arms.compared if m.rows.value(ANALYSIS, m.arms.pair(arm), EXPECTED, "estimate")]
-    if not arms:
+    if m.protocol.endpoints[m.primary].role != "primary":
         return None
     name = m.protocol.items[m.protocol.analysis.measures[0].measure].label
     blocks: list[Block | Subsection] = []
@@ -69,16 +75,20 @@ def biomarker(m: Material) -> Section | None:
 def _comparison(m: Material, arm: str, name: str) -> list[Block]:
     pair = m.arms.pair(arm)
     new, old = m.arms.label[arm], m.arms.label[m.arms.reference]
-    told = [
+    expected = m.rows.value(ANALYSIS, pair, EXPECTED, "estimate") is not None
+    why = "" if expected else why_nothing_expected(m.notes, f"{new} against {old}") or NOT_IN_RESULTS
+    told: list[tuple[str, str | Words]] = [
         ("Did the biomarker move? ", _moved(m, pair, name, new, old)),
         ("Did the outcome? ", _outcome(m, pair)),
-        ("What did the biomarker promise? ", _promised(m, pair, name, old)),
+        (
+            "What did the biomarker promise? ",
+            _promised(m, pair, name, old) if expected else f"It cannot be said: {why}.",
+        ),
         ("And adjusted for the biomarker? ", _adjusted(m, pair, name)),
-        ("Which share of the effect went through it? ", _share(m, pair)),
+        ("Which share of the effect went through it? ", _share(m, pair) if expected else ""),
     ]
-    blocks: list[Block] = [Paragraph(words(Run(title, "strong"), text)) for title, text in told if text]
-    blocks.append(_figure(m, arm, pair, name, new, old))
-    return blocks
+    figure = [_figure(m, arm, pair, name, new, old)] if expected else []
+    return [*answered(told), *figure]
 
 
 def _moved(m: Material, pair: str, name: str, new: str, old: str) -> str:
@@ -117,15 +127,9 @@ def _promised(m: Material, pair: str, name: str, old: str) -> str:
     return promised(name, old, said, related, w.with_interval(*expected, 2), quotient[1], quotient[2])
 
 
-def _adjusted(m: Material, pair: str, name: str) -> str:
+def _adjusted(m: Material, pair: str, name: str) -> str | Words:
     ratio, low, high = m.rows.triple(ANALYSIS, pair, ADJUSTED)
-    if ratio is None:
-        return ""
-    return (
-        f"In a model with the latest {name}, the hazard ratio is "
-        f"{w.with_interval(ratio, low, high, 2)}. It must "
-        f"not be read as the harm, or the good, that treatment does apart from the {name}. {not_harm(name)}"
-    )
+    return "" if ratio is None else not_harm(name, w.with_interval(ratio, low, high, 2))
 
 
 def _share(m: Material, pair: str) -> str:
@@ -178,8 +182,7 @@ def _figure(m: Material, arm: str, pair: str, name: str, new: str, old: str) -> 
             tuple(row(label, text) for label, text in body),
         ),
         (
-            "Expected: from how risk follows the latest value in the reference arm, and how far "
-            "treatment moved "
-            "it. Left of 1: fewer events with treatment.",
+            "Expected: from how risk follows the latest value in the reference arm, and how far treatment "
+            "moved it. Left of 1: fewer events with treatment.",
         ),
     )

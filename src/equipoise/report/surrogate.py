@@ -29,15 +29,18 @@ from equipoise.report.document import (
     Listing,
     Paragraph,
     Row,
-    Run,
     Section,
     Subsection,
     Table,
+    Words,
     columns,
     row,
     words,
 )
-from equipoise.report.surrogate_words import cannot_tell, not_harm, promised
+from equipoise.report.figures import Drawn
+from equipoise.report.surrogate_words import answered, cannot_tell, not_harm, promised
+from equipoise.simulate.surrogacy.beside import hazard_ratio
+from equipoise.simulate.surrogacy.between import ALL, MEANING, BetweenTrials
 from equipoise.simulate.surrogacy.characteristics import METHODS, Characteristics
 from equipoise.simulate.surrogacy.truth import Quantity, Truth
 
@@ -54,6 +57,7 @@ class SurrogateMaterial:
     no_truth: str
     truths: Mapping[str, Quantity]
     characteristics: Characteristics | None
+    between: BetweenTrials | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -106,6 +110,7 @@ def document(m: SurrogateMaterial) -> Document:
         sensitive(m),
         between_units(m),
         many(m),
+        simulated_units(m),
         methods(m),
         repeating(m),
     )
@@ -132,14 +137,14 @@ def minute(m: SurrogateMaterial) -> Section:
     trial, expected = m.evaluation.trial, m.evaluation.expected
     moved, outcome, _, given = m.evaluation.prentice.measures
     marker = trial.marker_label
-    told = [
+    told: list[tuple[str, str | Words]] = [
         ("Did the biomarker move? ", _moved(moved, m)),
         ("Did the outcome? ", _outcome(outcome, m)),
         (
             "What did the biomarker promise? ",
             _promised(expected.expected, expected.observed_over_expected, m),
         ),
-        ("And adjusted for the biomarker? ", _adjusted(given, marker)),
+        ("And adjusted for the biomarker? ", "" if given.refused else not_harm(marker, value(given))),
         ("Which share went through it? ", _share(m)),
     ]
     blocks: list[Block | Subsection] = []
@@ -151,7 +156,7 @@ def minute(m: SurrogateMaterial) -> Section:
             )
         )
     blocks.append(Facts(_facts(m)))
-    blocks += [Paragraph(words(Run(title, "strong"), text)) for title, text in told if text]
+    blocks += answered(told)
     figure = _forest(m)
     if figure is not None:
         blocks.append(figure)
@@ -195,16 +200,6 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
     slope = f"hazard ratio {per} {value(found)}"
     related = not found.low <= 1 <= found.high
     return promised(trial.marker_label, trial.reference_label, slope, related, value(expected), *ends)
-
-
-def _adjusted(given: Measure, marker: str) -> str:
-    if given.refused:
-        return ""
-    return (
-        f"In a model with the latest {marker}, the hazard ratio of the arms is {value(given)}. It must "
-        "not be "
-        f"read as the harm, or the good, that treatment does apart from the {marker}. {not_harm(marker)}"
-    )
 
 
 def _share(m: SurrogateMaterial) -> str:
@@ -300,17 +295,14 @@ def truth(m: SurrogateMaterial) -> Section | None:
     if known is None:
         return None
     about = (
-        f"{w.count(known.people)} virtual people were walked in both arms with the same chances; then "
-        "again with "
-        "treatment, the cells that it made switched off (counted, but of no use), and with its harm "
-        "switched off. "
-        "What is left without the cells is the direct effect; the rest of the total went through the "
-        "cells. Risks "
-        f"are compared at year {known.horizon:.2f}; in the reference arm the risk is "
-        f"{w.number(100 * known.reference_risk.value, 1)}%. Behind ±: Monte Carlo standard errors."
+        f"{w.count(known.people)} virtual people were walked in both arms with the same chances; then again "
+        "with treatment, the cells that it made switched off (counted, but of no use), and with its harm "
+        "switched off. What is left without the cells is the direct effect; the rest of the total went "
+        f"through the cells. Risks are compared at year {known.horizon:.2f}; in the reference arm the risk "
+        f"is {w.number(100 * known.reference_risk.value, 1)}%. Behind ±: Monte Carlo standard errors."
     )
     lines = [
-        row(label, _quantity(_exp(effect.log_hazard_ratio), 3), _percent(effect.risk_difference))
+        row(label, _quantity(hazard_ratio(effect), 3), _percent(effect.risk_difference))
         for label, effect in (
             ("Total", known.total),
             ("Direct: with the cells off", known.direct),
@@ -325,11 +317,15 @@ def truth(m: SurrogateMaterial) -> Section | None:
             row(
                 "Share through the cells",
                 _quantity(known.share, 2),
-                _quantity(known.share_of_risk, 2),
+                "none" if known.no_share_of_risk else _quantity(known.share_of_risk, 2),
                 kind="total",
             )
         )
-    shares = () if not known.no_share else (f"No share: {known.no_share}.",)
+    shares: tuple[str, ...] = ()
+    if known.no_share:
+        shares = (f"No share: {known.no_share}.",)
+    elif known.no_share_of_risk:
+        shares = (f"No share of the risk difference: {known.no_share_of_risk}.",)
     return Section(
         "truth", "The truth, looked up in the model",
         (
@@ -342,11 +338,6 @@ def truth(m: SurrogateMaterial) -> Section | None:
             ),
         ),
     )  # fmt: skip
-
-
-def _exp(log_ratio: Quantity) -> Quantity:
-    ratio = math.exp(log_ratio.value)
-    return Quantity(ratio, ratio * log_ratio.error)
 
 
 def _quantity(q: Quantity, places: int) -> str:
@@ -418,18 +409,16 @@ def over_time(m: SurrogateMaterial) -> Section | None:
         f"Differences of cumulative hazards at year {path.horizon:.2f}, times 100: {said}.",
         drawn.wide, drawn.narrow, None,
         (
-            "Below 0: fewer events with treatment. Total = direct + indirect. Shaded: pointwise intervals of the "
-            "parts; that of the total is in the table above. A cumulative hazard times 100 is near the number "
-            "of events per 100 people while they are few; risk differences are in the table.",
+            "Below 0: fewer events with treatment. Total = direct + indirect. Shaded: pointwise intervals of "
+            "the parts; that of the total is in the table above. A cumulative hazard times 100 is near the "
+            "number of events per 100 people while they are few; risk differences are in the table.",
         ),
     )  # fmt: skip
     text = (
-        "At each event, among those still at risk, treatment's effect on the latest "
-        f"{trial.marker_label} is multiplied by what that value adds to the hazard: the indirect "
-        "effect. What "
-        "treatment adds to the hazard beside it is the direct effect. It is causal only if nothing "
-        "unmeasured moves "
-        "both biomarker and outcome, which is the very thing in doubt."
+        f"At each event, among those still at risk, treatment's effect on the latest {trial.marker_label} "
+        "is multiplied by what that value adds to the hazard: the indirect effect. What treatment adds to "
+        "the hazard beside it is the direct effect. It is causal only if nothing unmeasured moves both "
+        "biomarker and outcome, which is the very thing in doubt."
     )
     return Section("path", "Through the biomarker and past it, over time", (Paragraph(words(text)), figure))
 
@@ -447,12 +436,10 @@ def sensitive(m: SurrogateMaterial) -> Section | None:
         for each in found.fractions
     ]  # fmt: skip
     text = (
-        "Part of the link between biomarker and risk may be no effect of the biomarker: whoever "
-        "recovers badly has "
-        "a low count and a high risk. No data of this trial say how much. If only so much of the slope "
-        "is causal, "
-        "the effect splits as follows (differences of cumulative hazards, times 100: larger than the risk "
-        "differences above where events are many)."
+        "Part of the link between biomarker and risk may be no effect of the biomarker: whoever recovers "
+        "badly has a low count and a high risk. No data of this trial say how much. If only so much of the "
+        "slope is causal, the effect splits as follows (differences of cumulative hazards, times 100: larger "
+        "than the risk differences above where events are many)."
     )
     return Section(
         "sensitivity", "If part of the biomarker's link with risk is not causal",
@@ -514,11 +501,9 @@ def many(m: SurrogateMaterial) -> Section | None:
     frame = found.table()
     text = (
         f"The trial was repeated {w.count(found.trials)} times under each preset of effect dials, with "
-        f"{w.count(found.participants)} participants each. Every method was held against the truth of "
-        "its preset. "
-        "Refused: the method gave no number, as it should where none is defined. Covered: of the "
-        "intervals given, "
-        "those that hold the truth. Misled: of all trials."
+        f"{w.count(found.participants)} participants each. Every method was held against the truth of its "
+        "preset. Refused: the method gave no number, as it should where none is defined. Covered: of the "
+        "intervals given, those that hold the truth. Misled: of all trials."
     )
     blocks: list[Block | Subsection] = [Paragraph(words(text))]
     for method in METHODS:
@@ -570,6 +555,78 @@ def _characteristic(
 
 def _share_of(x: float) -> str:
     return w.NONE if x is None or math.isnan(x) else f"{w.number(100 * x, 0)}%"
+
+
+def simulated_units(m: SurrogateMaterial) -> Section | None:
+    """Trial-level surrogacy with the simulated trials as units."""
+    found = m.between
+    if found is None:
+        return None
+    first = found.means[0].preset
+    means = [
+        row(
+            f"{x.preset}: {x.label}", w.count(x.trials), _plus_minus(x.on_marker, x.on_marker_error),
+            _plus_minus(x.on_outcome, x.on_outcome_error),
+            _plus_minus(x.marker_difference, x.marker_difference_error),
+            _plus_minus(x.outcome_difference, x.outcome_difference_error),
+        )
+        for x in found.means
+    ]  # fmt: skip
+    scale = "log2" if m.evaluation.transform == "log2" else "as is"
+    heads = [
+        "Preset", "Trials", f"Effect on the biomarker ({scale})", "Log hazard ratio",
+        f"Biomarker, less {first}", f"Log hazard ratio, less {first}",
+    ]  # fmt: skip
+    levels = ((ALL, "All presets, each trial under one of them", found.together), *found.within)
+    lines, notes = [], []
+    for preset, label, level in levels:
+        title = label if preset == ALL else f"{preset}: {label}"
+        shown = ["refused" if x.refused else value(x) for x in level.measures[:3]]
+        lines.append(row(title, w.count(len(level.effects.names)), *shown))
+        notes += [f"{title}: refused: {x.refused}." for x in level.measures[:3] if x.refused]
+        notes += [f"{title}: {text}." for x in level.measures[:3] for text in x.warnings]
+    about = (
+        "Now each simulated trial is a unit, with its effect on the biomarker and its effect on the outcome. "
+        "Trials of the same number have the same people under each preset; so presets are compared in the "
+        "same people, and where all presets stand together each trial is taken under one of them, in turn."
+    )
+    blocks: list[Block | Subsection] = [Paragraph(words(about)), Paragraph(words(MEANING))]
+    if found.together.regression is not None:
+        blocks.append(
+            Figure(
+                "figure-simulated-units", "Effect on the outcome against effect on the biomarker, by trial",
+                f"{len(found.together.effects.names)} simulated trials; the next table has the means.",
+                *_both(surrogate_figures.units(
+                    "f-simulated-units", found.together, m.evaluation.trial.marker_label,
+                    m.evaluation.transform, found.presets_of,
+                )),
+                None,
+                ("Area of a mark: events. Line and band: prediction for a new trial, by the regression.",),
+            )
+        )  # fmt: skip
+    blocks += [
+        Table(
+            "table-preset-means", "Mean effects by preset, ± Monte Carlo standard error",
+            columns(heads, 1, [2.4, 0.8, 1.5, 1.5, 1.5, 1.5]), tuple(means), stack=True,
+        ),
+        Table(
+            "table-simulated-units", "Does the effect on the biomarker tell the effect on the outcome?",
+            columns(
+                ["Trials of", "Units", "R-squared", "R-squared, random effects", "Slope"],
+                1, [2.4, 0.8, 1.8, 1.8, 1.8],
+            ),
+            tuple(lines), tuple(dict.fromkeys(notes)), stack=True,
+        ),
+    ]  # fmt: skip
+    return Section("simulated-units", "Between simulated trials", tuple(blocks))
+
+
+def _both(drawn: Drawn) -> tuple[str, str]:
+    return drawn.wide, drawn.narrow
+
+
+def _plus_minus(x: float, error: float) -> str:
+    return w.NONE if math.isnan(x) else f"{w.number(x, 3)} ± {w.number(error, 3)}"
 
 
 # --- how ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from equipoise.analyse.surrogate.trial_level import TrialLevel
 from equipoise.report.figures import (
     ARM,
     DASH,
+    DOSE,
     GRID,
     INK,
     MUTED,
@@ -159,14 +160,22 @@ def path(name: str, found: DynamicPath) -> Drawn:
     return draw(name, paint)
 
 
-def units(name: str, found: TrialLevel, marker: str, transform: str) -> Drawn:
+def units(
+    name: str, found: TrialLevel, marker: str, transform: str, groups: Sequence[str] | None = None
+) -> Drawn:
     """Log hazard ratio of each unit over its effect on the biomarker, with the line of prediction and its
-    limits."""
+    limits. `groups`: a word for each unit; units of one word have one colour."""
+    named = list(dict.fromkeys(groups)) if groups is not None else []
+    marks = [(each, DOSE[k % len(DOSE)]) for k, each in enumerate(sorted(named))] or [("A unit", ARM[0])]
+    colours = [dict(marks)[each] for each in groups] if groups is not None else ARM[0]
 
     def paint(sheet: Sheet) -> Canvas:
         size = sheet.size
         handles = [
-            Line2D([], [], color=ARM[0], marker="o", linestyle="none", markersize=6, label="A unit"),
+            *(
+                Line2D([], [], color=colour, marker="o", linestyle="none", markersize=6, label=label)
+                for label, colour in marks
+            ),
             Line2D([], [], color=INK, linewidth=1.4, label="Prediction for a new unit"),
             Patch(color=INK, alpha=0.1, label="Its limits"),
         ]
@@ -179,7 +188,7 @@ def units(name: str, found: TrialLevel, marker: str, transform: str) -> Drawn:
         axes.plot(found.grid, line, color=INK, linewidth=1.4)
         area = 6 + 160 * effects.events / effects.events.max()
         axes.scatter(
-            effects.on_marker, effects.on_outcome, s=area, color=ARM[0], alpha=0.7, linewidth=0, zorder=3
+            effects.on_marker, effects.on_outcome, s=area, color=colours, alpha=0.7, linewidth=0, zorder=3
         )
         axes.axhline(0, color=MUTED, linewidth=1)
         reach = 1.6 * float(np.abs(effects.on_outcome).max()) + 0.1

@@ -3,6 +3,10 @@ surrogate`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from equipoise.report.document import Paragraph, Run, Words, words
+
 ASSUMED = (
     "The outcome is not itself defined by the biomarker: of an outcome that counts a fall of the biomarker "
     "as an event, none of this can be read.",
@@ -15,28 +19,39 @@ ASSUMED = (
 )
 
 
+def answered(told: Sequence[tuple[str, str | Words]]) -> list[Paragraph]:
+    """Questions with their answers, a paragraph each; those without an answer are left out."""
+    return [
+        Paragraph((Run(title, "strong"), *(words(answer) if isinstance(answer, str) else answer)))
+        for title, answer in told
+        if answer
+    ]
+
+
 def cannot_tell(marker: str) -> tuple[str, ...]:
     """What no analysis of one trial settles."""
     return (
         f"Whether the difference in {marker} that treatment made changed anybody's risk. The arms were "
-        "assigned by "
-        f"chance, the {marker} of a person was not: people who differ in it differ in more than that, and "
-        "the "
-        "analysis takes all of the difference for its effect.",
-        "Whether treatment harms beside it. An effect that the biomarker does not explain may be harm, or a "
-        "biomarker that promised too much; the numbers are the same.",
+        f"assigned by chance, the {marker} of a person was not: people who differ in it differ in more than "
+        "that, and the analysis takes all of the difference for its effect.",
+        "Whether treatment harms beside it. An effect that the biomarker does not explain may be harm, or "
+        "a biomarker that promised too much; the numbers are the same.",
         "Whether another treatment that moves the biomarker as far would do as much.",
     )
 
 
-def not_harm(marker: str) -> str:
-    """Why an adjusted hazard ratio above 1 is no proof of harm."""
-    return (
-        f"Where risk follows {marker} more steeply among people than it follows what treatment does to it, "
-        "such a "
-        "number shows a harm or a good that is not there: equipoise surrogate --demonstrate shows it for the "
-        "CD4 "
-        "count of virtual people, where it lies above 1 although the treatment does nothing but good."
+def not_harm(marker: str, adjusted: str) -> Words:
+    """The hazard ratio of the arms adjusted for the marker, and why one above 1 is no proof of harm.
+
+    `adjusted`: the ratio with its interval."""
+    return words(
+        f"In a model with the latest {marker}, the hazard ratio of the arms is {adjusted}. It must not be "
+        f"read as the harm, or the good, that treatment does apart from the {marker}. Where risk follows "
+        f"{marker} more steeply among people than it follows what treatment does to it, such a number shows "
+        "a harm or a good that is not there: ",
+        Run("equipoise surrogate --demonstrate", "code"),
+        " shows it for the CD4 count of virtual people, where it lies above 1 although the treatment does "
+        "nothing but good.",
     )
 
 

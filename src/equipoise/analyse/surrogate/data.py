@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from equipoise.analyse.measures import as_analysed, baselines, unit_of
+from equipoise.analyse.outcomes import numbered_strata
 from equipoise.errors import UserError
 from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.record import AnalysisInput
@@ -18,6 +19,9 @@ from equipoise.record.mapping import MeasureInput
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Truths = NDArray[np.bool_]
+
+Units = Literal["country", "site"]
+"""What the participants are grouped by, to compare effects between groups."""
 
 
 class Spells(NamedTuple):
@@ -37,8 +41,8 @@ class MarkedTrial:
     """A trial of two arms with a marker. n participants, m measurements; times in years since randomisation.
 
     `who`, `at`, `value`: the measurements, by participant and then by time; those at or before 0 are of the
-    baseline. `unit` is the country (or site), empty where nobody recorded one; `stratum` numbers the strata
-    of the analysis plan."""
+    baseline. `unit` is the country or the site, as `marked_trial` was asked, empty where nobody recorded one;
+    `stratum` numbers the strata of the analysis plan."""
 
     treated: Truths
     time: Floats
@@ -110,13 +114,21 @@ class MarkedTrial:
 
 
 def marked_trial(
-    given: AnalysisInput, *, arm: str | None = None, endpoint: str | None = None, marker: str | None = None
+    given: AnalysisInput,
+    *,
+    arm: str | None = None,
+    endpoint: str | None = None,
+    marker: str | None = None,
+    units: Units = "country",
 ) -> MarkedTrial:
     """Pick two arms, an endpoint and a marker out of the input of an analysis (of a record, or mapped data).
 
     `arm`: the one compared with the reference arm (default: the only other one); `endpoint`: default the
-    primary; `marker`: default the first measure of the plan. Competing events censor, as in the Cox model of
-    the plan. Raises UserError when a name is not there or there is a choice to make."""
+    primary; `marker`: default the first measure of the plan; `units`: what is compared at the level of
+    trials. Competing events censor, as in the Cox model of the plan. Raises UserError when a name is not
+    there, there is a choice to make, or anybody came under observation after randomisation."""
+    if units not in get_args(Units):
+        raise UserError(f"there are no units `{units}`; there are: {', '.join(get_args(Units))}")
     others = [name for name in given.arms if name != given.reference_arm]
     chosen = _choose(arm, others, "arm", "arms to compare")
     ends = {e.name: e for e in given.endpoints}
@@ -130,18 +142,20 @@ def marked_trial(
         .sort("participant")
         .join(end.times, on="participant", how="inner", maintain_order="left")
     )
+    late = int((people["entry"] > 0).sum())
+    if late:
+        raise UserError(
+            f"measures of a surrogate do not take late entry, and for `{end.name}` {late:,} of "
+            f"{people.height:,} participants came under observation after randomisation: name another "
+            "endpoint with --endpoint, or leave these participants out of the data"
+        )
     place = people.select("participant").with_row_index("who")
-    columns = [f"stratum_{name}" for name in end.strata if f"stratum_{name}" in people.columns]
-    stratum = np.zeros(people.height, np.int64)
-    if columns:
-        levels = people.select(pl.concat_str(columns, separator="|", ignore_nulls=True)).to_series()
-        stratum = np.unique(levels.to_numpy().astype(np.str_), return_inverse=True)[1]
     return MarkedTrial(
         treated=(people["arm"].cast(pl.String) == chosen).to_numpy(),
         time=people["day"].to_numpy() / DAYS_PER_YEAR,
         event=(people["status"] == 1).to_numpy(),
-        stratum=stratum.astype(np.int64),
-        unit=_units(given, people),
+        stratum=numbered_strata(people, end.strata),
+        unit=_units(given, people, units),
         **_measurements(given, measure, place),
         treated_label=given.arms[chosen],
         reference_label=given.arms[given.reference_arm],
@@ -165,15 +179,25 @@ def _choose(
     return candidates[0]
 
 
-def _units(given: AnalysisInput, people: pl.DataFrame) -> NDArray[np.str_]:
-    """Country of each participant, from the baseline; empty where there is none."""
-    if given.baseline is None:
+def _units(given: AnalysisInput, people: pl.DataFrame, units: Units) -> NDArray[np.str_]:
+    """Country or site of each participant; empty where nobody recorded one.
+
+    The site is that of the record. What else there is stands in the baseline: the item of that name, as text,
+    or as a number (of a site, say)."""
+    if units in people.columns:
+        known = people.select(unit=pl.format(f"{units} {{}}", units)).to_series()
+    elif given.baseline is None:
         return np.full(people.height, "")
-    country = given.baseline.filter(pl.col("item").cast(pl.String) == "country").select(
-        "participant", unit=pl.col("text").cast(pl.String)
-    )
-    found = people.select("participant").join(country, on="participant", how="left", maintain_order="left")
-    return found["unit"].fill_null("").to_numpy().astype(np.str_)
+    else:
+        item = given.baseline.filter(pl.col("item").cast(pl.String) == units).select(
+            "participant",
+            unit=pl.coalesce(
+                pl.col("text").cast(pl.String),
+                pl.format(f"{units} {{}}", pl.col("value").cast(pl.Int64, strict=False)),
+            ),
+        )
+        known = people.join(item, on="participant", how="left", maintain_order="left")["unit"]
+    return known.fill_null("").to_numpy().astype(np.str_)
 
 
 def _measurements(given: AnalysisInput, measure: MeasureInput, place: pl.DataFrame) -> dict[str, Any]:

@@ -4,6 +4,8 @@ A few quick measures without resampling; `equipoise surrogate` gives all of them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from equipoise.analyse.results import Rows
 from equipoise.analyse.surrogate.data import MarkedTrial, marked_trial
 from equipoise.analyse.surrogate.evaluation import scale_of
@@ -18,27 +20,60 @@ OBSERVED, EXPECTED, ADJUSTED = "observed hazard ratio", "expected hazard ratio",
 QUOTIENT, EXPLAINED = "observed over expected hazard ratio", "proportion explained"
 DOUBLING, STEP = "hazard ratio per doubling of the biomarker", "hazard ratio per unit of the biomarker"
 DIFFERENCE = "mean difference of the biomarker at events"
+AS_SURROGATE = "as a surrogate for"
+LATE_ENTRY = (
+    "measures of a surrogate do not take late entry, and some came under observation after randomisation"
+)
 
 
 def add_surrogate(rows: Rows, given: AnalysisInput) -> None:
     """Rows about the first measure of the plan and the primary endpoint, for each arm compared.
 
-    None where the plan has no measure or no primary endpoint, or an endpoint with late entry."""
+    None where the plan has no measure or no primary endpoint; where there is nothing to compare, or the
+    endpoint has late entry, a note says so instead."""
     ends = [end for end in given.endpoints if end.role == "primary"]
-    if not given.measures or not ends or ends[0].late_entry:
+    if not given.measures or not ends:
         return
     marker, end = given.measures[0], ends[0]
     for arm in given.arms:
         if arm == given.reference_arm:
             continue
+        about = (
+            f"{given.arms[arm]} against {given.arms[given.reference_arm]}, {marker.label} {AS_SURROGATE} "
+            f"{end.label}: "
+        )
+        if end.late_entry:
+            rows.note(f"{about}{LATE_ENTRY}.")
+            continue
         trial = marked_trial(given, arm=arm, endpoint=end.name, marker=marker.name)
-        if not len(trial.who) or not trial.event.any() or trial.treated.all() or not trial.treated.any():
-            rows.note(
-                f"{trial.marker_label} as a surrogate for {trial.endpoint_label}: there is nothing to "
-                "compare."
-            )
+        reason = _nothing(trial)
+        if reason:
+            rows.note(f"{about}{reason}, so there is nothing to compare.")
             continue
         _one_pair(rows, given, trial, f"{arm} vs {given.reference_arm}")
+
+
+def _nothing(trial: MarkedTrial) -> str:
+    """Why there is nothing to compare; empty where there is something."""
+    for label, arm in ((trial.treated_label, trial.treated), (trial.reference_label, ~trial.treated)):
+        if not arm.any():
+            return f"nobody is in the arm {label}"
+    if not trial.event.any():
+        return "there was no event in either arm"
+    return "" if len(trial.who) else "the biomarker was not measured"
+
+
+def why_nothing_expected(notes: Sequence[str], compared: str) -> str:
+    """The reason, out of the notes of the results, why there is no expected hazard ratio of the arms
+    `compared` ("new against old", by their labels); empty where no note gives one."""
+    for note in notes:
+        if note.startswith(f"{compared}, "):
+            _, found, reason = note.partition(f" ({EXPECTED}): ")
+            if not found and f" {AS_SURROGATE} " in note:
+                reason = note.rpartition(": ")[2]
+            if reason:
+                return reason.removesuffix(".")
+    return ""
 
 
 def _one_pair(rows: Rows, given: AnalysisInput, trial: MarkedTrial, pair: str) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
-from equipoise.analyse.surrogate.data import Floats, MarkedTrial, Truths
+from equipoise.analyse.surrogate.cohort import subset
+from equipoise.analyse.surrogate.data import Floats, MarkedTrial
 from equipoise.analyse.surrogate.marker_effect import marker_effect
 from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.random_effects import RandomEffects, random_effects
@@ -95,7 +96,8 @@ def unit_effects(
         trial = replace(trial, unit=np.asarray(by).astype(np.str_))
     scaled, warnings = on_scale(trial, transform)
     names = [name for name in np.unique(scaled.unit).tolist() if name]
-    units = [(name, _only(scaled, scaled.unit == name)) for name in names]
+    scaled = replace(scaled, stratum=np.zeros(scaled.participants, np.int64))
+    units = [(name, subset(scaled, scaled.unit == name)) for name in names]
     return replace(_gathered(units, least_events, transform), warnings=warnings)
 
 
@@ -116,15 +118,26 @@ def effects_of_trials(
     return replace(_gathered(units, least_events, transform), warnings=tuple(warnings))
 
 
-def _only(trial: MarkedTrial, keep: Truths) -> MarkedTrial:
-    """The participants of one unit, in one stratum."""
-    place = np.cumsum(keep) - 1
-    theirs = keep[trial.who]
-    return replace(
-        trial, treated=trial.treated[keep], time=trial.time[keep], event=trial.event[keep],
-        stratum=np.zeros(int(keep.sum()), np.int64), unit=trial.unit[keep], who=place[trial.who[theirs]],
-        at=trial.at[theirs], value=trial.value[theirs],
-    )  # fmt: skip
+def joined(parts: Sequence[UnitEffects]) -> UnitEffects:
+    """Units of several sources together, in that order. Raises UserError for none, and where the scales of
+    the marker differ."""
+    scales = list(dict.fromkeys(part.transform for part in parts))
+    if len(scales) != 1:
+        raise UserError(f"units are compared on one scale of the marker, not on {len(scales)}: {scales}")
+    warnings = [text for part in parts for text in part.warnings]
+    if len(warnings) > MOST_NAMED:
+        warnings = [f"{len(warnings)} warnings about values; the first: {warnings[0]}"]
+    return UnitEffects(
+        tuple(name for part in parts for name in part.names),
+        np.concatenate([part.on_marker for part in parts]),
+        np.concatenate([part.on_outcome for part in parts]),
+        np.concatenate([part.covariance for part in parts]),
+        np.concatenate([part.participants for part in parts]),
+        np.concatenate([part.events for part in parts]),
+        tuple(text for part in parts for text in part.left_out),
+        scales[0],
+        tuple(warnings),
+    )
 
 
 def _gathered(

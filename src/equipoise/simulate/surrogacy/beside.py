@@ -43,7 +43,7 @@ def beside(evaluation: Evaluation, known: Truth) -> dict[str, Quantity]:
             found[name] = hazard_ratio(effects[_RATIOS[name]])
         elif name in _RISKS:
             found[name] = effects[_RISKS[name]].risk_difference
-        elif not known.no_share and name in _RISK_SHARES:
+        elif not known.no_share_of_risk and name in _RISK_SHARES:
             found[name] = known.share_of_risk
         elif (
             not known.no_share and name.partition(".")[0] in ("lin", "freedman") and measure.scale == "share"

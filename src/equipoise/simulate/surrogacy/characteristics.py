@@ -22,6 +22,7 @@ from equipoise.analyse.surrogate.measure import Measure
 from equipoise.analyse.surrogate.path import dynamic_path
 from equipoise.analyse.surrogate.prentice import prentice
 from equipoise.analyse.surrogate.time_varying import landmarks
+from equipoise.analyse.surrogate.trial_level import UnitEffects, effects_of_trials
 from equipoise.errors import UserError
 from equipoise.simulate.plans import Setup
 from equipoise.simulate.progress import Progress, silent
@@ -35,7 +36,6 @@ SAMPLES = 40
 """Bootstrap samples of dynamic path analysis in each trial: enough for a standard error to within a ninth."""
 LANDMARK = 1.0
 """Years: the landmark analysis whose characteristics are shown."""
-NORMAL = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Scenario:
     """One preset: its truth, and what each method said in each trial.
 
     `estimates`, `low`, `high`: shape (methods, trials), NaN where refused; of Prentice's criteria the
-    estimate is 1 where they were read as met, else 0."""
+    estimate is 1 where they were read as met, else 0. `units`: the effects on marker and outcome in each
+    trial, one unit each (none where there is no estimate)."""
 
     preset: str
     label: str
@@ -88,11 +89,14 @@ class Scenario:
     estimates: Floats
     low: Floats
     high: Floats
+    units: tuple[UnitEffects, ...]
 
 
 @dataclass(frozen=True)
 class Characteristics:
-    """Every preset, every method. Trials `0 .. trials - 1` of the seed; participants of each trial."""
+    """Every preset, every method. Trials `0 .. trials - 1` of the seed; participants of each trial.
+
+    `horizon`: years at which risks are compared."""
 
     trials: int
     seed: int
@@ -130,12 +134,14 @@ def characteristics(
     presets: Sequence[str] | None = None,
     seed: int = 1,
     participants: int | None = None,
+    horizon: float | None = None,
     people: int = PEOPLE,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Characteristics:
     """Repeat the trial `trials` times under each preset (default: all of the population).
 
+    `horizon`: years at which risks are compared, in the truth and in each trial (default: as `truth`).
     `people`: in whom the truth is looked up. The result does not depend on `threads`. Raises UserError for
     fewer than 2 trials, an unknown preset, and as `comparison` and `truth` do."""
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 2:
@@ -150,22 +156,28 @@ def characteristics(
     found = []
     for name in chosen:
         compared = base.under(setup.population.dials(name))
-        real = truth(compared, people=people)
-        rows = []
-        for row in in_order(
-            lambda k, c=compared, h=real.horizon: _one(c, seed, k, participants, h), range(trials), threads
+        real = truth(compared, horizon=horizon, people=people)
+        rows, units = [], []
+        for row, unit in in_order(
+            lambda k, c=compared, n=name, h=real.horizon: _one(c, n, seed, k, participants, h),
+            range(trials),
+            threads,
         ):
             rows.append(row)
+            units.append(unit)
             done += 1
             tell("trials", done, whole)
         cube = np.array(rows).transpose(2, 1, 0)
-        found.append(Scenario(name, known[name].label, real, cube[0], cube[1], cube[2]))
+        found.append(Scenario(name, known[name].label, real, cube[0], cube[1], cube[2], tuple(units)))
     size = setup.protocol.size.simulated if participants is None else participants
     return Characteristics(trials, seed, size, found[0].truth.horizon, tuple(found))
 
 
-def _one(compared: Comparison, seed: int, trial: int, participants: int | None, horizon: float) -> Floats:
-    """What each method says of one trial: estimate and ends of the interval, shape (methods, 3)."""
+def _one(
+    compared: Comparison, preset: str, seed: int, trial: int, participants: int | None, horizon: float
+) -> tuple[Floats, UnitEffects]:
+    """What each method says of one trial: estimate and ends of the interval, shape (methods, 3); and the
+    trial as a unit among trials."""
     marked = simulated_trial(compared, seed, trial, participants)
     scale: Any = scale_of(marked)
     criteria = prentice(marked, transform=scale)
@@ -185,7 +197,8 @@ def _one(compared: Comparison, seed: int, trial: int, participants: int | None, 
         (m.estimate, m.low, m.high) if m is not None and not m.refused else (math.nan,) * 3
         for m in (said.get(method.name) for method in METHODS[:-1])
     ]
-    return np.array([*rows, _read(criteria.measures)])
+    unit = effects_of_trials([marked], [f"{preset} {trial + 1}"], transform=scale)
+    return np.array([*rows, _read(criteria.measures)]), unit
 
 
 def _read(criteria: tuple[Measure, Measure, Measure, Measure]) -> tuple[float, float, float]:
@@ -249,15 +262,15 @@ def misled(method: Method, real: Truth, values: Floats, low: Floats, high: Float
 def told(found: Characteristics) -> str:
     """The characteristics as a table for a terminal."""
     lines = [
-        f"{found.trials:,} trials of {found.participants:,} participants under each preset, held "
-        "against the truth",
+        f"{found.trials:,} trials of {found.participants:,} participants under each preset, held against "
+        "the truth",
         "(estimate: mean over the trials; covered: intervals that hold the truth; misled: of all trials)",
     ]
     table = found.table()
     for method in METHODS:
         lines += ["", f"{method.label}; misleads when {method.misleads}"]
         lines.append(
-            f"  "
+            "  "
             f"{'preset':<34}{'truth':>8}{'estimate':>10}{'bias':>8}{'covered':>9}{'refused':>9}{'misled':>8}"
         )
         for row in table.filter(pl.col("method") == method.name).iter_rows(named=True):

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from equipoise.analyse.cox_model import Cox, cox
-from equipoise.analyse.surrogate.data import MarkedTrial
+from equipoise.analyse.cox_model import cox
+from equipoise.analyse.surrogate.time_varying import time_varying
 from equipoise.protocol import load
 from equipoise.simulate.plans import prepare
 from equipoise.simulate.progress import Progress, silent
@@ -96,20 +96,13 @@ def pitfall(name: str, functional: float, harm: float, *, people: int = PEOPLE, 
     marked = both_fates(comparison(prepare(load(name), dials)), seed, 0, people)
     arm = marked.treated.astype(np.float64)
     alone = cox(marked.time, marked.event, arm, strata=marked.stratum)
-    adjusted = adjusted_for_latest(marked)
+    adjusted = time_varying(marked).model
     whole, direct = float(alone.coefficients[0]), float(adjusted.coefficients[0])
     explained = 1 - direct / whole if abs(whole) > 0.005 else math.nan
     return Pitfall(
         name, functional, harm, math.exp(whole), math.exp(direct), math.exp(adjusted.coefficients[1]),
         explained, int(marked.event.sum()),
     )  # fmt: skip
-
-
-def adjusted_for_latest(marked: MarkedTrial) -> Cox:
-    """Cox's model with the arm and log2 of the latest value, in the strata of the plan."""
-    spells = marked.spells()
-    covariates = np.column_stack((marked.treated[spells.who], np.log2(spells.value)))
-    return cox(spells.stop, spells.event, covariates, strata=marked.stratum[spells.who], entry=spells.start)
 
 
 # --- shown --------------------------------------------------------------------------------------------------
@@ -130,8 +123,8 @@ def table(rows: tuple[Pitfall, ...]) -> pl.DataFrame:
 def told(rows: tuple[Pitfall, ...]) -> str:
     """The demonstration in words and a table, for a terminal."""
     head = (
-        "What a Cox model says of the arm once it is adjusted for the latest CD4 count, where the "
-        "truth is known.\n"
+        "What a Cox model says of the arm once it is adjusted for the latest CD4 count, where the truth is "
+        "known.\n"
         "In brackets: an independent first implementation of the model.\n"
     )
     lines = [
@@ -149,8 +142,7 @@ def told(rows: tuple[Pitfall, ...]) -> str:
         ]
         lines.append(
             f"{each.trial:9}{each.functional:>15.0%} "
-            f"{each.harm:>6g}{shown[0]:>16}{shown[1]:>16}{shown[2]:>16}"
-            f"{each.events:>9,}"
+            f"{each.harm:>6g}{shown[0]:>16}{shown[1]:>16}{shown[2]:>16}{each.events:>9,}"
         )
     words = MORAL if all(each.adjusted > 1 for each in rows) else f"{MORAL} {BLURRED}"
     return "\n".join([*lines, "", *textwrap.wrap(words, 100)])
@@ -158,11 +150,9 @@ def told(rows: tuple[Pitfall, ...]) -> str:
 
 MORAL = (
     "Even where every cell works and nothing harms, the adjusted hazard ratio lies above 1 and the "
-    "proportion "
-    "explained above 100%: a low count also marks people who recover badly, so that risk follows the count "
-    "more "
-    "steeply among people than it follows the cells that the drug makes. A hazard ratio above 1 beside the "
-    "biomarker is no proof of harm, and none that the cells are useless."
+    "proportion explained above 100%: a low count also marks people who recover badly, so that risk "
+    "follows the count more steeply among people than it follows the cells that the drug makes. A hazard "
+    "ratio above 1 beside the biomarker is no proof of harm, and none that the cells are useless."
 )
 BLURRED = (
     f"Not in every line here: with so few people chance blurs it. {PEOPLE:,} in each arm, the default, "

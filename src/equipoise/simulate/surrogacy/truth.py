@@ -80,6 +80,8 @@ class Truth:
     """Of the log hazard ratio."""
     share_of_risk: Quantity
     no_share: str
+    no_share_of_risk: str
+    """Why there is no share (of risk), in words; empty where there is one."""
 
 
 def truth(
@@ -116,6 +118,9 @@ def truth(
     none = ""
     if abs(total.value) < max(NEGLIGIBLE, 3 * total.error) or math.isnan(total.value):
         none = "the treatment has next to no effect in truth, so that no share of it can be taken"
+    no_risk, risk = none, found[2]
+    if not none and not abs(risk.value) >= 3 * risk.error:
+        no_risk = f"treatment changes the risk by year {years:.2f} by next to nothing in truth"
     nothing = Quantity(math.nan, math.nan)
     return Truth(
         enrolment.participants,
@@ -126,8 +131,9 @@ def truth(
         Effect(found[5], found[6]),
         Effect(found[7], found[8]),
         nothing if none else found[9],
-        nothing if none else found[10],
+        nothing if no_risk else found[10],
         none,
+        no_risk,
     )
 
 
