@@ -119,7 +119,7 @@ def truth(
     if abs(total.value) < max(NEGLIGIBLE, 3 * total.error) or math.isnan(total.value):
         none = "the treatment has next to no effect in truth, so that no share of it can be taken"
     no_risk, risk = none, found[2]
-    if not none and not abs(risk.value) >= 3 * risk.error:
+    if not none and not abs(risk.value) > 3 * risk.error:
         no_risk = f"treatment changes the risk by year {years:.2f} by next to nothing in truth"
     nothing = Quantity(math.nan, math.nan)
     return Truth(
