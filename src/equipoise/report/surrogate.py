@@ -626,7 +626,7 @@ def _both(drawn: Drawn) -> tuple[str, str]:
 
 
 def _plus_minus(x: float, error: float) -> str:
-    return w.NONE if math.isnan(x) else f"{w.number(x, 3)} ± {w.number(error, 3)}"
+    return w.NONE if math.isnan(x) else f"{w.number(x, 3)}\u00a0±\u00a0{w.number(error, 3)}"
 
 
 # --- how ----------------------------------------------------------------------------------------------------

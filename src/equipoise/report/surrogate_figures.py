@@ -20,7 +20,6 @@ from equipoise.analyse.surrogate.trial_level import TrialLevel
 from equipoise.report.figures import (
     ARM,
     DASH,
-    DOSE,
     GRID,
     INK,
     MUTED,
@@ -166,7 +165,10 @@ def units(
     """Log hazard ratio of each unit over its effect on the biomarker, with the line of prediction and its
     limits. `groups`: a word for each unit; units of one word have one colour."""
     named = list(dict.fromkeys(groups)) if groups is not None else []
-    marks = [(each, DOSE[k % len(DOSE)]) for k, each in enumerate(sorted(named))] or [("A unit", ARM[0])]
+    palette = (*ARM, PUBLISHED)
+    marks = [(each, palette[k % len(palette)]) for k, each in enumerate(sorted(named))] or [
+        ("A unit", ARM[0])
+    ]
     colours = [dict(marks)[each] for each in groups] if groups is not None else ARM[0]
 
     def paint(sheet: Sheet) -> Canvas:

@@ -28,8 +28,9 @@ MEANING = (
     "says how far errors of the two effects go together in the same people, and nothing about a surrogate; "
     "random effects take these errors away, have next to nothing left, and are refused or say anything from "
     "0 to 1. Between presets the truth differs. Where the outcome moves from preset to preset and the "
-    "biomarker does not, different explanations move the outcome without moving the biomarker: R-squared "
-    "with all presets together is then low, and no effect on the biomarker tells which explanation holds."
+    "biomarker does not, different explanations move the outcome without moving the biomarker: R-squared of "
+    "the regression with all presets together is then low, and no effect on the biomarker tells which "
+    "explanation holds."
 )
 """How to read it, for page and terminal."""
 
