@@ -198,13 +198,10 @@ class Explanation:
         """Primary events with which a trial like number `number` tells two presets apart by these figures."""
         part = self.parts[number]
         names = [p.name for p in self.presets]
-        a, b = names.index(one), names.index(two)
-        places = [part.names.index(name) for name in figures]
-        errors = np.array([part.named.difference(a, b, name)[1] for name in figures])
+        apart, left_out = part.named.apart(names.index(one), names.index(two), figures)
         return lesson.told_apart(
-            part.simulated[one], part.simulated[two], figures,
-            (part.named.values[a, places], part.named.values[b, places]), errors, self.seed,
-        )  # fmt: skip
+            part.simulated[one], part.simulated[two], figures, apart, left_out, self.seed
+        )
 
     def events_needed(self, number: int, preset: str) -> float:
         """Primary events for `POWER` under a preset, from the expected hazard ratio."""
@@ -328,9 +325,10 @@ class _Work:
             named = [*(p.point for p in self._presets), *table_points(self._psi)]
             points = [*chosen.points(), *named, *held_out]
             rates = self._rates(chosen, {point.psi for point in points})
-            found = [self._expected(k, points, rates) for k in range(len(self._crowds))]
-            surfaces = [_surface(chosen, each) for each in found]
             first = math.prod(chosen.shape)
+            errors_at = range(first, first + len(named))
+            found = [self._expected(k, points, rates, errors_at) for k in range(len(self._crowds))]
+            surfaces = [_surface(chosen, each) for each in found]
             self.checked = [
                 (each.values[first + len(named) :], surface.at(held_out))
                 for each, surface in zip(found, surfaces, strict=True)
@@ -340,12 +338,14 @@ class _Work:
                 break
         return surfaces, held_out, [_some(each, first, first + len(named)) for each in found], rates
 
-    def _expected(self, number: int, points: Sequence[Point], rates: dict[float, Rates]) -> Expected:
+    def _expected(
+        self, number: int, points: Sequence[Point], rates: dict[float, Rates], errors_at: Sequence[int]
+    ) -> Expected:
         words = f"Expected hazard ratios of {self._crowds[number].name}"
         self._say(words, 0.0)
         return expected(
             self._crowds[number], points, rates, self._threads,
-            lambda done, total: self._say(words, done / total),
+            lambda done, total: self._say(words, done / total), errors_at,
         )  # fmt: skip
 
     def _rates(self, chosen: Nodes, wanted: set[float]) -> dict[float, Rates]:
@@ -450,7 +450,7 @@ def _some(found: Expected, first: int, stop: int) -> Expected:
     return Expected(
         found.points[first:stop], found.names, found.values[first:stop], found.errors[first:stop],
         found.reference[first:stop], found.other[first:stop], found.levels[first:stop],
-        found.batches[:, first:stop],
+        found.left_out[:, first:stop],
     )  # fmt: skip
 
 

@@ -259,12 +259,12 @@ class Findings:
                 for two in x.presets[i + 1 :]:
                     for figures in ([PRIMARY], pair):
                         told = x.told_apart(number, one.name, two.name, figures)
-                        low, high = (math.nan, math.nan) if told.never else told.interval
+                        low, high = told.interval
                         rows.append(
                             {
                                 "trial": part.published.trial, "one": one.name, "other": two.name,
                                 "by": " and ".join(figures), "events": _rounded(told.events, 1),
-                                "low": _rounded(low, 1), "high": _rounded(high, 1),
+                                "low": _rounded(low, 1), "high": _rounded(high, 1), "answer": told.answer,
                             }
                         )  # fmt: skip
         return pl.DataFrame(rows)
