@@ -45,8 +45,8 @@ BATCH = 1000
 """People in a batch, at most."""
 BATCHES = 20
 """Batches, at the least: fewer say little about the Monte Carlo error."""
-AT_ONCE = 60
-"""Settings of the dials that are solved for at a time."""
+AT_ONCE = 400
+"""Settings of the dials whose sums are kept at a time."""
 STEPS, TOLERANCE = 30, 1e-8
 """Newton's steps for a log hazard ratio, and the largest last step with which it counts as found."""
 
@@ -128,8 +128,38 @@ def expected(
     `rates`: by psi. `errors_at`: positions of the points whose Monte Carlo error is wanted (all when left
     out). The people are worked on in batches, whose sums are added up in their order, so that no digit
     depends on the number of threads. Raises UserError when a hazard ratio is not found."""
+    wanted = set(range(len(points)) if errors_at is None else errors_at)
+    # neighbours share what is worked out for a functional share and a frailty
+    order = sorted(range(len(points)), key=lambda k: (points[k].phi, points[k].psi, points[k]))
+    runs = [order[first : first + AT_ONCE] for first in range(0, len(order), AT_ONCE)]
+    found: list[tuple[Floats, ...]] = []
+    for number, some in enumerate(runs):
+        chosen = [points[k] for k in some]
+        errors = np.array([j for j, k in enumerate(some) if k in wanted], np.int64)
+        before = number * len(batches_of(crowd))
+        found.append(
+            _of_some(
+                crowd, chosen, rates, errors, threads,
+                lambda done, before=before: tell(before + done, len(runs) * len(batches_of(crowd))),  # type: ignore[misc]
+            )
+        )  # fmt: skip
+    back = np.argsort(order)
+    values, left_out, reference, other, levels = (
+        np.concatenate([each[k] for each in found], axis=0)[back] for k in range(5)
+    )
+    left_out = np.swapaxes(left_out, 0, 1)
+    return Expected(
+        tuple(points), names_of(crowd), values, jackknife_error(left_out), reference, other, levels, left_out
+    )
+
+
+def _of_some(
+    crowd: Crowd, points: Sequence[Point], rates: dict[float, Rates], errors: Ints, threads: int,
+    tell: Callable[[int], None],
+) -> tuple[Floats, ...]:  # fmt: skip
+    """Of some points: values, the values without each batch at the positions `errors`, shape (points,
+    batches, figures), and expected shares with events of both arms and by level."""
     groups = batches_of(crowd)
-    wanted = list(range(len(points)) if errors_at is None else errors_at)
     which = _references(crowd, points)
     kept: list[tuple[Floats, Floats]] = []
     total: _Sums | None = None
@@ -137,34 +167,26 @@ def expected(
         in_order(lambda rows: _batch(crowd, points, rates, which, rows), groups, threads), 1
     ):
         # copies: the first batch is what the others are added to
-        kept.append((each.reference[which[wanted]], each.other[wanted]))
+        kept.append((each.reference[which[errors]], each.other[errors]))
         if total is None:
             total = each
         else:
             np.add(total.reference, each.reference, out=total.reference)
             np.add(total.other, each.other, out=total.other)
-        tell(done, len(groups))
+        tell(done)
     assert total is not None
-    values = np.concatenate(
-        [
-            log_ratios(total.reference[which[k : k + AT_ONCE]], total.other[k : k + AT_ONCE], crowd)
-            for k in range(0, len(points), AT_ONCE)
-        ]
-    )
-    left_out = np.full((len(groups), *values.shape), np.nan)
-    zero, one = total.reference[which[wanted]], total.other[wanted]
-    for number, (less_zero, less_one) in enumerate(kept):
-        left_out[number, wanted] = log_ratios(_less(zero, less_zero), _less(one, less_one), crowd)
+    values = log_ratios(total.reference[which], total.other, crowd)
+    left_out = np.full((len(points), len(groups), values.shape[1]), np.nan)
+    zero, one = total.reference[which[errors]], total.other[errors]
+    for number, (less_zero, less_one) in enumerate(kept if len(errors) else []):
+        left_out[errors, number] = log_ratios(_less(zero, less_zero), _less(one, less_one), crowd)
     n = crowd.participants
-    return Expected(
-        tuple(points),
-        names_of(crowd),
+    return (
         values,
-        jackknife_error(left_out),
+        left_out,
         _counts(total.reference)[which] / n,
         _counts(total.other) / n,
         (_by_level(total.reference, crowd)[which] + _by_level(total.other, crowd)) / n,
-        left_out,
     )
 
 
@@ -305,8 +327,7 @@ def _batch(
     )
     done = np.zeros(len(out.reference), bool)
     set_to: tuple[float, float] | None = None
-    for k in sorted(range(len(points)), key=lambda k: (points[k].phi, points[k].psi, points[k])):
-        point = points[k]
+    for k, point in enumerate(points):
         rate, tau = rates[point.psi], numbers[point.tau]
         if set_to != (point.phi, point.psi):
             set_to = (point.phi, point.psi)

@@ -150,9 +150,9 @@ def _trials_needed(scores: Sequence[Floats], half: float, start: float, seed: in
 
 
 def events_for_power(log_hr: float, power: float, alpha: float, share: float) -> float:
-    """Events that a log-rank test needs (Schoenfeld, Biometrika 1981;68:316); `alpha` two-sided, `share` of
+    """Events that a log-rank test needs (Schoenfeld, Biometrika 1981;68:316); `alpha` one-sided, `share` of
     the participants in the arm."""
     if log_hr >= 0:
         return math.inf
     z = NormalDist().inv_cdf
-    return (z(1 - alpha / 2) + z(power)) ** 2 / (share * (1 - share) * log_hr**2)
+    return (z(1 - alpha) + z(power)) ** 2 / (share * (1 - share) * log_hr**2)
