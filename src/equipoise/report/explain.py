@@ -53,8 +53,8 @@ EVIDENCE = {
 """What the settings are held against, in words."""
 CUT = (
     "Each picture is a cut through the four dials at one τ and one ψ. Its 95% region lies within 3.00 of the "
-    "largest log likelihood that any setting of all four has. With more than two hazard ratios in the evidence "
-    f"that is narrower than a 95% region of all four dials, which goes down to {DROP_FOUR:.2f}."
+    "largest log likelihood that any setting of all four has. With more than two hazard ratios in the "
+    f"evidence that is narrower than a 95% region of all four dials, which goes down to {DROP_FOUR:.2f}."
 )
 """What a region is."""
 UNKNOWN = "not known with so few people"
@@ -270,8 +270,8 @@ def _plane_table(name: str, planes: list[tuple[str, Plane]]) -> Table:
     return Table(
         f"table-{name}", "The regions in numbers",
         columns(
-            ["", "τ (days)", "ψ", "of the picture agrees", "if cut for four dials", "at φ 0, ρ 0", "at φ 1, ρ 0", f"at φ 0, {top}",
-             f"at φ 1, {top}"]
+            ["", "τ (days)", "ψ", "of the picture agrees", "if cut for four dials", "at φ 0, ρ 0",
+             "at φ 1, ρ 0", f"at φ 0, {top}", f"at φ 1, {top}"]
         ),
         tuple(rows),
         ("The last four columns: log likelihood below its largest value; "

@@ -322,9 +322,7 @@ def _batch(
         _Arm(crowd, cut_arm(crowd, number, rows, np.array(taus)), rows)
         for number in (crowd.reference, crowd.other)
     )
-    out = _Sums(
-        np.empty((int(which.max()) + 1, *reference.shape)), np.empty((len(points), *other.shape))
-    )
+    out = _Sums(np.empty((int(which.max()) + 1, *reference.shape)), np.empty((len(points), *other.shape)))
     done = np.zeros(len(out.reference), bool)
     set_to: tuple[float, float] | None = None
     for k, point in enumerate(points):
@@ -355,7 +353,7 @@ def log_ratios(zero: Floats, one: Floats, crowd: Crowd) -> Floats:
         _root(*_at_risk(whole[0], name), *_at_risk(whole[1], name), f"{crowd.name}, {name}")
         for name in ENDPOINTS
     ]
-    found += list(_recent_and_later(*whole, f"{crowd.name}, by time since a cycle"))
+    found += list(_recent_and_later(whole[0], whole[1], f"{crowd.name}, by time since a cycle"))
     found += [
         _root(
             *_at_risk(padded[0][:, :, k], PRIMARY), *_at_risk(padded[1][:, :, k], PRIMARY),
@@ -435,9 +433,11 @@ def _recent_and_later(zero: Floats, one: Floats, place: str) -> tuple[Floats, Fl
     risk1, events1 = _at_risk(one, PRIMARY)
     risk_r, events_r = one[..., FREE_RECENT].reshape(n, -1), one[..., EVENTS_RECENT].reshape(n, -1)
     risk_l, events_l = risk1 - risk_r, events1 - events_r
-    events = events0 + events1
-    if not risk_r.any():
-        return np.full(n, np.nan), np.full(n, np.nan)
+    sums = [each.sum(axis=1) for each in (risk0, risk_r, risk_l, events0, events_r, events_l)]
+    there = np.all([each > 0 for each in sums], axis=0)
+    risk0, risk_r, risk_l = risk0[there], risk_r[there], risk_l[there]
+    events_r, events_l, events = events_r[there], events_l[there], (events0 + events1)[there]
+    beta = np.full((n, 2), np.nan)
 
     def step(at: Floats) -> Floats:
         raised = [risk * np.exp(at[:, k])[:, None] for k, risk in enumerate((risk_r, risk_l))]
@@ -449,5 +449,5 @@ def _recent_and_later(zero: Floats, one: Floats, place: str) -> tuple[Floats, Fl
         found = np.stack([b * score[:, 0] - c * score[:, 1], a * score[:, 1] - c * score[:, 0]], axis=1)
         return np.asarray(found / (a * b - c * c)[:, None])
 
-    beta = _newton(step, np.zeros((n, 2)), place)
+    beta[there] = _newton(step, np.zeros((int(there.sum()), 2)), place)
     return beta[:, 0], beta[:, 1]

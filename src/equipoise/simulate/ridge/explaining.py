@@ -188,7 +188,7 @@ class Explanation:
     @property
     def interpolation_error(self) -> float:
         """Largest error of an interpolated log hazard ratio at the settings held out."""
-        return max(_largest_gap(*part.held_out, part.crowd.name) for part in self.parts)
+        return max(largest_gap(*part.held_out, part.crowd.name) for part in self.parts)
 
     @property
     def monte_carlo_error(self) -> float:
@@ -347,8 +347,7 @@ class _Work:
                 for each, surface in zip(found, surfaces, strict=True)
             ]
             off = max(
-                _largest_gap(*each, crowd.name)
-                for each, crowd in zip(self.checked, self._crowds, strict=True)
+                largest_gap(*each, crowd.name) for each, crowd in zip(self.checked, self._crowds, strict=True)
             )
             if off <= TOLERANCE:
                 break
@@ -463,7 +462,7 @@ def solve_rates(crowds: Sequence[Crowd], psi: float, usual: float, threads: int)
     )
 
 
-def _largest_gap(worked_out: Floats, interpolated: Floats, name: str) -> float:
+def largest_gap(worked_out: Floats, interpolated: Floats, name: str) -> float:
     """Largest difference, shapes (points, figures); a figure that a trial does not have (NaN everywhere) is
     left out. Raises UserError for one that is missing at some points only."""
     has = ~(np.isnan(worked_out) & np.isnan(interpolated)).all(axis=0)
