@@ -18,7 +18,8 @@ from equipoise.cli.main import app
 from equipoise.errors import UserError
 from equipoise.protocol import load
 from equipoise.simulate.plans import prepare
-from equipoise.simulate.ridge import kernel, lesson, likelihood
+from equipoise.simulate.ridge import expected as expected_module
+from equipoise.simulate.ridge import explaining, kernel, lesson, likelihood
 from equipoise.simulate.ridge.courses import Crowd, crowd, cut_arm
 from equipoise.simulate.ridge.expected import (
     DEATHS,
@@ -28,10 +29,13 @@ from equipoise.simulate.ridge.expected import (
     RECENT,
     Point,
     Rates,
+    batches_of,
     expected,
+    jackknife_error,
+    log_ratios,
     reference_figures,
 )
-from equipoise.simulate.ridge.explaining import solve_rates, table_points
+from equipoise.simulate.ridge.explaining import largest_gap, one_sided_alpha, solve_rates, table_points
 from equipoise.simulate.ridge.published import Ratio, published
 from equipoise.simulate.ridge.surface import Nodes, Surface, chebyshev, rho_limit
 from equipoise.simulate.ridge.trials import Trials
@@ -113,15 +117,90 @@ def test_expectations_agree_with_people_whose_events_are_drawn(esprit: Crowd) ->
     shares = [event.mean() for _, event in arms]
     for share, wanted in zip(shares, (found.other[0, 0], found.reference[0, 0]), strict=True):
         assert share == pytest.approx(wanted, abs=4 * math.sqrt(wanted / n))
-    drawn = []
-    for batch in np.array_split(np.arange(n), n // 1000):
-        days = np.concatenate([day[batch] for day, _ in arms]).astype(np.int32)
-        events = np.concatenate([event[batch] for _, event in arms]).astype(np.uint8)
-        treated = np.repeat([1, 0], len(batch)).astype(np.uint8)
-        drawn.append(cox_binary(days, events, treated, np.zeros(len(days), np.int32), 1)[0])
-    apart = np.array(drawn) - found.batches[:, 0, 0]
-    assert abs(apart.mean()) < 4 * apart.std(ddof=1) / math.sqrt(len(apart))
-    assert abs(apart.mean()) < 0.04
+
+    def drawn(people: np.ndarray) -> float:
+        days = np.concatenate([day[people] for day, _ in arms]).astype(np.int32)
+        events = np.concatenate([event[people] for _, event in arms]).astype(np.uint8)
+        treated = np.repeat([1, 0], len(people)).astype(np.uint8)
+        return float(cox_binary(days, events, treated, np.zeros(len(days), np.int32), 1)[0])
+
+    everybody = np.arange(n)
+    apart = drawn(everybody) - found.values[0, 0]
+    left_out = [drawn(np.setdiff1d(everybody, batch)) for batch in batches_of(esprit)]
+    assert abs(apart) < 4 * jackknife_error(np.array(left_out) - found.left_out[:, 0, 0])
+    assert abs(apart) < 0.04
+
+
+def test_batches_are_small_samples_of_everybody(esprit: Crowd) -> None:
+    batches = batches_of(esprit)
+    assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(esprit.participants))
+    assert len(batches) == 20
+    ends = esprit.enrolment.people.end_day
+    # who enters late is followed for less long: consecutive people differ by years
+    assert np.ptp([ends[rows].mean() for rows in batches]) < 120
+    assert np.ptp([rows.mean() for rows in np.array_split(ends, 20)]) > 240
+
+
+def test_the_estimate_is_that_of_everybody_at_once(esprit: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [PRESET_C, PRESET_D]
+    found = expected(esprit, points, USUAL, 1, errors_at=[1])
+    assert np.isnan(found.errors[0]).all()
+    assert (found.errors[1] > 0).all()
+    monkeypatch.setattr(expected_module, "BATCHES", 1)
+    monkeypatch.setattr(expected_module, "BATCH", esprit.participants)
+    monkeypatch.setattr(expected_module, "AT_ONCE", 1)
+    whole = expected(esprit, points, USUAL, 1)
+    assert found.values == pytest.approx(whole.values, abs=1e-9)
+    assert found.reference == pytest.approx(whole.reference, rel=1e-12)
+    assert np.isnan(whole.errors).all()  # one batch says nothing about chance
+
+
+def test_the_monte_carlo_error_is_the_scatter_between_other_people() -> None:
+    setup = prepare(load("esprit"), "C")
+    found = [
+        expected(crowd(setup, "il2", 600, seed), [PRESET_C, PRESET_D], USUAL, 1) for seed in range(2, 14)
+    ]
+    values = np.array([each.of(PRIMARY) for each in found])
+    errors = np.array([each.errors[:, 0] for each in found])
+    # 12 seeds know a standard deviation to about a fifth
+    ratio = np.sqrt((errors**2).mean(axis=0)) / values.std(axis=0, ddof=1)
+    assert (ratio > 0.6).all(), ratio
+    assert (ratio < 1.8).all(), ratio
+    apart = [each.apart(0, 1, [PRIMARY]) for each in found]
+    paired = math.sqrt(np.mean([jackknife_error(left_out)[0] ** 2 for _, left_out in apart]))
+    scatter = np.std([value[0] for value, _ in apart], ddof=1)
+    assert 0.6 < paired / scatter < 1.8
+    assert paired < 0.8 * math.hypot(*np.sqrt((errors**2).mean(axis=0)))  # the same people at both points
+
+
+def test_a_hazard_ratio_that_is_not_found_is_told_and_one_that_is_not_there_is_none(
+    esprit: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zero, one = (np.full((2, esprit.groups.cell.max() + 1, 5, kernel.SUMS), v) for v in (1.0, 1.2))
+    zero[..., kernel.FREE] = one[..., kernel.FREE] = 50.0
+    zero[..., kernel.FREE_RECENT] = one[..., kernel.FREE_RECENT] = 25.0
+    zero[1, ..., kernel.DISEASE] = one[1, ..., kernel.DISEASE] = 0.0
+    found = log_ratios(zero, one, esprit)
+    assert np.isfinite(found[0, :3]).all()
+    assert np.isnan(found[1, 1])
+    assert np.isfinite(found[1, 2])
+    monkeypatch.setattr(expected_module, "STEPS", 1)
+    with pytest.raises(UserError, match=r"ESPRIT, primary: an expected hazard ratio is not found"):
+        log_ratios(zero, one, esprit)
+
+
+def test_rates_that_are_not_found_are_told(silcaat: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "ROUNDS", 1)
+    with pytest.raises(UserError, match=r"SILCAAT: no rates are found .* at frailty 1\.2"):
+        solve_rates([silcaat], 1.2, 0.85, 1)
+
+
+def test_a_figure_that_is_missing_at_some_settings_is_told() -> None:
+    worked_out = np.array([[0.1, np.nan], [0.2, np.nan]])
+    assert largest_gap(worked_out, worked_out + np.array([0.01, 0]), "X") == pytest.approx(0.01)
+    worked_out[1, 0] = np.nan
+    with pytest.raises(UserError, match="X: a hazard ratio is expected at some settings"):
+        largest_gap(worked_out, worked_out, "X")
 
 
 def test_harm_shows_in_the_months_after_a_cycle_and_protection_later_too(esprit: Crowd) -> None:
@@ -221,21 +300,74 @@ def _trials(mean: float, scatter: float, count: int, seed: int) -> Trials:
 def test_events_that_tell_normal_hazard_ratios_apart_are_those_of_the_closed_form(apart: float) -> None:
     """Chosen rightly with probability Phi(d / (2 SE)), SE = 2 / sqrt(events)."""
     one, two = _trials(0, 0.11, 1000, 1), _trials(-apart, 0.11, 1000, 2)
-    means = (np.array([0.0]), np.array([-apart]))
-    told = lesson.told_apart(one, two, [PRIMARY], means, np.array([1e-4]), 1)
+    told = lesson.told_apart(one, two, [PRIMARY], np.array([apart]), _left_out([apart], [[1e-8]]), 1)
+    assert told.answer == "events"
     assert told.events == pytest.approx((4 * 1.2815516 / apart) ** 2, rel=0.12)
     assert 0.02 < told.error < 0.08
 
 
-def test_explanations_that_expect_the_same_are_never_told_apart() -> None:
+def _left_out(apart: list[float], covariance: list[list[float]]) -> np.ndarray:
+    """Differences without each of 20 batches that have exactly this jackknife covariance."""
+    generator = np.random.Generator(np.random.Philox(3))
+    draws = generator.normal(size=(20, len(apart)))
+    draws -= draws.mean(axis=0)
+    white = draws @ np.linalg.inv(np.linalg.cholesky(draws.T @ draws)).T
+    return np.array(apart) + white @ np.linalg.cholesky(20 / 19 * np.array(covariance)).T
+
+
+@pytest.mark.parametrize(
+    ("apart", "error", "answer"),
+    [
+        (0.001, 0.0001, "never"),  # known to need 6.6 million events
+        (0.001, 0.0005, "never"),  # and so does anything that is not ruled out: 0.002 needs 1.6 million
+        (0.001, 0.01, "not known"),  # 0.02 would need 16,000
+        (0.0, 0.01, "not known"),
+        (0.0, 0.0, "never"),
+    ],
+)
+def test_what_is_not_known_is_no_never(apart: float, error: float, answer: str) -> None:
     one, two = _trials(0, 0.11, 200, 1), _trials(0, 0.11, 200, 2)
-    told = lesson.told_apart(one, two, [PRIMARY], (np.zeros(1), np.full(1, 1e-3)), np.array([0.002]), 1)
-    assert told.never
+    left_out = _left_out([apart], [[1.0]]) if error == 0 else _left_out([apart], [[error**2]])
+    left_out = np.full((20, 1), apart) if error == 0 else left_out
+    told = lesson.told_apart(one, two, [PRIMARY], np.array([apart]), left_out, 1)
+    assert told.answer == answer
+    assert not math.isfinite(told.events)
+
+
+def test_errors_of_two_differences_that_go_together_count_together() -> None:
+    """Where weights have opposite signs, errors that go together cancel."""
+    generator = np.random.Generator(np.random.Philox(5))
+    both = generator.multivariate_normal([0, 0], 0.0121 * np.array([[1, 0.6], [0.6, 1]]), 400)
+    nothing, events = np.zeros(400), np.full(400, 330.0)
+    one = Trials((DISEASES, DEATHS), both, np.full((400, 2), 0.11), events, 1, nothing, nothing)
+    apart = [0.05, -0.05]
+    answers = [
+        lesson.told_apart(
+            one, one, [DISEASES, DEATHS], np.array(apart),
+            _left_out(apart, [[4e-4, sign * 3.9e-4], [sign * 3.9e-4, 4e-4]]), 1,
+        )
+        for sign in (1, -1)
+    ]  # fmt: skip
+    assert answers[0].answer == "events"  # error of the difference 0.004
+    assert answers[1].answer == "not known"  # 0.04
+
+
+def test_the_level_of_the_test_is_the_protocols() -> None:
+    protocol = load("esprit")
+    assert one_sided_alpha(protocol) == 0.025
+    for alpha, sides, wanted in ((0.025, 1, 0.025), (0.01, 2, 0.005), (None, 2, 0.025), (None, 1, 0.025)):
+        changed = protocol.model_copy(
+            update={
+                "size": protocol.size.model_copy(update={"alpha": alpha}),
+                "monitoring": protocol.monitoring.model_copy(update={"sides": sides}),
+            }
+        )
+        assert one_sided_alpha(changed) == wanted
 
 
 def test_events_for_power_are_schoenfelds() -> None:
-    assert lesson.events_for_power(math.log(0.73), 0.80, 0.05, 0.5) == pytest.approx(317.0, abs=0.1)
-    assert math.isinf(lesson.events_for_power(0.0, 0.9, 0.05, 0.5))
+    assert lesson.events_for_power(math.log(0.73), 0.80, 0.025, 0.5) == pytest.approx(317.0, abs=0.1)
+    assert math.isinf(lesson.events_for_power(0.0, 0.9, 0.025, 0.5))
 
 
 # --- the command --------------------------------------------------------------------------------------------

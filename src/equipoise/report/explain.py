@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -38,6 +39,7 @@ from equipoise.simulate.ridge.expected import DEATHS, DISEASES, LATER, PRIMARY, 
 from equipoise.simulate.ridge.explaining import POWER, TOLERANCE, Explanation, Part
 from equipoise.simulate.ridge.findings import TAUS, Findings, Plane, Range
 from equipoise.simulate.ridge.lesson import MOST_EVENTS, RIGHT
+from equipoise.simulate.ridge.likelihood import DROP_FOUR
 from equipoise.simulate.ridge.published import Published
 from equipoise.simulate.ridge.surface import PSI_LAST, TAU_USUAL
 
@@ -49,6 +51,14 @@ EVIDENCE = {
     "subgroup": "by subgroup at entry",
 }
 """What the settings are held against, in words."""
+CUT = (
+    "Each picture is a cut through the four dials at one τ and one ψ. Its 95% region lies within 3.00 of the "
+    "largest log likelihood that any setting of all four has. With more than two hazard ratios in the "
+    f"evidence that is narrower than a 95% region of all four dials, which goes down to {DROP_FOUR:.2f}."
+)
+"""What a region is."""
+UNKNOWN = "not known with so few people"
+"""Said where the expectations are not known well enough to tell."""
 SYMBOL = {"phi": "φ", "rho": "ρ", "psi": "ψ"}
 
 
@@ -251,6 +261,7 @@ def _plane_table(name: str, planes: list[tuple[str, Plane]]) -> Table:
     rows = [
         row(
             title, w.number(plane.tau, 0), w.number(plane.psi, 2), f"{w.number(100 * plane.compatible, 0)}%",
+            f"{w.number(100 * plane.compatible_four, 0)}%",
             *(w.number(float(plane.below[i, j]), 2) for i, j in ((0, 0), (-1, 0), (0, -1), (-1, -1))),
         )
         for title, plane in planes
@@ -259,12 +270,12 @@ def _plane_table(name: str, planes: list[tuple[str, Plane]]) -> Table:
     return Table(
         f"table-{name}", "The regions in numbers",
         columns(
-            ["", "τ (days)", "ψ", "of the picture agrees", "at φ 0, ρ 0", "at φ 1, ρ 0", f"at φ 0, {top}",
-             f"at φ 1, {top}"]
+            ["", "τ (days)", "ψ", "of the picture agrees", "if cut for four dials", "at φ 0, ρ 0",
+             "at φ 1, ρ 0", f"at φ 0, {top}", f"at φ 1, {top}"]
         ),
         tuple(rows),
         ("The last four columns: log likelihood below its largest value; "
-         "below −3.00 is outside the 95% region.",),
+         f"below −3.00 is outside the 95% region; cut for four dials, below −{w.number(DROP_FOUR, 2)}.",),
     )  # fmt: skip
 
 
@@ -288,6 +299,7 @@ def ridge(findings: Findings) -> Section:
         f"Harm fades with {TAU_USUAL:g} days, ψ {x.psi:g}. Circles are the presets; those whose harm fades "
         "at another pace are not shown."
     ]
+    notes.append(CUT)
     if "all" in x.evidence:
         notes.append(f"All hazard ratios: {_all_of(x)}; their correlation is that of simulated trials.")
     words_ = (
@@ -444,7 +456,7 @@ def more(findings: Findings) -> Section:
     blocks.append(
         Figure(
             "figure-more", caption, alt, drawn.wide, drawn.narrow, _plane_table("more", planes),
-            (f"Harm fades with {TAU_USUAL:g} days, ψ {x.psi:g}.",),
+            (f"Harm fades with {TAU_USUAL:g} days, ψ {x.psi:g}.", CUT),
         )
     )  # fmt: skip
     return Section("more", "What more evidence would do", tuple(blocks))
@@ -531,14 +543,15 @@ def telling(x: Explanation, table: pl.DataFrame) -> Section:
                 columns(["Which preset is true?", *(f"by {each}" for each in by)]), tuple(rows),
                 (
                     f"{part.published.trial} had {observed}. In brackets the 95% Monte Carlo interval. "
-                    "Never: no difference between the two is to be seen, or more than "
-                    f"{w.count(MOST_EVENTS)} events are needed.",
+                    f"Never: more than {w.count(MOST_EVENTS)} events are needed. {w.capital(UNKNOWN)}: the "
+                    "expected difference is within three of its Monte Carlo errors, and one that would show "
+                    "is not ruled out.",
                 ),
             )
         )  # fmt: skip
     never = [
         f"{r['one']} or {r['other']} ({r['trial']})"
-        for r in table.filter((pl.col("by") == PRIMARY) & pl.col("events").is_null()).iter_rows(named=True)
+        for r in table.filter((pl.col("by") == PRIMARY) & (pl.col("answer") == "never")).iter_rows(named=True)
     ]
     text = (
         "Suppose the truth is one of two explanations, and a trial of the same design, only larger, has to "
@@ -558,8 +571,10 @@ def telling(x: Explanation, table: pl.DataFrame) -> Section:
     return Section("telling", "What trial would have told", tuple(blocks))
 
 
-def _events_told(found: Mapping[str, float | None]) -> str:
+def _events_told(found: Mapping[str, Any]) -> str:
     events, low, high = found["events"], found["low"], found["high"]
+    if found["answer"] == "not known":
+        return UNKNOWN
     if events is None or low is None or high is None:
         return "never"
     return f"{_three(events)} ({_three(low)} to {_three(high)})"
@@ -616,8 +631,9 @@ def design(x: Explanation, table: pl.DataFrame) -> Section:
             )  # fmt: skip
         notes = [
             f"From {w.count(x.trials)} simulated trials of {w.count(part.protocol.size.simulated)} "
-            "participants under each preset (± Monte Carlo standard error), each analysed once at its end; "
-            "events for power by Schoenfeld's formula from the expected hazard ratio."
+            "participants under each preset (± Monte Carlo standard error), each analysed once at its end, "
+            f"where z from {part.critical:.2f} on wins (the protocol's error and sides); events for power by "
+            "Schoenfeld's formula from the expected hazard ratio, at the same level."
         ]
         for r in mine.filter(pl.col("power then").is_not_null()).iter_rows(named=True):
             notes.append(
@@ -717,13 +733,13 @@ def methods(findings: Findings) -> Section:
         "Expected hazard ratio: the value to which Cox's estimate, with the strata of the protocol's plan, "
         "tends in an endless trial (Struthers and Kalbfleisch, Biometrika 1986;73:363).",
         f"Monte Carlo error of the log hazard ratios at the presets: at most {x.monte_carlo_error:.4f}, "
-        "from batches of people. Published intervals are some ±0.25 wide.",
+        "by leaving out batches of people in turn (jackknife). Published intervals are some ±0.25 wide.",
         "Hazard ratios between the settings that were worked out are interpolated by polynomials; at "
         f"{len(x.held_out)} settings held out they are off by at most {x.interpolation_error:.4f} on the "
         f"log scale (finer nodes are taken above {TOLERANCE:g}).",
         "Likelihood: the estimated log hazard ratio is normal with the published standard error; several "
         f"of one trial are jointly normal, correlated as in the simulated trials under preset {x.default}. "
-        "Regions are those of two degrees of freedom, intervals those of one.",
+        "Regions are cut as for two dials (χ² of two degrees of freedom), intervals as for one. " + CUT,
         "Without intervals (subgroups) the error is assumed: that of the primary hazard ratio, divided "
         "among the levels by expected events.",
         "Time since a cycle: within 180 days of the start of the last one, against the reference arm; at "

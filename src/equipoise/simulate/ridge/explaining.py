@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol
 from equipoise.simulate.plans import Setup, prepare
+from equipoise.simulate.power.deciding import USUAL_ALPHA
 from equipoise.simulate.ridge import lesson, trials
 from equipoise.simulate.ridge.courses import Crowd, crowd
 from equipoise.simulate.ridge.expected import (
@@ -46,8 +48,11 @@ TOLERANCE = 0.003
 """Largest error of the interpolated log hazard ratios, where finer nodes are not called for."""
 HELD_OUT = 24
 """Settings at which the interpolation is checked."""
-POWER, ALPHA = 0.90, 0.05
-"""The power that the design lesson asks for, and the two-sided error where a protocol gives none."""
+SOLVED, ROUNDS = 1e-7, 12
+"""How near the logarithms of what the reference arms show must come to what they were, and in how many
+rounds."""
+POWER = 0.90
+"""The power that the design lesson asks for."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,9 @@ class Part:
         return self.named.names
 
     @property
-    def alpha(self) -> float:
-        """Two-sided error of the test."""
-        return self.protocol.size.alpha if self.protocol.size.alpha is not None else ALPHA
+    def critical(self) -> float:
+        """The value of z above which a single analysis has won."""
+        return NormalDist().inv_cdf(1 - one_sided_alpha(self.protocol))
 
     @property
     def share(self) -> float:
@@ -183,7 +188,7 @@ class Explanation:
     @property
     def interpolation_error(self) -> float:
         """Largest error of an interpolated log hazard ratio at the settings held out."""
-        return max(float(np.nanmax(np.abs(part.held_out[0] - part.held_out[1]))) for part in self.parts)
+        return max(largest_gap(*part.held_out, part.crowd.name) for part in self.parts)
 
     @property
     def monte_carlo_error(self) -> float:
@@ -198,23 +203,28 @@ class Explanation:
         """Primary events with which a trial like number `number` tells two presets apart by these figures."""
         part = self.parts[number]
         names = [p.name for p in self.presets]
-        a, b = names.index(one), names.index(two)
-        places = [part.names.index(name) for name in figures]
-        errors = np.array([part.named.difference(a, b, name)[1] for name in figures])
+        apart, left_out = part.named.apart(names.index(one), names.index(two), figures)
         return lesson.told_apart(
-            part.simulated[one], part.simulated[two], figures,
-            (part.named.values[a, places], part.named.values[b, places]), errors, self.seed,
-        )  # fmt: skip
+            part.simulated[one], part.simulated[two], figures, apart, left_out, self.seed
+        )
 
     def events_needed(self, number: int, preset: str) -> float:
         """Primary events for `POWER` under a preset, from the expected hazard ratio."""
         part = self.parts[number]
         log_hr = float(part.named.of(PRIMARY)[[p.name for p in self.presets].index(preset)])
-        return _events(log_hr, part.alpha, part.share)
+        return _events(log_hr, part.protocol, part.share)
 
 
-def _events(log_hr: float, alpha: float, share: float) -> float:
-    return lesson.events_for_power(log_hr, POWER, alpha, share)
+def one_sided_alpha(protocol: Protocol) -> float:
+    """The level of the primary test on the side of benefit, as `equipoise power` takes it: the planned error,
+    divided by the sides of the monitoring plan."""
+    sides = protocol.monitoring.sides
+    alpha = protocol.size.alpha if protocol.size.alpha is not None else USUAL_ALPHA[sides]
+    return alpha / sides
+
+
+def _events(log_hr: float, protocol: Protocol, share: float) -> float:
+    return lesson.events_for_power(log_hr, POWER, one_sided_alpha(protocol), share)
 
 
 def _shared(found: Published) -> Floats:
@@ -273,7 +283,7 @@ def explain(
     parts = []
     for k, (setup, each) in enumerate(zip(setups, found, strict=True)):
         repeated = work.simulated(k, simulated)
-        confirmed = work.confirmed(k, named[k], repeated, max(40, simulated // 3))
+        confirmed = work.confirmed(k, named[k], repeated, max(40, 2 * simulated // 3))
         parts.append(
             Part(setup.protocol, each, crowds[k], surfaces[k], named[k], work.checked[k], repeated, confirmed)
         )
@@ -328,24 +338,29 @@ class _Work:
             named = [*(p.point for p in self._presets), *table_points(self._psi)]
             points = [*chosen.points(), *named, *held_out]
             rates = self._rates(chosen, {point.psi for point in points})
-            found = [self._expected(k, points, rates) for k in range(len(self._crowds))]
-            surfaces = [_surface(chosen, each) for each in found]
             first = math.prod(chosen.shape)
+            errors_at = range(first, first + len(named))
+            found = [self._expected(k, points, rates, errors_at) for k in range(len(self._crowds))]
+            surfaces = [_surface(chosen, each) for each in found]
             self.checked = [
                 (each.values[first + len(named) :], surface.at(held_out))
                 for each, surface in zip(found, surfaces, strict=True)
             ]
-            off = max(float(np.nanmax(np.abs(a - b))) for a, b in self.checked)
+            off = max(
+                largest_gap(*each, crowd.name) for each, crowd in zip(self.checked, self._crowds, strict=True)
+            )
             if off <= TOLERANCE:
                 break
         return surfaces, held_out, [_some(each, first, first + len(named)) for each in found], rates
 
-    def _expected(self, number: int, points: Sequence[Point], rates: dict[float, Rates]) -> Expected:
+    def _expected(
+        self, number: int, points: Sequence[Point], rates: dict[float, Rates], errors_at: Sequence[int]
+    ) -> Expected:
         words = f"Expected hazard ratios of {self._crowds[number].name}"
         self._say(words, 0.0)
         return expected(
             self._crowds[number], points, rates, self._threads,
-            lambda done, total: self._say(words, done / total),
+            lambda done, total: self._say(words, done / total), errors_at,
         )  # fmt: skip
 
     def _rates(self, chosen: Nodes, wanted: set[float]) -> dict[float, Rates]:
@@ -390,8 +405,7 @@ class _Work:
         effects = named.of(PRIMARY)[: len(self._presets)]
         strongest = self._presets[int(np.argmin(effects))]
         mine, theirs = ratio[self._found[number].arm], ratio[protocol.analysis.reference_arm]
-        alpha = protocol.size.alpha if protocol.size.alpha is not None else ALPHA
-        needed = _events(float(effects.min()), alpha, mine / (mine + theirs))
+        needed = _events(float(effects.min()), protocol, mine / (mine + theirs))
         each = repeated[strongest.name]
         people = needed / each.events.mean() * each.participants
         if not people < 200_000:
@@ -419,26 +433,45 @@ def solve_rates(crowds: Sequence[Crowd], psi: float, usual: float, threads: int)
     usual one: the same expected numbers of opportunistic diseases and of deaths, and those who die having as
     much lower counts than those at risk (Newton's method on the logarithms of the factors). So more of the
     link between the count and death that the controls show is then frailty, and less is an effect of the
-    count."""
+    count. Raises UserError when there are none."""
     sizes = np.array([each.setup.protocol.size.simulated for each in crowds], float)
 
     def figures(frailty: float, rates: Sequence[Rates]) -> Floats:
         found = np.array([reference_figures(each, frailty, rates, threads) for each in crowds])
         numbers = found[:, :, :2] * sizes[:, None, None]
         below = (found[:, :, 2] * numbers[:, :, 1]).sum(axis=0) / numbers[:, :, 1].sum(axis=0)
-        logarithms: Floats = np.log(np.column_stack([numbers.sum(axis=0), below]))
+        with np.errstate(invalid="ignore", divide="ignore"):  # what is not above zero is told below
+            logarithms: Floats = np.log(np.column_stack([numbers.sum(axis=0), below]))
         return logarithms
 
     goal = figures(usual, [Rates(1.0, 1.0, 1.0)])[0]
     x, step = np.zeros(3), 1e-3
-    for _ in range(8):
+    for _ in range(ROUNDS):
         tried = [x, *(x + step * unit for unit in np.eye(3))]
         got = figures(psi, [Rates(*(float(v) for v in np.exp(each))) for each in tried])
         off = got[0] - goal
-        if np.abs(off).max() < 1e-7:
+        if np.abs(off).max() < SOLVED:
+            return Rates(*(float(v) for v in np.exp(x)))
+        slopes = (got[1:] - got[0]).T / step
+        if not (np.isfinite(slopes).all() and np.linalg.matrix_rank(slopes) == 3):
             break
-        x = x - np.linalg.solve((got[1:] - got[0]).T / step, off)
-    return Rates(*(float(v) for v in np.exp(x)))
+        x = x - np.linalg.solve(slopes, off)
+    raise UserError(
+        f"{', '.join(each.name for each in crowds)}: no rates are found with which the reference arms look "
+        f"at frailty {psi:g} as they do at {usual:g}; the box of explanations cannot be spanned"
+    )
+
+
+def largest_gap(worked_out: Floats, interpolated: Floats, name: str) -> float:
+    """Largest difference, shapes (points, figures); a figure that a trial does not have (NaN everywhere) is
+    left out. Raises UserError for one that is missing at some points only."""
+    has = ~(np.isnan(worked_out) & np.isnan(interpolated)).all(axis=0)
+    gap = float(np.abs(worked_out[:, has] - interpolated[:, has]).max())
+    if not math.isfinite(gap):
+        raise UserError(
+            f"{name}: a hazard ratio is expected at some settings of the dials only; take more virtual people"
+        )
+    return gap
 
 
 def _surface(chosen: Nodes, found: Expected) -> Surface:
@@ -450,7 +483,7 @@ def _some(found: Expected, first: int, stop: int) -> Expected:
     return Expected(
         found.points[first:stop], found.names, found.values[first:stop], found.errors[first:stop],
         found.reference[first:stop], found.other[first:stop], found.levels[first:stop],
-        found.batches[:, first:stop],
+        found.left_out[:, first:stop],
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from equipoise.simulate.ridge.expected import DEATHS, DISEASES, PRIMARY
 from equipoise.simulate.ridge.explaining import Explanation, Part
-from equipoise.simulate.ridge.likelihood import DROP_TWO, LEVELS, interval
+from equipoise.simulate.ridge.likelihood import DROP_FOUR, DROP_TWO, LEVELS, interval
 from equipoise.simulate.ridge.surface import PSI_LAST, TAU_FIRST, TAU_LAST, TAU_USUAL, rho_limit
 
 Floats = NDArray[np.float64]
@@ -19,7 +19,6 @@ Floats = NDArray[np.float64]
 PHI, SHARE = np.linspace(0, 1, 41), np.linspace(0, 1, 61)
 """Settings of the pictures: functional share, harm as a share of the largest that is looked at."""
 TAUS = (TAU_FIRST, TAU_USUAL, TAU_LAST)
-CRITICAL = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,11 @@ class Plane:
     def compatible(self) -> float:
         """Share of the plane within the 95% region of two dials."""
         return float((self.below >= -DROP_TWO[LEVELS.index(0.95)]).mean())
+
+    @property
+    def compatible_four(self) -> float:
+        """Share of the plane within the 95% region of all four dials."""
+        return float((self.below >= -DROP_FOUR).mean())
 
 
 class Findings:
@@ -227,7 +231,7 @@ class Findings:
         for number, part in enumerate(x.parts):
             for k, preset in enumerate(x.presets):
                 each = part.simulated[preset.name]
-                won, marker = each.wins(CRITICAL), each.marker_z >= CRITICAL
+                won, marker = each.wins(part.critical), each.marker_z >= part.critical
                 needed = x.events_needed(number, preset.name)
                 rows.append(
                     {
@@ -259,12 +263,12 @@ class Findings:
                 for two in x.presets[i + 1 :]:
                     for figures in ([PRIMARY], pair):
                         told = x.told_apart(number, one.name, two.name, figures)
-                        low, high = (math.nan, math.nan) if told.never else told.interval
+                        low, high = told.interval
                         rows.append(
                             {
                                 "trial": part.published.trial, "one": one.name, "other": two.name,
                                 "by": " and ".join(figures), "events": _rounded(told.events, 1),
-                                "low": _rounded(low, 1), "high": _rounded(high, 1),
+                                "low": _rounded(low, 1), "high": _rounded(high, 1), "answer": told.answer,
                             }
                         )  # fmt: skip
         return pl.DataFrame(rows)
@@ -274,7 +278,7 @@ def _confirmed(part: Part, preset: str) -> dict[str, float | None]:
     each = part.confirmed.get(preset)
     if each is None:
         return {"simulated with participants": None, "power then": None, "power then error": None}
-    won = float(each.wins(CRITICAL).mean())
+    won = float(each.wins(part.critical).mean())
     return {
         "simulated with participants": float(each.participants),
         "power then": _rounded(won, 5),

@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.simulate.ridge.expected import jackknife_error
 from equipoise.simulate.ridge.trials import Trials
 
 Floats = NDArray[np.float64]
@@ -30,18 +31,33 @@ MOST_EVENTS = 1_000_000.0
 """More primary events than this count as never."""
 
 
+SURE = 3.0
+"""Monte Carlo errors that a difference must have to be told from none."""
+
+
 @dataclass(frozen=True)
 class Told:
-    """Primary events with which two explanations are told apart, right in `RIGHT` of cases; infinite where
-    there is no difference to speak of. `error`: Monte Carlo standard error of the logarithm, of trials and
-    expectations together."""
+    """Primary events with which two explanations are told apart, right in `RIGHT` of cases: infinite where
+    more than `MOST_EVENTS` are needed, NaN where the expectations are not known well enough to say. `error`:
+    Monte Carlo standard error of the logarithm, of trials and expectations together."""
 
     events: float
     error: float
 
     @property
     def never(self) -> bool:
-        return not math.isfinite(self.events)
+        """Whether more events are needed than any trial has."""
+        return math.isinf(self.events)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether too few people were followed to say."""
+        return math.isnan(self.events)
+
+    @property
+    def answer(self) -> str:
+        """`events`, `never` or `not known`."""
+        return "never" if self.never else "not known" if self.unknown else "events"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -53,26 +69,33 @@ def told_apart(
     one: Trials,
     two: Trials,
     figures: Sequence[str],
-    expected: tuple[Floats, Floats],
-    errors: Floats,
+    apart: Floats,
+    left_out: Floats,
     seed: int,
 ) -> Told:
     """Events that tell two explanations apart by `figures` (names of endpoints).
 
-    `one`, `two`: trials simulated under each, of the same design. `expected`: the log hazard ratios of
-    `figures` under each. `errors`: Monte Carlo standard error of their differences."""
+    `one`, `two`: trials simulated under each, of the same design. `apart`: differences of their expected log
+    hazard ratios, shape (figures,). `left_out`: the same without each batch of people, shape (batches,
+    figures), from which the Monte Carlo error comes."""
     place = [one.endpoints.index(name) for name in figures]
     a, b = one.log_hr[:, place], two.log_hr[:, place]
     known = ~(np.isnan(a).any(axis=1) | np.isnan(b).any(axis=1))
     a, b = a[known], b[known]
     spread = 0.5 * (np.atleast_2d(np.cov(a.T)) + np.atleast_2d(np.cov(b.T)))
-    apart = expected[0] - expected[1]
     weight = np.linalg.solve(spread, apart)
     # half the distance between the explanations, and the error of it, in the units of the score
     half = 0.5 * float(weight @ apart)
-    slip = 0.5 * float(np.sqrt(((weight * errors) ** 2).sum()))
+    slip = 0.5 * float(jackknife_error(left_out @ weight))
     events = 0.5 * float(one.events.mean() + two.events.mean())
-    if half <= 0 or half < 3 * slip:
+    z = NormalDist().inv_cdf(RIGHT)
+    if not half > SURE * slip:
+        # the distance that is not ruled out, in standard deviations of one trial's estimates
+        farthest = math.sqrt(max(2 * half, 0.0)) + 2 * _largest_error(left_out, spread)
+        needed = math.inf if farthest == 0 else (2 * z / farthest) ** 2 * events
+        return Told(math.inf if needed > MOST_EVENTS else math.nan, math.nan)
+    start = (z * float(np.sqrt(weight @ spread @ weight)) / half) ** 2
+    if start * events > MOST_EVENTS:
         return Told(math.inf, math.nan)
     scores = [((each - each.mean(axis=0)) @ weight) for each in (a, b)]
     start = (NormalDist().inv_cdf(RIGHT) * float(np.sqrt(weight @ spread @ weight)) / half) ** 2
@@ -80,6 +103,15 @@ def told_apart(
         return Told(math.inf, math.nan)
     found = _trials_needed(scores, half, start, seed)
     return Told(found * events, math.hypot(_error_of_scatter(scores), 2 * slip / half))
+
+
+def _largest_error(left_out: Floats, spread: Floats) -> float:
+    """Largest standard error that the distance between two explanations has in any direction, in standard
+    deviations of one trial's estimates (`spread`: their covariance)."""
+    count = len(left_out)
+    off = left_out - left_out.mean(axis=0)
+    slips = (count - 1) / count * off.T @ off
+    return math.sqrt(max(float(np.linalg.eigvals(np.linalg.solve(spread, slips)).real.max()), 0.0))
 
 
 def _error_of_scatter(scores: Sequence[Floats]) -> float:
@@ -118,9 +150,9 @@ def _trials_needed(scores: Sequence[Floats], half: float, start: float, seed: in
 
 
 def events_for_power(log_hr: float, power: float, alpha: float, share: float) -> float:
-    """Events that a log-rank test needs (Schoenfeld, Biometrika 1981;68:316); `alpha` two-sided, `share` of
+    """Events that a log-rank test needs (Schoenfeld, Biometrika 1981;68:316); `alpha` one-sided, `share` of
     the participants in the arm."""
     if log_hr >= 0:
         return math.inf
     z = NormalDist().inv_cdf
-    return (z(1 - alpha / 2) + z(power)) ** 2 / (share * (1 - share) * log_hr**2)
+    return (z(1 - alpha) + z(power)) ** 2 / (share * (1 - share) * log_hr**2)

@@ -108,7 +108,8 @@ def truth(
     ]
     stratum, cells = stratum_cells(compared.setup, enrolment, list(compared.strata))
     day = years * DAYS_PER_YEAR
-    group = np.arange(enrolment.participants) * GROUPS // enrolment.participants
+    # people are numbered in order of entry: every twentieth, so that each group is a sample of everybody
+    group = np.arange(enrolment.participants) % GROUPS
     everybody = _figures(fates, stratum, cells, day, group >= 0)
     left_out = np.array([_figures(fates, stratum, cells, day, group != g) for g in range(GROUPS)])
     spread = left_out - left_out.mean(axis=0)
