@@ -42,6 +42,7 @@ def surrogate(
     arm: str | None = None,
     endpoint: str | None = None,
     marker: str | None = None,
+    scale: str | None = None,
     bootstrap: int | None = None,
     seed: int = 1,
     landmarks: Sequence[float] | None = None,
@@ -57,14 +58,16 @@ def surrogate(
     """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
 
     `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them.
-    `bootstrap` samples by `seed`. `landmarks`, `horizon`: years. `joint`: a joint model too. `trials`: also
-    repeat the simulated trial so many times under each preset of effect dials. `out`: a folder for
-    surrogate.html, surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises
-    UserError for whatever the user can mend."""
+    `scale` of the marker: "log2", "sqrt" or "as-is" (default: as `scale_of` chooses it). `bootstrap`
+    samples by `seed`. `landmarks`, `horizon`: years. `joint`: a joint model too. `trials`: also repeat the
+    simulated trial so many times under each preset of effect dials. `out`: a folder for surrogate.html,
+    surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises UserError for whatever
+    the user can mend."""
     from equipoise.analyse.inputs import from_record
     from equipoise.analyse.surrogate import evaluation as measures
     from equipoise.analyse.surrogate import telling
     from equipoise.analyse.surrogate.data import marked_trial
+    from equipoise.analyse.surrogate.scale import SHORT_NAMES
     from equipoise.record import Record
     from equipoise.report import surrogate as page
     from equipoise.simulate.surrogacy.beside import beside
@@ -85,6 +88,9 @@ def surrogate(
         if trials and not simulated:
             raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
         given = from_record(source, source.protocol) if isinstance(source, Record) else source
+        if scale is not None and scale not in SHORT_NAMES:
+            raise UserError(f'no scale "{scale}"; the scales of a biomarker are {", ".join(SHORT_NAMES)}')
+        transform = None if scale is None else SHORT_NAMES[scale]
         marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker)
         found = measures.evaluate(
             marked,
@@ -93,6 +99,7 @@ def surrogate(
             times=landmarks,
             horizon=horizon,
             joint=joint,
+            transform=transform,
             confidence=given.confidence,
             progress=lambda words, share: say(f"Evaluating: {words}", share),
         )
