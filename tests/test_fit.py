@@ -484,7 +484,7 @@ def test_a_file_is_not_replaced_unless_told(tmp_path):
 
 
 def test_the_chance_in_a_comparison_is_the_scatter_among_comparisons(small: Bench):
-    """Of the participants with a fourth cycle, a percentage: forty trials of 1,000 people each, other chances."""
+    """Of the participants with a fourth cycle, a percentage: forty trials of 1,000 people each."""
     k = next(k for k, t in enumerate(small.targets.targets) if t.key.endswith("percent"))
     done = running.fit(POPULATION, small.targets, Settings(participants=1000, steps=0))
     drawn = [small.expectations([small.start], seed, 1000)[0][k] for seed in range(100, 140)]
