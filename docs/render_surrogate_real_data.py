@@ -20,7 +20,14 @@ import polars as pl
 
 from equipoise.analyse import Cox, cox
 from equipoise.analyse.joint import Estimate, JointModel, joint_model
-from equipoise.analyse.surrogate import MarkedTrial, TimeVarying, marked_trial, time_varying
+from equipoise.analyse.surrogate import (
+    MarkedTrial,
+    Measure,
+    TimeVarying,
+    marked_trial,
+    prentice,
+    time_varying,
+)
 from equipoise.errors import UserError
 from equipoise.record import AnalysisInput
 from equipoise.record.mapping import analysis_input
@@ -29,6 +36,8 @@ FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "surrogate-real-data.md"
 WEEK_20 = 20 * 7 / 365.25
 """Years: where the mean CD4 count of ACTG 175 may change its slope."""
+MONTH_2 = 2 / 12
+"""Years: the first visit of CPCRA 002 after randomisation."""
 
 HAMMER = {"zdv_ddi": "0.50 (0.39 to 0.63)", "zdv_ddc": "0.54 (0.43 to 0.68)", "ddi": "0.61 (0.49 to 0.76)"}
 """Hammer et al., N Engl J Med 1996;335:1081-90."""
@@ -46,6 +55,8 @@ class Cpcra002:
 
     as_published: JointModel
     by_deaths: JointModel
+    bent: JointModel
+    moved: Measure
     crude: Cox
     adjusted: Cox
     latest: TimeVarying
@@ -77,6 +88,8 @@ def cpcra_002(folder: Path) -> Cpcra002:
     return Cpcra002(
         joint_model(published, cuts=cuts_of_jm(published)),
         joint_model(published),
+        joint_model(published, bends=(MONTH_2,)),
+        prentice(published, transform="square root").treatment_on_marker,
         cox(trial.time, trial.event, arm),
         cox(trial.time, trial.event, np.column_stack([arm, entry, aids])),
         time_varying(trial, transform="square root"),
@@ -154,6 +167,25 @@ def joint_table(found: Cpcra002) -> str:
         row("log hazard ratio of didanosine, CD4 left out", "", *(_with_se(h) for h in alone)),
     ]  # fmt: skip
     return _table(("", "published", "here, cuts as published", "here, cuts at the deaths"), rows)
+
+
+def bend_table(found: Cpcra002) -> str:
+    """What didanosine did to CD4, and the joint model whose means may bend at the first visit."""
+    bent, straight = found.bent, found.by_deaths
+    gap, change = (
+        f"difference of {what}" for what in ("slope per year", f"change of slope at {MONTH_2:.3g} years")
+    )
+    likelihoods = (_signed(f.log_likelihood - f.events * np.log(12), 2) for f in (straight, bent))
+    rows = [
+        ("mean of the counts after randomisation, given that at randomisation",
+         f"{found.moved.estimate:.2f} ({found.moved.se:.2f})", ""),
+        ("slope per month until month 2", "", _with_se(bent.fixed[gap], 12, 3)),
+        ("change of that slope at month 2", "", _with_se(bent.fixed[change], 12, 3)),
+        ("slope per month, one line", _with_se(straight.fixed[gap], 12, 3), ""),
+        ("log hazard ratio at the same CD4", *(_with_se(f.log_hazard_arm) for f in (straight, bent))),
+        ("log likelihood, times in months", *likelihoods),
+    ]  # fmt: skip
+    return _table(("√CD4, didanosine less zalcitabine", "without a bend", "bend at 2 months"), rows)
 
 
 def deaths_table(found: Cpcra002) -> str:
@@ -239,6 +271,7 @@ def rendered(text: str, first: Cpcra002, second: dict[str, Actg175], folder: Pat
     """The page with every block between `<!-- table: X -->` and `<!-- end -->` written anew."""
     blocks = {
         "joint": joint_table(first),
+        "bend": bend_table(first),
         "deaths": deaths_table(first),
         "arms": actg_table(second),
         "marker": actg_marker_table(second),

@@ -18,7 +18,7 @@ from equipoise.cli.main import app
 from equipoise.errors import UserError
 from equipoise.protocol import load
 from equipoise.report.fit import write_fit
-from equipoise.simulate.fitting import optimise, rows, running, store, uncertainty
+from equipoise.simulate.fitting import optimise, rows, running, store, telling, uncertainty
 from equipoise.simulate.fitting.bench import Bench, bench
 from equipoise.simulate.fitting.predictive import drawn_rows
 from equipoise.simulate.fitting.running import Fit, Settings
@@ -329,6 +329,7 @@ def test_the_files_agree_with_the_fit(fitted):
 def test_the_page_shows_every_estimate_every_figure_and_what_is_missed(fitted):
     folder, done = fitted
     page = (folder / "fit.html").read_text(encoding="utf-8")
+    assert "1,200 participants of each trial are few" in page
     for e in done.fit.uncertainty.estimates:
         assert e.free.name in page
     for place in ("table-estimates", "table-directions-fitted", "table-one-by-one",
@@ -438,7 +439,9 @@ def test_no_steps_only_compare(tmp_path):
     status, text = said("hiv_il2", "--targets", str(EXAMPLE), "--steps", "0", "--participants", "1000",
                         "--out", str(tmp_path / "compare"))  # fmt: skip
     assert status == 0
-    assert re.search(r"CD4 count after 3 cycles.*7.5 MIU.* 605 ", text)
+    assert re.search(r"CD4 count after 3 cycles.*7.5 MIU.* 605 .* cells/mm3\n", text)
+    assert re.search(r"Participants with a fourth cycle.* 39 .* %\n", text)
+    assert re.search(r"1,000 participants of each trial are few: .* tolerances", text.replace("\n", " "))
     assert sorted(path.name for path in (tmp_path / "compare").iterdir()) == [
         ".lock", "evaluations.jsonl", "fit.html", "predictive.csv", "run.json",
     ]  # fmt: skip
@@ -478,6 +481,71 @@ def test_a_file_is_not_replaced_unless_told(tmp_path):
     )
     assert (status, path.read_text()) == (2, "mine")
     assert "exists already" in text
+
+
+def test_the_chance_in_a_comparison_is_the_scatter_among_comparisons(small: Bench):
+    """Of the participants with a fourth cycle, a percentage: forty trials of 1,000 people each."""
+    k = next(k for k, t in enumerate(small.targets.targets) if t.key.endswith("percent"))
+    done = running.fit(POPULATION, small.targets, Settings(participants=1000, steps=0))
+    drawn = [small.expectations([small.start], seed, 1000)[0][k] for seed in range(100, 140)]
+    assert telling.monte_carlo(done, k) == pytest.approx(np.std(drawn, ddof=1), rel=0.4)
+    fewer = running.fit(POPULATION, small.targets, Settings(participants=4000, steps=0))
+    assert telling.monte_carlo(fewer, k) == pytest.approx(telling.monte_carlo(done, k) / 2)
+
+
+def test_a_prior_is_cited_by_its_text_and_not_by_its_key(small: Bench, tmp_path: Path):
+    path = edited(
+        tmp_path, 'assumed: "between the dose responses of several studies, 0.4 to 1.7"', "source: [S24]"
+    )
+    done = running.fit(POPULATION, load_targets(path), Settings(participants=1000, steps=0))
+    page = write_fit(done, tmp_path / "page").read_text(encoding="utf-8")
+    assert "0.3; Arduino et al. 2004, Vanguard dose comparison" in re.sub(r"<[^>]+>", "", page)
+
+
+def test_the_unit_of_a_quoted_figure_is_that_of_the_protocol(tmp_path):
+    with pytest.raises(UserError, match="leave `unit` out"):
+        load_targets(edited(tmp_path, "published: cd4_1_5,", "published: cd4_1_5, unit: cells,"))
+
+
+def test_another_population_is_fitted_to_its_own_targets(tmp_path):
+    """A file of the user's: other name, other values, a trial and a published figure of the user's own."""
+    people, targets, new = (tmp_path / name for name in ("my_people.yaml", "my_targets.yaml", "new.yaml"))
+    people.write_text(
+        TEXT.replace("name: hiv_il2", "name: my_people", 1).replace("value: 0.366", "value: 0.3", 1),
+        encoding="utf-8",
+    )
+    protocol = (resources.files("equipoise.protocol") / "library" / "vanguard.yaml").read_text(
+        encoding="utf-8"
+    )
+    (tmp_path / "my_trial.yaml").write_text(
+        protocol.replace("  population: hiv_il2", "  population: my_people.yaml"), encoding="utf-8"
+    )
+    targets.write_text(
+        """
+equipoise_targets: 1
+name: mine
+title: My own figures
+trials: {mine: {protocol: my_trial.yaml}}
+rows: [{row: gain, scale: log, step: 0.1}]
+targets:
+  - {trial: mine, figure: cd4 | il2_7_5 vs control | month 6 difference | estimate, label: My difference,
+     value: 450, unit: cells/mm3, tolerance: 50, se: 100, assumed: made for a test}
+""",
+        encoding="utf-8",
+    )
+    with pytest.raises(UserError, match="no targets come with Equipoise for the population my_people"):
+        job.fit(people, out=tmp_path / "none")
+    done = job.fit(people, targets, out=tmp_path / "out", write=new, threads=1, **SMALL)
+    (gain,) = done.fit.uncertainty.estimates
+    assert gain.began == 0.3
+    assert gain.value > 0.3
+    assert abs(done.fit.checks[0].expected - 450) < abs(done.fit.checks[0].before - 450)
+    written = load_population(new)
+    assert written.name == "my_people"
+    assert written.value("gain") == pytest.approx(gain.value, rel=5e-3)
+    page = (tmp_path / "out" / "fit.html").read_text(encoding="utf-8")
+    assert "my_people" in page
+    assert "My difference" in page
 
 
 # --- the bundled population ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from equipoise.analyse.surrogate.g_formula import g_formula
 from equipoise.analyse.surrogate.mediation import mediation
 from equipoise.analyse.surrogate.path import dynamic_path
 from equipoise.analyse.surrogate.sensitivity import sensitivity
+from equipoise.analyse.surrogate.telling import value
 from equipoise.errors import UserError
 from equipoise.record.mapping import analysis_input
 from test_real_data import EXAMPLES, shared
@@ -240,6 +241,12 @@ def test_a_share_of_no_effect_is_refused_with_the_reason_but_its_parts_are_given
     for share in (found.path.share, found.g_formula.share):
         assert "cannot be told from none" in share.refused
         assert np.isnan(share.estimate)
+    for total, share in (
+        (found.path.measures[0], found.path.share),
+        (found.g_formula.measures[0], found.g_formula.share),
+    ):
+        assert f"a {total.scale} of {value(total)}, cannot be told" in share.refused
+    assert "%" in found.g_formula.share.refused
     assert found.path.measures[2].high < 0 < found.path.measures[1].low
 
 

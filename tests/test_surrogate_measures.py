@@ -396,6 +396,47 @@ def test_without_events_arms_or_marker_everything_is_refused_in_words(wandering)
     assert not individual_level(before).likelihood_reduction.refused
 
 
+def test_the_lines_of_refused_shares_can_be_told_apart(wandering):
+    nothing = replace(wandering, event=np.zeros(wandering.participants, bool))
+    for share in (lin(nothing), freedman(nothing, marker_at=0.5, horizon=2.0)):
+        assert all(m.refused and m.method for m in share.measures)
+        assert len({(m.method, m.label) for m in share.measures}) == 4
+        assert share.fieller.method.endswith("Fieller's interval")
+        assert "bootstrap" in share.bootstrap.method
+        assert share.adjusted.label.endswith("given CD4 count")
+    weak = lin(carried_trial(1500, through=0.0, direct=0.0, events=0.15, seed=2))
+    assert weak.fieller.refused
+    assert weak.fieller.method != weak.bootstrap.method
+
+
+@pytest.mark.parametrize(("events", "given"), [(9, False), (10, True)])
+def test_logistic_models_of_fewer_than_ten_events_are_refused_and_cox_models_warn(events, given):
+    trial = carried_trial(400, through=-0.6, direct=-0.6, events=0.4, seed=3)
+    inside = trial.event & (trial.time > 0.5) & (trial.time < 4.0)
+    inside &= np.cumsum(inside) <= events
+    few = replace(trial, event=inside, time=np.where(inside, trial.time, 4.5))
+    assert few.event.sum() == events
+    share = freedman(few, marker_at=0.01, horizon=4.0, least=0.0)
+    for measure in share.measures[:3]:
+        assert bool(measure.refused) != given
+        assert given or "9 with the event by year 4.00" in measure.refused
+    cox_based = (
+        *prentice(few).measures[1:], *expected_hazard_ratio(few).measures, *lin(few, least=0.0).measures[:3],
+        *individual_level(few).measures, landmarks(few, [0.3])[0].arm,
+    )  # fmt: skip
+    if given:
+        cox_based = tuple(m for m in cox_based if not m.name.startswith("expected."))  # by those of one arm
+    for measure in cox_based:
+        said = [text for text in measure.warnings if "in a Cox model: below 10" in text]
+        assert len(said) == (not given), measure.name
+
+
+def test_few_without_the_event_are_too_few_as_well():
+    trial = carried_trial(400, through=-0.6, direct=-0.6, seed=3)
+    most = replace(trial, event=np.arange(400) >= 9, time=np.full(400, 3.0) + (np.arange(400) < 9))
+    assert "9 without the event" in freedman(most, marker_at=0.5, horizon=3.5).adjusted.refused
+
+
 def test_mistakes_are_named(wandering):
     with pytest.raises(UserError, match="there is no covariate `age`; there are: arm, marker"):
         time_varying(wandering, terms=("arm", "age"))

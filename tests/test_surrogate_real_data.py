@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -128,3 +129,32 @@ def test_the_python_of_the_page_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "True ()" in done.stdout
+
+
+def test_didanosine_raised_the_count_early_and_what_the_joint_model_says_of_deaths_does_not_depend_on_it(
+    cpcra_002,
+):
+    """The rise against statsmodels: analysis of covariance of the means after randomisation, HC3."""
+    import polars as pl
+    import statsmodels.api as sm
+
+    rows = pl.read_csv(script.data_folder() / "aids-ddi-ddc" / "aids_long.csv", null_values="NA")
+    means = (
+        rows.filter(pl.col("obstime") > 0)
+        .group_by("patient")
+        .agg(pl.col("CD4").mean().alias("mean"), pl.col("drug").first())
+        .join(
+            rows.filter(pl.col("obstime") == 0).select("patient", pl.col("CD4").alias("entry")), on="patient"
+        )
+    )
+    X = np.column_stack([np.ones(len(means)), (means["drug"] == "ddI").to_numpy(), means["entry"].to_numpy()])
+    theirs = sm.OLS(means["mean"].to_numpy(), X.astype(float)).fit(cov_type="HC3")
+    assert cpcra_002.moved.estimate == pytest.approx(theirs.params[1], abs=1e-4)
+    assert cpcra_002.moved.se == pytest.approx(theirs.bse[1], abs=1e-4)
+    assert cpcra_002.moved.p < 0.01
+    straight, bent = cpcra_002.by_deaths, cpcra_002.bent
+    assert bent.converged
+    assert bent.fixed["difference of slope per year"].p_value < 0.01
+    assert straight.fixed["difference of slope per year"].p_value > 0.5
+    assert 2 * (bent.log_likelihood - straight.log_likelihood) > 9.21  # chi-square, two degrees, 1%
+    assert bent.log_hazard_arm.value == pytest.approx(straight.log_hazard_arm.value, abs=0.005)

@@ -181,7 +181,11 @@ def test_on_the_log_scale_a_threshold_is_a_ratio():
 def test_without_a_relation_there_is_no_threshold():
     units = _units(8, seed=4, between=np.diag([0.09, 0.05]))
     found = trial_level(units)
-    assert "no effect on the marker, however large" in found.threshold.refused
+    assert "the units do not say which effect on the marker" in found.threshold.refused
+    assert found.slope.label == "log hazard ratio per unit of effect on the marker"
+    doubling = trial_level(replace(units, transform="log2"))
+    assert doubling.slope.label == "log hazard ratio per doubling of the effect on the marker"
+    assert doubling.slope.estimate == found.slope.estimate
     assert any("only 8 units" in w for w in found.r_squared.warnings)
 
 

@@ -52,13 +52,26 @@ def surrogate(
             help="What is compared at the level of trials: country or site.",
         ),
     ] = "country",
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="SCALE",
+            help="Scale of the biomarker: log2, sqrt or as-is. Default: log2, but as-is for a logarithm or "
+            "for negative values.",
+        ),
+    ] = None,
     bootstrap: Annotated[
         int | None, typer.Option("--bootstrap", min=20, metavar="N", help="Bootstrap samples. Default: 200.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap and of --trials.")] = 1,
     landmarks: Annotated[
         str | None,
-        typer.Option("--landmarks", metavar="YEARS", help="Landmarks in years, with commas. Default: 1,2,3."),
+        typer.Option(
+            "--landmarks",
+            metavar="YEARS",
+            help="Landmarks in years, with commas. Default: 1,2,3, as far as half are followed.",
+        ),
     ] = None,
     horizon: Annotated[
         float | None,
@@ -115,6 +128,8 @@ def surrogate(
             raise UserError("--demonstrate brings its own trials: leave out PLACE and --mapping")
         _demonstrate(participants, threads, out, force)
         return
+    if scale is not None and trials:
+        raise UserError("--trials repeats the trial on the usual scale of the biomarker: leave out --scale")
     if participants is not None:
         raise UserError("--participants goes with --demonstrate: a trial has the participants that it has")
     if place is None and mapping is None:
@@ -133,6 +148,7 @@ def surrogate(
             endpoint=endpoint,
             marker=marker,
             units=cast("Units", units),
+            scale=scale,
             bootstrap=bootstrap,
             seed=seed,
             landmarks=moments,

@@ -46,6 +46,7 @@ def surrogate(
     endpoint: str | None = None,
     marker: str | None = None,
     units: Units = "country",
+    scale: str | None = None,
     bootstrap: int | None = None,
     seed: int = 1,
     landmarks: Sequence[float] | None = None,
@@ -61,15 +62,17 @@ def surrogate(
     """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
 
     `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them.
-    `units`: "country" or "site", compared at the level of trials. `bootstrap` samples by `seed`. `landmarks`,
-    `horizon`: years. `joint`: a joint model too. `trials`: also repeat the simulated trial so many times
-    under each preset of effect dials, at the same horizon. `out`: a folder for surrogate.html, surrogate.csv
-    and, with `trials`, surrogate-characteristics.csv, surrogate-between.csv and surrogate-trials.csv (none:
-    nothing is written). Raises UserError for whatever the user can mend."""
+    `units`: "country" or "site", compared at the level of trials. `scale` of the marker: "log2", "sqrt" or
+    "as-is" (default: as `scale_of` chooses it). `bootstrap` samples by `seed`. `landmarks`, `horizon`: years.
+    `joint`: a joint model too. `trials`: also repeat the simulated trial so many times under each preset of
+    effect dials, at the same horizon. `out`: a folder for surrogate.html, surrogate.csv and, with `trials`,
+    surrogate-characteristics.csv, surrogate-between.csv and surrogate-trials.csv (none: nothing is written).
+    Raises UserError for whatever the user can mend."""
     from equipoise.analyse.inputs import from_record
     from equipoise.analyse.surrogate import evaluation as measures
     from equipoise.analyse.surrogate import telling
     from equipoise.analyse.surrogate.data import marked_trial
+    from equipoise.analyse.surrogate.scale import SHORT_NAMES
     from equipoise.record import Record
     from equipoise.report import surrogate as page
     from equipoise.simulate.surrogacy.beside import beside
@@ -96,6 +99,9 @@ def surrogate(
         if trials and not simulated:
             raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
         given = from_record(source, source.protocol) if isinstance(source, Record) else source
+        if scale is not None and scale not in SHORT_NAMES:
+            raise UserError(f'no scale "{scale}"; the scales of a biomarker are {", ".join(SHORT_NAMES)}')
+        transform = None if scale is None else SHORT_NAMES[scale]
         marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker, units=units)
         found = measures.evaluate(
             marked,
@@ -104,6 +110,7 @@ def surrogate(
             times=landmarks,
             horizon=horizon,
             joint=joint,
+            transform=transform,
             confidence=given.confidence,
             progress=lambda words, share: say(f"Evaluating: {words}", share),
         )

@@ -183,7 +183,7 @@ def _read_text(path: Path) -> str:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / manifest.FILE_NAME
     if not folder.exists():
-        raise UserError(f"{folder}: there is no such folder; `equipoise simulate` writes a record")
+        raise UserError(f"{folder}: there is no such folder; `equipoise run` makes one with a record")
     if not folder.is_dir():
         raise UserError(f"{folder}: a record is a folder, this is a file")
     if not path.is_file():

@@ -124,6 +124,8 @@ def minute(fit: Fit) -> Section:
         ]
     if fit.settings.draws and known is not None:
         blocks.append(Paragraph(words(Run("What the model misses. ", "strong"), _misses(fit))))
+    if telling.few(fit):
+        blocks.append(Callout("Few participants", (words(telling.few(fit)),)))
     blocks.append(
         Callout(
             "What to mind",
@@ -470,11 +472,17 @@ def _predictive_figure(fit: Fit, trial: str) -> Figure | None:
     )  # fmt: skip
 
 
+CHANCE = (
+    "Off: from the published figure, in tolerances. Chance: standard error of that which comes from "
+    "simulating, in tolerances too, where it can be told."
+)
+
+
 def _predictive_table(fit: Fit, trial: str, name: str, mine: Sequence[Check], drawn: bool) -> Table:
-    titles = ["Figure", "Use", "Published", "Rows of the file", "Estimate", "Off, tolerances"]
-    widths = [3.4, 0.9, 1, 1, 1, 1]
+    titles = ["Figure", "Use", "Published", "Rows of the file", "Estimate", "Off, tolerances", "Chance"]
+    widths = [3.4, 0.9, 1, 1, 1, 1, 0.8]
     if fit.uncertainty is None:
-        titles.remove("Rows of the file")
+        titles.remove("Estimate")
         widths.pop()
     if drawn:
         titles += ["Predicted, 95%", "Tail", "From rows"]
@@ -483,13 +491,13 @@ def _predictive_table(fit: Fit, trial: str, name: str, mine: Sequence[Check], dr
         f"table-predictive-{trial}", f"{name}: expected and published", columns(titles, 2, widths),
         tuple(_check_row(fit, c, drawn) for c in mine),
         (
-            "Expectations on other people than those of the fit. Tail: twice the smaller share of "
+            f"Expectations on other people than those of the fit. {CHANCE} Tail: twice the smaller share of "
             "draws on one "
             "side of the published figure. From rows: share of the predictive variance that is there "
             "because the rows are not known.",
         )
         if drawn
-        else ("Expectations on other people than those of a fit.",),
+        else (f"Figures of trials with {w.count(fit.settings.participants)} participants each. {CHANCE}",),
         stack=True,
     )  # fmt: skip
 
@@ -507,7 +515,10 @@ def _check_row(fit: Fit, c: Check, drawn: bool) -> Row:
     ]  # fmt: skip
     if fit.uncertainty is not None:
         cells.append(three(c.before, 4))
-    cells += [three(c.expected, 4), w.number(c.off, 1)]
+    by_chance = telling.chance(fit, fit.bench.targets.targets.index(c.target))
+    cells += [
+        three(c.expected, 4), w.number(c.off, 1), w.NONE if math.isnan(by_chance) else w.number(by_chance, 1)
+    ]  # fmt: skip
     if drawn:
         tail = w.NONE if math.isnan(c.tail) else ("<0.01" if c.tail < 0.01 else w.number(c.tail, 2))
         share = w.NONE if math.isnan(c.from_rows) else f"{100 * c.from_rows:.0f}%"
@@ -543,7 +554,7 @@ def methods(fit: Fit) -> Section:
     priors = [
         f"{f.name}: {three(f.prior.centre)}, standard deviation {f.prior.sd:g}"
         f"{' of the logarithm' if f.logarithmic else ''}; "
-        + "; ".join(part for part in (", ".join(f.prior.source), f.prior.assumed, f.prior.note) if part)
+        + "; ".join(part for part in (_cited(fit, f.prior.source), f.prior.assumed, f.prior.note) if part)
         for f in fit.bench.rows
         if f.prior is not None
     ]
@@ -554,6 +565,11 @@ def methods(fit: Fit) -> Section:
     if priors:
         blocks.append(Subsection("Priors", (Listing(tuple(words(text) for text in priors)),)))
     return Section("methods", "How it was done", tuple(blocks))
+
+
+def _cited(fit: Fit, keys: Sequence[str]) -> str:
+    """The texts of references, by their keys in the targets file."""
+    return "; ".join(fit.bench.targets.file.references[key].text for key in keys)
 
 
 def repeating(fit: Fit, provenance: Mapping[str, str]) -> Section:

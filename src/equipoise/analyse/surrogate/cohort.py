@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from equipoise.analyse.surrogate.data import MarkedTrial
 from equipoise.analyse.surrogate.resampling import draws
 from equipoise.analyse.surrogate.risk_sets import covariate_columns
+from equipoise.analyse.surrogate.rows import FEW_EVENTS
 from equipoise.analyse.surrogate.scale import Transform, on_scale
 from equipoise.errors import UserError
 
@@ -18,8 +19,6 @@ Floats = NDArray[np.float64]
 
 STILL_FOLLOWED = 0.25
 """The default horizon is the last time at which this share of each arm is still followed (chosen here)."""
-FEWEST_EVENTS = 10
-"""With fewer events up to the horizon nothing is estimated (chosen here)."""
 MONTH = 1 / 12
 
 
@@ -73,10 +72,8 @@ def cohort(
             why = f"the marker is not known after randomisation in arm {label}"
             return Cohort(some, fixed, until, tuple(warnings), why)
     events = some.event & (some.time <= until)
-    if events.sum() < FEWEST_EVENTS:
-        why = (
-            f"{int(events.sum())} events up to {until:.3g} years; fewer than {FEWEST_EVENTS} are not analysed"
-        )
+    if events.sum() < FEW_EVENTS:
+        why = f"{int(events.sum())} events up to {until:.3g} years; fewer than {FEW_EVENTS} are not analysed"
         return Cohort(some, fixed, until, tuple(warnings), why)
     return Cohort(some, fixed - fixed.mean(axis=0), until, tuple(warnings))
 

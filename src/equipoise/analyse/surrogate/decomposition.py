@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from equipoise.analyse.surrogate.explained import STEADY
 from equipoise.analyse.surrogate.measure import Measure, refused
+from equipoise.analyse.surrogate.numbers import number
 from equipoise.analyse.surrogate.ratio_interval import fieller
 from equipoise.analyse.surrogate.rows import z_of
 
@@ -72,11 +73,11 @@ def share_measure(
     z = z_of(confidence)
     se_total = math.sqrt(variance[1, 1])
     if not abs(parts.total) > z * se_total:
-        low, high = parts.total - z * se_total, parts.total + z * se_total
+        total, low, high = (number(parts.total + side * z * se_total, words.scale) for side in (0, -1, 1))
         return refused(
             name, label, "share",
-            f"the total effect, {parts.total:.3g} ({low:.3g} to {high:.3g}), cannot be told from none, "
-            "and there is no share of nothing",
+            f"the total effect, a {words.scale} of {total} ({low} to {high}), cannot be told from none, and "
+            "there is no share of nothing",
             method=words.method, assumptions=words.assumptions, warnings=warnings,
         )  # fmt: skip
     share = parts.indirect / parts.total

@@ -134,21 +134,23 @@ def evaluate(
     times: Sequence[float] | None = None,
     horizon: float | None = None,
     joint: bool = False,
+    transform: Transform | None = None,
     confidence: float = 0.95,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Every measure, with the marker's latest value on the scale of `scale_of`.
+    """Every measure, with the marker's latest value on the scale `transform` (default: that of `scale_of`).
 
     `times`: landmarks in years (default: `usual_landmarks`). `horizon`: years, of the mediation analyses
     (default: as `dynamic_path`). `joint`: the joint model too, in which the mean of each arm may bend at the
     landmarks; it takes longer than all the others. Raises UserError for fewer than 20 bootstrap samples, bad
-    landmarks or horizon; whatever the data do not allow is refused in the measures."""
+    landmarks or horizon, a scale that the marker has no values on; whatever the data do not allow is refused
+    in the measures."""
     from equipoise.errors import UserError
 
     if bootstrap < FEWEST_SAMPLES:
         raise UserError(f"a bootstrap needs at least {FEWEST_SAMPLES} samples, not {bootstrap}")
     say: Progress = progress if progress is not None else lambda words, share: None
-    scale = scale_of(trial)
+    scale = scale_of(trial) if transform is None else transform
     usual = usual_landmarks(trial) if times is None else tuple(times)
     say("criteria and expectation", 0.0)
     criteria = prentice(trial, transform=scale, confidence=confidence)

@@ -14,6 +14,7 @@ from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.surrogate.rows import (
     HAZARD_RATIO,
     Rows,
+    few_events,
     fit,
     influence,
     log_ratio_measure,
@@ -120,6 +121,7 @@ def expected_hazard_ratio(
         reason = NO_EVENT_UNTREATED
     if reason:
         return _refused(slope, observed, labels, reason)
+    warnings = (*warnings, *few_events(slope_model))
     b = float(slope_model.coefficients[0])
     slope_moves = influence(untreated, untreated.value[:, None], slope_model)[:, 0]
     sums = _at_events(rows, b)

@@ -19,8 +19,10 @@ from equipoise.analyse.surrogate.prentice import CAUSES
 from equipoise.analyse.surrogate.ratio_interval import FiellerSet, fieller
 from equipoise.analyse.surrogate.resampling import draws, refitted, sorted_rows
 from equipoise.analyse.surrogate.rows import (
+    FEW_EVENTS,
     NOBODY,
     Matrix,
+    few_events,
     fit,
     influence,
     log_ratio_measure,
@@ -99,6 +101,7 @@ def lin(
     reason = without_mediator(trial) or alone.undefined or both.undefined or ""
     if reason:
         return _undefined(about, unadjusted, adjusted, reason)
+    about = replace(about, warnings=(*warnings, *few_events(both)))
     each = np.column_stack([influence(whole, alone_X, alone)[:, 0], influence(rows, both_X, both)[:, 0]])
     first, second = sorted_rows(whole, alone_X), sorted_rows(rows, both_X)
 
@@ -130,8 +133,8 @@ def freedman(
     Among those at risk at `marker_at` (years) with a marker known by then: the event until `horizon`; those
     lost before it are left out, with a warning. Defaults: horizon, the time to which nine in ten of those
     without an event were followed; marker_at, a quarter of that (assumed). Not adjusted for
-    strata. Joint covariance, intervals and refusal as in `lin`. Raises UserError unless
-    0 <= marker_at < horizon."""
+    strata. Refused where fewer than ten had the event, or fewer than ten had not. Joint covariance, intervals
+    and further refusal as in `lin`. Raises UserError unless 0 <= marker_at < horizon."""
     scaled, warnings = on_scale(trial, transform)
     known = _until_horizon(scaled, marker_at, horizon)
     if known.lost:
@@ -148,9 +151,14 @@ def freedman(
     both_X = np.column_stack([trial.treated[known.who], ones, known.value])
     alone, both = logistic(alone_X, y, ones), logistic(both_X, y, ones)
     reason = without_mediator(trial) or ("" if len(known.who) else NOBODY)
+    reason = reason or _too_few(known)
+    labels = {"unadjusted": arms, "adjusted": f"{arms}, given {trial.marker_label}"}
     if reason or alone is None or both is None:
         reason = reason or NO_LOGISTIC
-        blank = [refused(f"freedman.{n}", arms, "odds ratio", reason) for n in ("unadjusted", "adjusted")]
+        blank = [
+            refused(f"freedman.{n}", text, "odds ratio", reason, method=method, warnings=warnings)
+            for n, text in labels.items()
+        ]
         return _undefined(about, blank[0], blank[1], reason)
     each = np.zeros((trial.participants, 2))
     each[known.who, 0] = logistic_influence(alone_X, y, alone)[:, 0]
@@ -164,9 +172,7 @@ def freedman(
             ),
             scale="odds ratio",
         )
-        for k, (name, label, model) in enumerate(
-            [("unadjusted", arms, alone), ("adjusted", f"{arms}, given {trial.marker_label}", both)]
-        )
+        for k, ((name, label), model) in enumerate(zip(labels.items(), (alone, both), strict=True))
     ]  # fmt: skip
 
     def again() -> Iterator[float]:
@@ -215,6 +221,19 @@ def _until_horizon(scaled: MarkedTrial, marker_at: float | None, horizon: float 
     )
 
 
+def _too_few(known: _UntilHorizon) -> str:
+    """Why so few are not modelled: of those with the event and those without, the rarer kind counts."""
+    had = int(known.event.sum())
+    without = len(known.who) - had
+    if min(had, without) >= FEW_EVENTS:
+        return ""
+    what = f"{had} with the event" if had <= without else f"{without} without the event"
+    return (
+        f"{what} by year {known.end:.2f}, of {len(known.who)} at risk at year {known.early:.2f} with a known "
+        f"marker; fewer than {FEW_EVENTS} are not modelled"
+    )
+
+
 @dataclass(frozen=True)
 class _About:
     name: str
@@ -225,10 +244,13 @@ class _About:
     least: float | None
 
 
+INTERVALS = {"fieller": "Fieller's interval", "bootstrap": "bootstrap of participants"}
+
+
 def _undefined(about: _About, unadjusted: Measure, adjusted: Measure, reason: str) -> ProportionExplained:
     def no(kind: str) -> Measure:
         return refused(
-            f"{about.name}.{kind}", about.label, SHARE, reason, method=about.method,
+            f"{about.name}.{kind}", about.label, SHARE, reason, method=f"{about.method}; {INTERVALS[kind]}",
             assumptions=SHARE_ASSUMPTIONS, warnings=about.warnings,
         )  # fmt: skip
 
@@ -268,7 +290,7 @@ def _share(
     se = math.sqrt(gradient @ covariance @ gradient)
     common = Measure(
         f"{about.name}.fieller", about.label, SHARE, estimate, se, confidence=about.confidence,
-        method=f"{about.method}; Fieller's interval", assumptions=SHARE_ASSUMPTIONS, warnings=warnings,
+        method=f"{about.method}; {INTERVALS['fieller']}", assumptions=SHARE_ASSUMPTIONS, warnings=warnings,
     )  # fmt: skip
     exact = replace(common, low=inner.low, high=inner.high)
     if inner.kind != "between":
@@ -280,7 +302,7 @@ def _share(
 
 
 def _percentiles(common: Measure, about: _About, shares: Floats, asked: int) -> Measure:
-    name, method = f"{about.name}.bootstrap", f"{about.method}; bootstrap of participants"
+    name, method = f"{about.name}.bootstrap", f"{about.method}; {INTERVALS['bootstrap']}"
     if len(shares) < max(2, 0.9 * asked) or not asked:
         reason = (
             f"only {len(shares)} of {asked} resampled trials had both models" if asked else "not asked for"

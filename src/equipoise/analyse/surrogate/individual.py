@@ -12,7 +12,7 @@ from scipy.special import chndtr
 
 from equipoise.analyse.surrogate.data import MarkedTrial
 from equipoise.analyse.surrogate.measure import Measure, refused
-from equipoise.analyse.surrogate.rows import fit, ratio, rows_at_risk
+from equipoise.analyse.surrogate.rows import few_events, fit, ratio, rows_at_risk
 from equipoise.analyse.surrogate.scale import Transform, on_scale
 from equipoise.analyse.surrogate.time_varying import PROPORTIONAL, STANDS
 
@@ -68,7 +68,7 @@ def individual_level(
     p = math.erfc(math.sqrt(gain / 2))
     second = Measure(
         name, label, scale, share[0], math.nan, share[1], share[2], p, confidence, method,
-        (STANDS, PROPORTIONAL, ASSOCIATION), warnings,
+        (STANDS, PROPORTIONAL, ASSOCIATION), warnings + few_events(both),
     )  # fmt: skip
     return IndividualLevel(first, second)
 

@@ -21,6 +21,8 @@ Matrix = NDArray[np.float64]
 HAZARD_RATIO = "hazard ratio"
 NOT_AFTER = "the marker is not known at any time after randomisation"
 NOBODY = "nobody was under observation with a known marker"
+FEW_EVENTS = 10
+"""Below so many events logistic models and mediation are refused, and Cox models warn (chosen here)."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,16 @@ def influence(rows: Rows, X: Floats, model: Cox) -> Floats:
     return np.asarray(score_residuals(rows, X, model.coefficients) @ model.covariance)
 
 
+def few_events(model: Cox) -> tuple[str, ...]:
+    """A warning where a Cox model has so few events that its normal interval is not to be relied on."""
+    if model.events >= FEW_EVENTS:
+        return ()
+    many = "1 event" if model.events == 1 else f"{model.events} events"
+    return (
+        f"only {many} in a Cox model: below {FEW_EVENTS} its hazard ratios, with intervals, may be far off",
+    )
+
+
 def z_of(confidence: float) -> float:
     """Normal quantile of a two-sided interval. Raises UserError for a confidence that is none."""
     if not 0 < confidence < 1:
@@ -139,6 +151,7 @@ def ratio(
             name, label, HAZARD_RATIO, model.undefined, method=method, assumptions=assumptions,
             warnings=warnings,
         )  # fmt: skip
+    warnings = (*warnings, *(text for text in few_events(model) if text not in warnings))
     estimate, low, high = model.hazard_ratio(k, confidence)
     return Measure(
         name, label, HAZARD_RATIO, estimate, float(model.standard_errors[k]), low, high, model.p_value(k),

@@ -12,6 +12,9 @@ from equipoise.errors import UserError
 
 Transform = Literal["log2", "square root", "as is"]
 
+SHORT_NAMES: dict[str, Transform] = {"log2": "log2", "sqrt": "square root", "as-is": "as is"}
+"""The scales by the words of a command line."""
+
 
 def on_scale(trial: MarkedTrial, transform: Transform) -> tuple[MarkedTrial, tuple[str, ...]]:
     """The trial with its marker transformed, and warnings.

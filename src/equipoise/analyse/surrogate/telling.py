@@ -6,13 +6,14 @@ import math
 import textwrap
 from collections.abc import Mapping
 
-from equipoise.analyse.rounding import rounded
 from equipoise.analyse.surrogate.evaluation import Evaluation, Group
 from equipoise.analyse.surrogate.measure import Measure
+from equipoise.analyse.surrogate.numbers import number
+
+__all__ = ["number", "told", "value"]
 
 WIDTH = 100
 _LABEL = 56
-_RATIOS = ("hazard ratio", "odds ratio", "ratio of geometric means")
 
 
 def told(evaluation: Evaluation, truths: Mapping[str, float] | None = None) -> str:
@@ -48,7 +49,7 @@ def _group(group: Group, truths: Mapping[str, float]) -> list[str]:
     several = len({m.method for m in group.measures}) > 1
     method = reason = ""
     for measure in group.measures:
-        if several and measure.method != method:
+        if several and measure.method and measure.method != method:
             lines += textwrap.wrap(
                 f"by {measure.method}", WIDTH, initial_indent="  ", subsequent_indent="    "
             )
@@ -78,16 +79,3 @@ def value(measure: Measure) -> str:
     if math.isnan(measure.low) and math.isnan(measure.high):
         return middle
     return f"{middle} ({number(measure.low, measure.scale)} to {number(measure.high, measure.scale)})"
-
-
-def number(x: float, scale: str) -> str:
-    """Two decimals for ratios and shares, three figures for the rest; risks in percentage points."""
-    if math.isnan(x):
-        return "-"
-    if math.isinf(x):
-        return "no limit" if x > 0 else "-no limit"
-    if scale == "risk difference":
-        return f"{rounded(100 * x, 2)}%"
-    if scale in _RATIOS or scale in ("share", "R-squared") or abs(x) >= 0.1:
-        return str(rounded(x, 2))
-    return f"{x:.3g}"

@@ -218,7 +218,7 @@ def trial_level(effects: UnitEffects, *, confidence: float = 0.95) -> TrialLevel
     elif not np.ptp(effects.on_marker) > 0:
         reason = "the effect on the marker is the same in all units"
     if reason:
-        none = [replace(_head(k, warnings), refused=reason) for k in range(len(_HEADS))]
+        none = [replace(_head(k, warnings, effects.transform), refused=reason) for k in range(len(_HEADS))]
         return TrialLevel(effects, none[0], none[1], none[2], none[3], none[4], grid, None, None, None)
     line = _weighted_line(effects)
     model = random_effects(effects.on_marker, effects.on_outcome, effects.covariance)
@@ -226,7 +226,7 @@ def trial_level(effects: UnitEffects, *, confidence: float = 0.95) -> TrialLevel
         effects,
         _r_squared(line, u, confidence, warnings),
         _r_squared_random(model, confidence, warnings),
-        _slope(line, u, confidence, warnings),
+        _slope(line, u, effects.transform, confidence, warnings),
         _threshold(3, line, effects.transform, confidence, reach, warnings),
         _threshold_random(model, effects.transform, confidence, reach, warnings),
         grid,
@@ -241,10 +241,15 @@ RANDOM = "bivariate random effects"
 R_SQUARED = "R-squared"
 DIFFERENCE = "difference in the marker"
 
+_STEPS: dict[Transform, str] = {
+    "log2": "doubling of the effect on the marker",
+    "square root": "unit of effect on the square root of the marker",
+    "as is": "unit of effect on the marker",
+}
 _HEADS = (
     ("r_squared", "effect on outcome told by effect on marker, between units", R_SQUARED, REGRESSION),
     ("r_squared_random", "the same, allowing for errors of estimation", R_SQUARED, RANDOM),
-    ("slope", "log hazard ratio per step of effect on the marker", "log hazard ratio", REGRESSION),
+    ("slope", "log hazard ratio per {step}", "log hazard ratio", REGRESSION),
     ("threshold", "surrogate threshold effect", DIFFERENCE, REGRESSION),
     ("threshold_random", "surrogate threshold effect, allowing for errors", DIFFERENCE, RANDOM),
 )
@@ -297,11 +302,11 @@ def _line_of(model: RandomEffects) -> _Line:
     return _Line(model.line, model.line_covariance, model.around_line, math.inf)
 
 
-def _head(which: int, warnings: tuple[str, ...]) -> Measure:
+def _head(which: int, warnings: tuple[str, ...], transform: Transform = "log2") -> Measure:
     name, label, scale, method = _HEADS[which]
     return Measure(
-        f"trial_level.{name}", label, scale, method=method, assumptions=(EXCHANGEABLE, OWN_ERRORS),
-        warnings=warnings,
+        f"trial_level.{name}", label.format(step=_STEPS[transform]), scale, method=method,
+        assumptions=(EXCHANGEABLE, OWN_ERRORS), warnings=warnings,
     )  # fmt: skip
 
 
@@ -328,12 +333,20 @@ def _r_squared_random(model: RandomEffects, confidence: float, warnings: tuple[s
     return replace(_head(1, warnings), estimate=estimate, low=low, high=high, confidence=confidence)
 
 
-def _slope(line: _Line, u: int, confidence: float, warnings: tuple[str, ...]) -> Measure:
+def _slope(
+    line: _Line, u: int, transform: Transform, confidence: float, warnings: tuple[str, ...]
+) -> Measure:
     b, se = float(line.coefficients[1]), math.sqrt(line.covariance[1, 1])
     t = _quantile(confidence, line.df)
     p = 2 * float(stdtr(line.df, -abs(b / se))) if se > 0 else math.nan
     return replace(
-        _head(2, warnings), estimate=b, se=se, low=b - t * se, high=b + t * se, p=p, confidence=confidence
+        _head(2, warnings, transform),
+        estimate=b,
+        se=se,
+        low=b - t * se,
+        high=b + t * se,
+        p=p,
+        confidence=confidence,
     )
 
 
@@ -382,6 +395,6 @@ def _threshold(
 
 
 NO_THRESHOLD = (
-    "no effect on the marker, however large, would promise benefit: its relation to the effect on the "
-    "outcome cannot be told from none"
+    "the relation between the effects on marker and outcome cannot be told from none, so the units do not "
+    "say which effect on the marker would promise benefit"
 )

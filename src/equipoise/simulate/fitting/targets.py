@@ -81,6 +81,8 @@ class TargetBlock(_Part):
     """Otherwise: "analysis | group | parameter | statistic", as in the results table."""
     label: str | None = None
     value: float | None = None
+    unit: str = ""
+    """Of a `figure`; a `published` one has that of the protocol."""
     tolerance: Positive | None = None
     """How far off counts as one unit of the fit (of the logarithm, for a hazard ratio)."""
     se: Positive | None = None
@@ -100,6 +102,8 @@ class TargetBlock(_Part):
             raise ValueError("a `figure` names its source, or says with `assumed` why it is a guess")
         if self.published is not None and self.value is not None:
             raise ValueError("the protocol gives the value of a `published` figure; leave `value` out")
+        if self.published is not None and self.unit:
+            raise ValueError("the protocol gives the unit of a `published` figure; leave `unit` out")
         if self.use == "fit" and self.tolerance is None:
             raise ValueError("a figure that is fitted needs a `tolerance`")
         return self
@@ -273,8 +277,9 @@ def _target(k: int, file: TargetsFile, source: Source, protocols: Mapping[str, P
             (*path, "figure"),
         )
     return Target(
-        block.trial, "|".join(parts), block.label or ", ".join(parts), "", block.value, block.tolerance,
-        block.se, block.use == "fit", ", ".join(block.source) or "assumed", block.assumed or block.note or "",
+        block.trial, "|".join(parts), block.label or ", ".join(parts), block.unit, block.value,
+        block.tolerance, block.se, block.use == "fit", ", ".join(block.source) or "assumed",
+        block.assumed or block.note or "",
     )  # fmt: skip
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Mapping
 
 import polars as pl
 
 from equipoise.simulate.fitting.predictive import Check
-from equipoise.simulate.fitting.running import Fit
+from equipoise.simulate.fitting.running import PARTICIPANTS, Fit
 from equipoise.simulate.fitting.targets import Target
 from equipoise.simulate.fitting.uncertainty import in_words
 
@@ -34,6 +36,66 @@ def of_group(fit: Fit, target: Target) -> str:
     protocol, group = fit.bench.targets.protocols[target.trial], target.parts[1]
     arms = [protocol.arms[arm].label if arm in protocol.arms else arm for arm in group.split(" vs ")]
     return f"{target.label} ({' vs '.join(arms)})"
+
+
+USUAL_PARTICIPANTS = PARTICIPANTS
+"""Below so many participants of a simulated trial, chance moves expected figures by a good part of their
+tolerances."""
+
+
+def monte_carlo(fit: Fit, position: int) -> float:
+    """Monte Carlo standard error of the expectation of a target, on the scale of comparison; NaN if unknown.
+
+    After a fit, from simulated trials of the published size. Where figures were only compared: the published
+    standard error, or that of a binomial count or percentage, or of a standard deviation of normal values
+    (SD over the root of twice the number); each as it is in a trial of the simulated size."""
+    target = fit.bench.targets.targets[position]
+    sizes = fit.bench.targets.sizes[target.trial]
+    ratio = sum(sizes.values()) / fit.settings.participants
+    if fit.uncertainty is not None:
+        whole = float(fit.uncertainty.errors[position])
+        if target.se is None:
+            return whole * math.sqrt(ratio / (1 + ratio))
+        return math.sqrt(max(whole**2 - target.se**2, 0.0))
+    return _sampling_error(target, sizes) * math.sqrt(ratio)
+
+
+def _sampling_error(target: Target, sizes: Mapping[str, int]) -> float:
+    """Standard error of the figure in a trial of the published size, as far as it follows from the figure."""
+    if target.se is not None:
+        return target.se
+    _, group, _, statistic = target.parts
+    number = sizes.get(group, sum(sizes.values()) if group == "all" else 0)
+    if number == 0:
+        return math.nan
+    if statistic == "n" and 0 < target.value < number:
+        return math.sqrt(target.value * (1 - target.value / number))
+    if statistic == "percent" and 0 < target.value < 100:
+        return math.sqrt(target.value * (100 - target.value) / number)
+    if statistic == "sd":
+        return target.value / math.sqrt(2 * number)
+    return math.nan
+
+
+def chance(fit: Fit, position: int) -> float:
+    """The Monte Carlo standard error of a target in tolerances; NaN without a tolerance, or if unknown."""
+    tolerance = fit.bench.targets.targets[position].tolerance
+    return math.nan if tolerance is None else monte_carlo(fit, position) / tolerance
+
+
+def few(fit: Fit) -> str:
+    """A warning where so few participants were simulated that misses may be chance; or nothing."""
+    if fit.settings.participants >= USUAL_PARTICIPANTS:
+        return ""
+    known = [c for c in (chance(fit, k) for k in fit.bench.targets.fitted) if math.isfinite(c)]
+    text = f"{fit.settings.participants:,} participants of each trial are few: "
+    if known:
+        text += (
+            f"chance alone moves the model's figures by up to {max(known):.1f} tolerances (standard error). "
+        )
+    else:
+        text += "chance alone may move the model's figures by more than their tolerances. "
+    return f"{text}{USUAL_PARTICIPANTS:,} are usual; four times as many halve it."
 
 
 def moved(fit: Fit) -> str:
@@ -116,13 +178,18 @@ def _predictive(fit: Fit) -> list[str]:
 
 
 def _comparison(fit: Fit) -> str:
-    lines = [f"{'figure':86} {'published':>9} {'model':>9} {'off':>6}"]
-    for c in fit.checks:
-        off = "" if math.isnan(c.off) else f"{c.off:.2f}"
+    lines = [f"{'figure':76} {'published':>9} {'model':>9} {'off':>6} {'chance':>6}  unit"]
+    for k, c in enumerate(fit.checks):
+        off, by_chance = ("" if math.isnan(x) else f"{x:.2f}" for x in (c.off, chance(fit, k)))
         name = named(fit, c.target)
-        name = name if len(name) <= 86 else name[:85] + "…"
-        lines.append(f"{name:86} {figures(c.target.value):>9} {figures(c.expected):>9} {off:>6}".rstrip())
-    lines.append("off: in tolerances, of the figures that are fitted")
+        name = name if len(name) <= 76 else name[:75] + "…"
+        numbers = f"{figures(c.target.value):>9} {figures(c.expected):>9} {off:>6} {by_chance:>6}"
+        lines.append(f"{name:76} {numbers}  {c.target.unit}".rstrip())
+    lines.append(
+        "off: in tolerances, of the figures that are fitted; chance: standard error of it that comes"
+    )
+    lines.append("from simulating so many participants, where it can be told")
+    lines += textwrap.wrap(few(fit), 100)
     return "\n".join(lines)
 
 
@@ -172,12 +239,13 @@ def _predictive_table(fit: Fit) -> pl.DataFrame:
                 "unit": c.target.unit, "use": "fit" if c.target.fitted else "held out",
                 "published": c.target.value, "source": c.target.source, "tolerance": c.target.tolerance,
                 "file": known(c.before), "estimate": known(c.expected), "off": known(c.off),
+                "monte_carlo_se": known(monte_carlo(fit, k)),
                 "lower": known(c.lower), "median": known(c.median), "upper": known(c.upper),
                 "tail_probability": known(c.tail), "share_from_rows": known(c.from_rows), "draws": c.draws,
                 "missed": c.missed,
                 "note": c.target.note,
             }
-            for c in fit.checks
+            for k, c in enumerate(fit.checks)
         ],
         infer_schema_length=None,
     )  # fmt: skip

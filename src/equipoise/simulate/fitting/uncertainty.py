@@ -142,7 +142,7 @@ def figure_covariance(bench: Bench, real: Matrix, participants: int) -> tuple[Ma
     known = np.where(
         np.isnan(real), np.nanmean(np.where(np.isnan(real).all(axis=0), 0.0, real), axis=0), real
     )
-    simulated = np.cov(known, rowvar=False)
+    simulated = np.atleast_2d(np.cov(known, rowvar=False))
     spread = np.sqrt(np.diag(simulated))
     safe = np.where(spread > 0, spread, 1.0)
     same = np.array([[a.trial == b.trial for a in targets] for b in targets])
