@@ -25,7 +25,7 @@ HISTORY = EXAMPLES / "histories" / "participant.yaml"
 COMMANDS = [
     ["run"], ["simulate"], ["analyse"], ["report"], ["protocols"], ["show"], ["check"], ["new"], ["diff"],
     ["schema"], ["decide"], ["record", "check"], ["verify"], ["power"], ["boundaries"], ["design"],
-    ["surrogate"],
+    ["surrogate"], ["explain"], ["fit"],
 ]  # fmt: skip
 SMALL = ["--participants", "120", "--seed", "3"]
 

@@ -200,14 +200,16 @@ def _verdict(findings: Findings) -> tuple[str, str]:
         )
     else:
         open_ = f"Without any harm, protecting shares from {_ends(alone)} agree with the results."
-    open_ += f" If every cell protects, an excess hazard ρ from {_ends(full)} agrees as well."
-    shut = (
-        f"If no cell protects, an excess hazard ρ above {w.number(none.high, 2)} just after a cycle is "
-        f"excluded; if every cell does, one above {w.number(full.high, 2)}."
-        if not (none.open_high or full.open_high)
-        else "Within what was looked at, the results exclude no harm that fades with "
-        f"{TAU_USUAL:g} days in all cases."
+    fading = f"that fades with {TAU_USUAL:g} days"
+    open_ += f" If every cell protects, an excess hazard ρ {fading} agrees as well from {_ends(full)}."
+    shut = " ".join(
+        f"If {who}, no excess hazard {fading} is excluded within what was looked at."
+        if found.open_high
+        else f"If {who}, an excess hazard just after a cycle {fading} is excluded above ρ "
+        f"{w.number(found.high, 2)}."
+        for who, found in (("no cell protects", none), ("every cell does", full))
     )
+    shut += " A harm that fades faster or more slowly has limits of its own."
     return open_, shut
 
 
@@ -723,6 +725,12 @@ def ratios(x: Explanation) -> Section:
 # --- how it was done ----------------------------------------------------------------------------------------
 
 
+def _reach(x: Explanation) -> str:
+    """How far the published intervals of the primary hazard ratio reach on the log scale."""
+    found = [part.published.primary.interval for part in x.parts]
+    return w.listed([f"{math.log(high / low) / 2:.2f}" for low, high in (each for each in found if each)])
+
+
 def methods(findings: Findings) -> Section:
     """Methods, errors, assumptions."""
     x = findings.explanation
@@ -733,7 +741,8 @@ def methods(findings: Findings) -> Section:
         "Expected hazard ratio: the value to which Cox's estimate, with the strata of the protocol's plan, "
         "tends in an endless trial (Struthers and Kalbfleisch, Biometrika 1986;73:363).",
         f"Monte Carlo error of the log hazard ratios at the presets: at most {x.monte_carlo_error:.4f}, "
-        "by leaving out batches of people in turn (jackknife). Published intervals are some ±0.25 wide.",
+        f"by leaving out batches of people in turn (jackknife). Published intervals reach {_reach(x)} "
+        "to either side.",
         "Hazard ratios between the settings that were worked out are interpolated by polynomials; at "
         f"{len(x.held_out)} settings held out they are off by at most {x.interpolation_error:.4f} on the "
         f"log scale (finer nodes are taken above {TOLERANCE:g}).",
