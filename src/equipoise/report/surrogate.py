@@ -16,6 +16,7 @@ from equipoise import __version__
 from equipoise.analyse.surrogate import telling
 from equipoise.analyse.surrogate.evaluation import Evaluation, Group
 from equipoise.analyse.surrogate.measure import Measure
+from equipoise.analyse.surrogate.scale import per_unit
 from equipoise.report import html, surrogate_figures
 from equipoise.report import words as w
 from equipoise.report.document import (
@@ -195,7 +196,7 @@ def _promised(expected: Measure, quotient: Measure, m: SurrogateMaterial) -> str
         return f"It cannot be said: {expected.refused}."
     trial = m.evaluation.trial
     ends = (None, None) if quotient.refused else (quotient.low, quotient.high)
-    per = "per doubling" if m.evaluation.transform == "log2" else f"per {trial.marker_unit or 'unit'}"
+    per = f"per {per_unit(trial, m.evaluation.transform)}"
     found = m.evaluation.expected.slope
     slope = f"hazard ratio {per} {value(found)}"
     related = not found.low <= 1 <= found.high
@@ -476,7 +477,7 @@ def between_units(m: SurrogateMaterial) -> Section | None:
             strict=True,
         )
     ]
-    scale = "log2" if m.evaluation.transform == "log2" else "as is"
+    scale = m.evaluation.transform
     figure = Figure(
         "figure-units", "Effect on the outcome against effect on the biomarker, by unit",
         f"{len(effects.names)} units; the table lists them.", drawn.wide, drawn.narrow,
@@ -572,7 +573,7 @@ def simulated_units(m: SurrogateMaterial) -> Section | None:
         )
         for x in found.means
     ]  # fmt: skip
-    scale = "log2" if m.evaluation.transform == "log2" else "as is"
+    scale = m.evaluation.transform
     heads = [
         "Preset", "Trials", f"Effect on the biomarker ({scale})", "Log hazard ratio",
         f"Biomarker, less {first}", f"Log hazard ratio, less {first}",

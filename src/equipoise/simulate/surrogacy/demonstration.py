@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from equipoise.analyse.cox_model import cox
-from equipoise.analyse.surrogate.time_varying import time_varying
+from equipoise.analyse.surrogate.rows import fit, influence, rows_at_risk
+from equipoise.analyse.surrogate.scale import on_scale
 from equipoise.protocol import load
 from equipoise.simulate.plans import prepare
 from equipoise.simulate.progress import Progress, silent
@@ -48,6 +48,11 @@ class Pitfall:
     per_doubling: float
     explained: float
     events: int
+    hazard_ratio_error: float
+    adjusted_error: float
+    """Monte Carlo standard errors of the two log hazard ratios, and of the proportion explained: each person
+    is drawn once and walked in both arms."""
+    explained_error: float
 
 
 REFERENCE = {
@@ -94,14 +99,25 @@ def pitfall(name: str, functional: float, harm: float, *, people: int = PEOPLE, 
         "functional_fraction": functional, "rho_acute": harm, "tau_acute": FADES, "rho_chronic": 0.0,
     }  # fmt: skip
     marked = both_fates(comparison(prepare(load(name), dials)), seed, 0, people)
-    arm = marked.treated.astype(np.float64)
-    alone = cox(marked.time, marked.event, arm, strata=marked.stratum)
-    adjusted = time_varying(marked).model
+    scaled, _ = on_scale(marked, "log2")
+    rows = rows_at_risk(scaled, 0.0)
+    whole_rows = rows.whole()
+    arm, beside = whole_rows.treated[:, None], np.column_stack([rows.treated, rows.value])
+    alone, adjusted = fit(whole_rows, arm), fit(rows, beside)
     whole, direct = float(alone.coefficients[0]), float(adjusted.coefficients[0])
-    explained = 1 - direct / whole if abs(whole) > 0.005 else math.nan
+    # a person's two fates belong together
+    moves = np.column_stack(
+        [influence(whole_rows, arm, alone)[:, 0], influence(rows, beside, adjusted)[:, 0]]
+    )
+    moves = moves[:people] + moves[people:]
+    errors = np.sqrt((moves**2).sum(axis=0))
+    explained = explained_error = math.nan
+    if abs(whole) > 0.005:
+        explained = 1 - direct / whole
+        explained_error = float(np.sqrt(((moves @ [direct / whole**2, -1 / whole]) ** 2).sum()))
     return Pitfall(
         name, functional, harm, math.exp(whole), math.exp(direct), math.exp(adjusted.coefficients[1]),
-        explained, int(marked.event.sum()),
+        explained, int(marked.event.sum()), float(errors[0]), float(errors[1]), explained_error,
     )  # fmt: skip
 
 
@@ -125,26 +141,35 @@ def told(rows: tuple[Pitfall, ...]) -> str:
     head = (
         "What a Cox model says of the arm once it is adjusted for the latest CD4 count, where the truth is "
         "known.\n"
-        "In brackets: an independent first implementation of the model.\n"
+        "±: Monte Carlo standard error. In brackets: an independent first implementation of the model.\n"
     )
     lines = [
         head,
-        f"{'trial':9}{'cells that work':>16}{'harm':>6}{'hazard ratio':>16}{'adjusted':>16}"
-        f"{'explained':>16}{'events':>9}",
+        f"{'trial':9}{'cells that work':>15}{'harm':>6}{'hazard ratio':>21}{'adjusted':>21}"
+        f"{'explained':>18}{'events':>8}",
     ]
     for each in rows:
         quoted = REFERENCE.get((each.trial, each.functional, each.harm), (math.nan,) * 3)
         shown = [
-            _beside(x, y, places)
-            for x, y, places in zip(
-                (each.hazard_ratio, each.adjusted, each.explained), quoted, (2, 2, 1), strict=True
+            _beside(x, error, y, places)
+            for x, error, y, places in zip(
+                (each.hazard_ratio, each.adjusted, each.explained),
+                (
+                    each.hazard_ratio * each.hazard_ratio_error,
+                    each.adjusted * each.adjusted_error,
+                    each.explained_error,
+                ),
+                quoted,
+                (2, 2, 1),
+                strict=True,
             )
         ]
         lines.append(
-            f"{each.trial:9}{each.functional:>15.0%} "
-            f"{each.harm:>6g}{shown[0]:>16}{shown[1]:>16}{shown[2]:>16}{each.events:>9,}"
+            f"{each.trial:9}{each.functional:>14.0%} "
+            f"{each.harm:>6g}{shown[0]:>21}{shown[1]:>21}{shown[2]:>18}{each.events:>8,}"
         )
-    words = MORAL if all(each.adjusted > 1 for each in rows) else f"{MORAL} {BLURRED}"
+    clear = all(math.log(each.adjusted) > 2 * each.adjusted_error for each in rows)
+    words = MORAL if clear else f"{MORAL} {BLURRED}"
     return "\n".join([*lines, "", *textwrap.wrap(words, 100)])
 
 
@@ -155,13 +180,13 @@ MORAL = (
     "ratio above 1 beside the biomarker is no proof of harm, and none that the cells are useless."
 )
 BLURRED = (
-    f"Not in every line here: with so few people chance blurs it. {PEOPLE:,} in each arm, the default, "
-    "settle it."
+    "Not every line shows it by itself: some adjusted hazard ratios lie less than two standard errors above "
+    "1 here. More people (--participants) make them narrower."
 )
 
 
-def _beside(ours: float, reference: float, places: int) -> str:
+def _beside(ours: float, error: float, reference: float, places: int) -> str:
     if math.isnan(ours):
         return "undefined"
     quoted = "" if math.isnan(reference) else f" [{reference:.{places}f}]"
-    return f"{ours:.{places}f}{quoted}"
+    return f"{ours:.{places}f} ± {error:.{places}f}{quoted}"
