@@ -43,15 +43,6 @@ def surrogate(
             "--arm", metavar="NAME", help="Arm to compare with the reference arm, where several are."
         ),
     ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            "--scale",
-            metavar="SCALE",
-            help="Scale of the biomarker: log2, sqrt or as-is. Default: log2, but as-is for a logarithm or "
-            "for negative values.",
-        ),
-    ] = None,
     bootstrap: Annotated[
         int | None, typer.Option("--bootstrap", min=20, metavar="N", help="Bootstrap samples. Default: 200.")
     ] = None,
@@ -67,6 +58,15 @@ def surrogate(
     horizon: Annotated[
         float | None,
         typer.Option("--horizon", metavar="YEARS", help="Year at which mediation compares risks."),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="SCALE",
+            help="Scale of the biomarker: log2, sqrt or as-is. Default: log2, but as-is for a logarithm or "
+            "for negative values.",
+        ),
     ] = None,
     joint: Annotated[
         bool,
@@ -138,11 +138,11 @@ def surrogate(
             arm=arm,
             endpoint=endpoint,
             marker=marker,
-            scale=scale,
             bootstrap=bootstrap,
             seed=seed,
             landmarks=moments,
             horizon=horizon,
+            scale=scale,
             joint=joint,
             trials=trials,
             threads=threads,

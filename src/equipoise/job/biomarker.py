@@ -42,11 +42,11 @@ def surrogate(
     arm: str | None = None,
     endpoint: str | None = None,
     marker: str | None = None,
-    scale: str | None = None,
     bootstrap: int | None = None,
     seed: int = 1,
     landmarks: Sequence[float] | None = None,
     horizon: float | None = None,
+    scale: str | None = None,
     joint: bool = False,
     trials: int = 0,
     threads: int | None = None,
@@ -57,12 +57,12 @@ def surrogate(
 ) -> Surrogacy:
     """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
 
+    `scale` of the marker: "log2", "sqrt" or "as-is" (default: as `scale_of` chooses it).
     `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them.
-    `scale` of the marker: "log2", "sqrt" or "as-is" (default: as `scale_of` chooses it). `bootstrap`
-    samples by `seed`. `landmarks`, `horizon`: years. `joint`: a joint model too. `trials`: also repeat the
-    simulated trial so many times under each preset of effect dials. `out`: a folder for surrogate.html,
-    surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises UserError for whatever
-    the user can mend."""
+    `bootstrap` samples by `seed`. `landmarks`, `horizon`: years. `joint`: a joint model too. `trials`: also
+    repeat the simulated trial so many times under each preset of effect dials. `out`: a folder for
+    surrogate.html, surrogate.csv and surrogate-characteristics.csv (none: nothing is written). Raises
+    UserError for whatever the user can mend."""
     from equipoise.analyse.inputs import from_record
     from equipoise.analyse.surrogate import evaluation as measures
     from equipoise.analyse.surrogate import telling
