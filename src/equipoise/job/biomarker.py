@@ -79,6 +79,9 @@ def surrogate(
     names = {"page": page.PAGE, "table": "surrogate.csv"}
     if trials:
         names["characteristics"] = "surrogate-characteristics.csv"
+    if scale is not None and scale not in SHORT_NAMES:
+        raise UserError(f'no scale "{scale}"; the scales of a biomarker are {", ".join(SHORT_NAMES)}')
+    transform = None if scale is None else SHORT_NAMES[scale]
     places = {} if out is None else {what: Path(out) / name for what, name in names.items()}
     with contextlib.ExitStack() as stack:
         # Tried before the work is done; nothing stands there until all of it does.
@@ -88,9 +91,6 @@ def surrogate(
         if trials and not simulated:
             raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
         given = from_record(source, source.protocol) if isinstance(source, Record) else source
-        if scale is not None and scale not in SHORT_NAMES:
-            raise UserError(f'no scale "{scale}"; the scales of a biomarker are {", ".join(SHORT_NAMES)}')
-        transform = None if scale is None else SHORT_NAMES[scale]
         marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker)
         found = measures.evaluate(
             marked,
