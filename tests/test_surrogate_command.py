@@ -13,12 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from equipoise import analyse, report
-from equipoise.analyse.surrogate.evaluation import evaluate
 from equipoise.analyse.surrogate.measure import refused
 from equipoise.analyse.surrogate.reported import why_nothing_expected
-from equipoise.analyse.surrogate.scale import SHORT_NAMES
 from equipoise.analyse.surrogate.telling import number
-from equipoise.analyse.surrogate.time_varying import time_varying
 from equipoise.analyse.surrogate.trial_level import UnitEffects, joined, trial_level
 from equipoise.cli.main import app
 from equipoise.errors import UserError
@@ -35,7 +32,6 @@ from equipoise.simulate.surrogacy.characteristics import (
     target_of,
 )
 from equipoise.simulate.surrogacy.truth import Effect, Quantity, Truth
-from surrogate_example import wandering_trial
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -180,20 +176,6 @@ def test_real_participants_have_no_truth_and_cannot_be_repeated():
     again = CliRunner().invoke(app, [*arguments, "--trials", "3"])
     assert again.exit_code == 2
     assert "these participants are real" in again.output
-
-
-@pytest.mark.parametrize(
-    ("scale", "said"), [("log2", "doubling"), ("sqrt", "square root"), ("as-is", "of CD4")]
-)
-def test_the_scale_of_the_biomarker_may_be_chosen(scale, said):
-    given = wandering_trial(200)
-    transform = SHORT_NAMES[scale]
-    found = evaluate(given, bootstrap=20, times=[1.0], transform=transform)
-    assert found.transform == transform
-    slope = found.prentice.marker_on_outcome
-    assert said in slope.label
-    assert slope.estimate == time_varying(given, terms=("marker",), transform=transform).of("marker").estimate
-    assert found.mediation.path.transform == found.mediation.g_formula.transform == transform
 
 
 def test_the_command_takes_the_scale(folder, tmp_path):

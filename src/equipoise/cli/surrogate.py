@@ -52,15 +52,6 @@ def surrogate(
             help="What is compared at the level of trials: country or site.",
         ),
     ] = "country",
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            "--scale",
-            metavar="SCALE",
-            help="Scale of the biomarker: log2, sqrt or as-is. Default: log2, but as-is for a logarithm or "
-            "for negative values.",
-        ),
-    ] = None,
     bootstrap: Annotated[
         int | None, typer.Option("--bootstrap", min=20, metavar="N", help="Bootstrap samples. Default: 200.")
     ] = None,
@@ -76,6 +67,15 @@ def surrogate(
     horizon: Annotated[
         float | None,
         typer.Option("--horizon", metavar="YEARS", help="Year at which mediation compares risks."),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="SCALE",
+            help="Scale of the biomarker: log2, sqrt or as-is. Default: log2, but as-is for a logarithm or "
+            "for negative values.",
+        ),
     ] = None,
     joint: Annotated[
         bool,
@@ -148,11 +148,11 @@ def surrogate(
             endpoint=endpoint,
             marker=marker,
             units=cast("Units", units),
-            scale=scale,
             bootstrap=bootstrap,
             seed=seed,
             landmarks=moments,
             horizon=horizon,
+            scale=scale,
             joint=joint,
             trials=trials,
             threads=threads,

@@ -46,11 +46,11 @@ def surrogate(
     endpoint: str | None = None,
     marker: str | None = None,
     units: Units = "country",
-    scale: str | None = None,
     bootstrap: int | None = None,
     seed: int = 1,
     landmarks: Sequence[float] | None = None,
     horizon: float | None = None,
+    scale: str | None = None,
     joint: bool = False,
     trials: int = 0,
     threads: int | None = None,
@@ -61,13 +61,13 @@ def surrogate(
 ) -> Surrogacy:
     """Evaluate a biomarker as a surrogate for an endpoint, in a trial that has been run.
 
+    `scale` of the marker: "log2", "sqrt" or "as-is" (default: as `scale_of` chooses it).
     `source`: a record, or mapped data. `arm`, `endpoint`, `marker`: as `marked_trial` chooses them.
-    `units`: "country" or "site", compared at the level of trials. `scale` of the marker: "log2", "sqrt" or
-    "as-is" (default: as `scale_of` chooses it). `bootstrap` samples by `seed`. `landmarks`, `horizon`: years.
-    `joint`: a joint model too. `trials`: also repeat the simulated trial so many times under each preset of
-    effect dials, at the same horizon. `out`: a folder for surrogate.html, surrogate.csv and, with `trials`,
-    surrogate-characteristics.csv, surrogate-between.csv and surrogate-trials.csv (none: nothing is written).
-    Raises UserError for whatever the user can mend."""
+    `units`: "country" or "site", compared at the level of trials. `bootstrap` samples by `seed`. `landmarks`,
+    `horizon`: years. `joint`: a joint model too. `trials`: also repeat the simulated trial so many times
+    under each preset of effect dials, at the same horizon. `out`: a folder for surrogate.html, surrogate.csv
+    and, with `trials`, surrogate-characteristics.csv, surrogate-between.csv and surrogate-trials.csv (none:
+    nothing is written). Raises UserError for whatever the user can mend."""
     from equipoise.analyse.inputs import from_record
     from equipoise.analyse.surrogate import evaluation as measures
     from equipoise.analyse.surrogate import telling
@@ -90,6 +90,9 @@ def surrogate(
             "between": "surrogate-between.csv",
             "trials": "surrogate-trials.csv",
         }
+    if scale is not None and scale not in SHORT_NAMES:
+        raise UserError(f'no scale "{scale}"; the scales of a biomarker are {", ".join(SHORT_NAMES)}')
+    transform = None if scale is None else SHORT_NAMES[scale]
     places = {} if out is None else {what: Path(out) / name for what, name in names.items()}
     with contextlib.ExitStack() as stack:
         # Tried before the work is done; nothing stands there until all of it does.
@@ -99,9 +102,6 @@ def surrogate(
         if trials and not simulated:
             raise UserError("--trials repeats a simulated trial; these participants are real: leave it out")
         given = from_record(source, source.protocol) if isinstance(source, Record) else source
-        if scale is not None and scale not in SHORT_NAMES:
-            raise UserError(f'no scale "{scale}"; the scales of a biomarker are {", ".join(SHORT_NAMES)}')
-        transform = None if scale is None else SHORT_NAMES[scale]
         marked = marked_trial(given, arm=arm, endpoint=endpoint, marker=marker, units=units)
         found = measures.evaluate(
             marked,
