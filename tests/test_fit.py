@@ -29,7 +29,7 @@ from equipoise.virtual import load_population
 POPULATION = load_population("hiv_il2")
 TEXT = (resources.files("equipoise.virtual") / "library" / "hiv_il2.yaml").read_text(encoding="utf-8")
 BUNDLED = load_targets("hiv_il2")
-EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "vanguard-targets.yaml"
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "targets" / "vanguard.yaml"
 SMALL = {"participants": 1200, "steps": 3, "draws": 40}
 
 
