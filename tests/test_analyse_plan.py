@@ -389,6 +389,6 @@ def test_an_endpoint_that_nobody_had_is_said_once():
     found = analyse.run(Record.of(record_example.protocol(), tables))
     assert [note for note in found.notes if "Disease or death" in note] == [
         "Disease or death: there was no such event in any arm, so nothing can be compared.",
-        "IL-2 against Control, CD4 count as a surrogate for Disease or death: there was no event in either arm, "
-        "so there is nothing to compare.",
+        "IL-2 against Control, CD4 count as a surrogate for Disease or death: there was no event in either "
+        "arm, so there is nothing to compare.",
     ]

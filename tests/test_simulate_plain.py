@@ -538,14 +538,14 @@ def test_reports_come_an_exponential_time_after_the_event() -> None:
     assert stats.kstest(plain_participants(setup, 3, 0)["reported"].to_numpy() / 30, "expon").pvalue > 1e-4
 
 
-STRATA = {"low": {"share": 0.6}, "high": {"share": 0.4, "hazard_multiple": 2}}
+TWO_STRATA = {"low": {"share": 0.6}, "high": {"share": 0.4, "hazard_multiple": 2}}
 
 
 def test_by_the_saddlepoint_distribution_z_is_that_of_the_analysis() -> None:
     monitoring = {"looks": [0.5, 1.0], "spending": "pocock", "distribution": "saddlepoint"}
     arms = {"control": {"hazard": "0.3 / year"}, "treated": {"hazard_ratio": 0.7, "share": 2}}
     setup = prepare_plain(
-        trial(monitoring=monitoring, arms=arms, strata=STRATA, analysis={"stratified": True})
+        trial(monitoring=monitoring, arms=arms, strata=TWO_STRATA, analysis={"stratified": True})
     )
     rows, people = plain_rows(setup, 8, 3, 1), plain_participants(setup, 8, 3)
     for look, final in ((1, False), (2, True)):
