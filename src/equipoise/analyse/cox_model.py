@@ -81,13 +81,20 @@ def _in_order(X, order, mean, spread):
 
 
 @njit
-def _cox_terms(beta, start, stop, event, X, stratum, order, entry_order, late_entry, efron, U, J):
+def _cox_terms(beta, start, stop, event, X, weight, stratum, order, entry_order, late_entry, efron, U, J):
     """Log partial likelihood; fills the score U[p] and the information J[p, p].
 
-    Rows in `order` rise by stratum and fall by time; `entry_order` rises by stratum and falls by start.
+    Rows in `order` rise by stratum and fall by time; `entry_order` rises by stratum and falls by start. A
+    row of weight w (int64, 1 or more) counts as w rows.
     """
     n = order.shape[0]
     p = X.shape[1]
+    risk = np.empty(n)
+    for i in range(n):
+        eta = 0.0
+        for a in range(p):
+            eta += X[i, a] * beta[a]
+        risk[i] = weight[i] * math.exp(eta)
     U[:] = 0.0
     J[:, :] = 0.0
     S1 = np.zeros(p)
@@ -112,16 +119,12 @@ def _cox_terms(beta, start, stop, event, X, stratum, order, entry_order, late_en
             if late_entry:
                 while leaving < end and start[entry_order[leaving]] >= now:
                     i = entry_order[leaving]
-                    eta = 0.0
+                    S0 -= risk[i]
                     for a in range(p):
-                        eta += X[i, a] * beta[a]
-                    risk = math.exp(eta)
-                    S0 -= risk
-                    for a in range(p):
-                        S1[a] -= risk * X[i, a]
+                        S1[a] -= risk[i] * X[i, a]
                         for b in range(a + 1):
-                            S2[a, b] -= risk * X[i, a] * X[i, b]
-                    present -= 1
+                            S2[a, b] -= risk[i] * X[i, a] * X[i, b]
+                    present -= weight[i]
                     leaving += 1
                 if present == 0:
                     S0 = 0.0
@@ -133,25 +136,23 @@ def _cox_terms(beta, start, stop, event, X, stratum, order, entry_order, late_en
             D2[:, :] = 0.0
             while position < end and stop[order[position]] == now:
                 i = order[position]
-                eta = 0.0
+                S0 += risk[i]
                 for a in range(p):
-                    eta += X[i, a] * beta[a]
-                risk = math.exp(eta)
-                S0 += risk
-                for a in range(p):
-                    S1[a] += risk * X[i, a]
+                    S1[a] += risk[i] * X[i, a]
                     for b in range(a + 1):
-                        S2[a, b] += risk * X[i, a] * X[i, b]
+                        S2[a, b] += risk[i] * X[i, a] * X[i, b]
                 if event[i]:
-                    d += 1
-                    D0 += risk
-                    loglik += eta
+                    d += weight[i]
+                    D0 += risk[i]
+                    eta = 0.0
                     for a in range(p):
-                        U[a] += X[i, a]
-                        D1[a] += risk * X[i, a]
+                        eta += X[i, a] * beta[a]
+                        U[a] += weight[i] * X[i, a]
+                        D1[a] += risk[i] * X[i, a]
                         for b in range(a + 1):
-                            D2[a, b] += risk * X[i, a] * X[i, b]
-                present += 1
+                            D2[a, b] += risk[i] * X[i, a] * X[i, b]
+                    loglik += weight[i] * eta
+                present += weight[i]
                 position += 1
             for l in range(d):
                 share = l / d if efron else 0.0
@@ -200,19 +201,22 @@ def _solve(J, U, out):
 
 
 @njit
-def _cox_newton(start, stop, event, X, stratum, order, entry_order, late_entry, efron):
-    """Maximise from 0. X is centred and scaled to unit spread, so steps are comparable.
+def cox_newton(first, start, stop, event, X, weight, stratum, order, entry_order, late_entry, efron):
+    """Maximise from `first`. X is centred and scaled to unit spread, so steps are comparable; order of rows
+    and weights as `_cox_terms` wants them.
 
-    Returns (status, beta, J, loglik, loglik at 0, score chi-square, iterations); status 0 converged,
-    1 covariates dependent, 2 likelihood without a maximum, 3 not converged.
+    Returns (status, beta, J, loglik, loglik at first, score chi-square there, iterations); status 0
+    converged, 1 covariates dependent, 2 likelihood without a maximum, 3 not converged.
     """
     p = X.shape[1]
-    beta = np.zeros(p)
+    beta = first.copy()
     U = np.zeros(p)
     J = np.zeros((p, p))
     step = np.zeros(p)
     trial = np.zeros(p)
-    null = _cox_terms(beta, start, stop, event, X, stratum, order, entry_order, late_entry, efron, U, J)
+    null = _cox_terms(
+        beta, start, stop, event, X, weight, stratum, order, entry_order, late_entry, efron, U, J
+    )
     J0 = np.zeros(p)
     for a in range(p):
         J0[a] = J[a, a]
@@ -233,7 +237,9 @@ def _cox_newton(start, stop, event, X, stratum, order, entry_order, late_entry, 
             largest = 5.0
         for a in range(p):
             trial[a] = beta[a] + step[a]
-        new = _cox_terms(trial, start, stop, event, X, stratum, order, entry_order, late_entry, efron, U, J)
+        new = _cox_terms(
+            trial, start, stop, event, X, weight, stratum, order, entry_order, late_entry, efron, U, J
+        )
         if largest > 1e-5:
             for _ in range(60):
                 if new >= loglik:
@@ -243,7 +249,7 @@ def _cox_newton(start, stop, event, X, stratum, order, entry_order, late_entry, 
                     step[a] *= 0.5
                     trial[a] = beta[a] + step[a]
                 new = _cox_terms(
-                    trial, start, stop, event, X, stratum, order, entry_order, late_entry, efron, U, J
+                    trial, start, stop, event, X, weight, stratum, order, entry_order, late_entry, efron, U, J
                 )
         reach = 0.0
         for a in range(p):
@@ -266,7 +272,7 @@ def _cox_newton(start, stop, event, X, stratum, order, entry_order, late_entry, 
 
 
 @njit
-def _cox_score_residuals(beta, start, stop, event, X, stratum, order, entry_order, late_entry, efron):
+def cox_score_residuals(beta, start, stop, event, X, stratum, order, entry_order, late_entry, efron):
     """Score residual of each row, n x p (Therneau, Grambsch & Fleming 1990; Efron weights for tied rows)."""
     n = order.shape[0]
     p = X.shape[1]
@@ -508,8 +514,11 @@ def _of_rows(
         place[order] = rows
         entries = place[entry_order]
     scaled = _in_order(covariates, order, mean, spread)
-    data = (start[order], stop[order], happened[order], scaled, levels[order], rows, entries, late, efron)
-    status, beta, information, loglik, null, score_test, iterations = _cox_newton(*data)
+    ordered = (start[order], stop[order], happened[order], scaled)
+    as_they_lie = (levels[order], rows, entries, late, efron)
+    status, beta, information, loglik, null, score_test, iterations = cox_newton(
+        np.zeros(p), *ordered, np.ones(n, np.int64), *as_they_lie
+    )
     if status:
         binary = p == 1 and len(np.unique(covariates)) == 2
         reasons = {1: NO_COMPARISON if binary else DEPENDENT, 2: ONE_SIDED if binary else MONOTONE}
@@ -520,7 +529,7 @@ def _of_rows(
     if cluster is not None:
         owners, names = codes(cluster, n, "clusters")
         influence = np.zeros((len(names), p))
-        residuals = _cox_score_residuals(beta, *data)
+        residuals = cox_score_residuals(beta, *ordered, *as_they_lie)
         np.add.at(influence, owners[order], residuals @ scaled_covariance / spread)
         robust = influence.T @ influence
     return Cox(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.analyse.columns import codes, orders
-from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial, Truths
-from equipoise.analyse.surrogate.kernel import weighted_cox
+from equipoise.analyse.cox_model import cox_newton
+from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial
 from equipoise.analyse.surrogate.rows import Rows
 from equipoise.errors import UserError
 
@@ -35,13 +35,13 @@ def draws(trial: MarkedTrial, replicates: int, seed: int) -> Iterator[Ints]:
 
 @dataclass(frozen=True)
 class SortedRows:
-    """Rows of a Cox model with one or two covariates, sorted once to be fitted under many weights. Columns of
+    """Rows of a Cox model, sorted once to be fitted under many weights. Columns of
     `X` are centred and divided by `spread`; `by_entry` gives the rows by stratum and falling start."""
 
     who: Ints
     start: Floats
     stop: Floats
-    event: Truths
+    event: NDArray[np.uint8]
     X: Floats
     stratum: NDArray[np.int32]
     by_entry: Ints
@@ -49,14 +49,14 @@ class SortedRows:
 
 
 def sorted_rows(rows: Rows, X: Floats) -> SortedRows:
-    """The rows in order. X: r x p, p 1 or 2, no column constant."""
+    """The rows in order. X: r x p, no column constant."""
     stratum, _ = codes(rows.stratum, len(rows.who), "strata")
     order, by_entry = orders(stratum, rows.start, rows.stop, True, latest_first=True)
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     spread = X.std(axis=0)
     return SortedRows(
-        rows.who[order], rows.start[order], rows.stop[order], rows.event[order],
+        rows.who[order], rows.start[order], rows.stop[order], rows.event[order].astype(np.uint8),
         ((X - X.mean(axis=0)) / spread)[order], stratum[order], place[by_entry], spread,
     )  # fmt: skip
 
@@ -68,9 +68,9 @@ def refitted(rows: SortedRows, weight: Ints, first: Floats) -> Floats | None:
     keep = each > 0
     place = np.cumsum(keep) - 1
     entries = place[rows.by_entry[keep[rows.by_entry]]]
-    beta = np.empty(rows.X.shape[1])
-    done = weighted_cox(
+    status, beta, *_ = cox_newton(
         first * rows.spread, rows.start[keep], rows.stop[keep], rows.event[keep],
-        np.ascontiguousarray(rows.X[keep]), rows.stratum[keep], entries, each[keep], beta,
+        np.ascontiguousarray(rows.X[keep]), each[keep], rows.stratum[keep], np.arange(len(entries)), entries,
+        True, True,
     )  # fmt: skip
-    return beta / rows.spread if done else None
+    return np.asarray(beta / rows.spread) if status == 0 else None

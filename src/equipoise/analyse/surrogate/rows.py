@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from equipoise.analyse.columns import codes, orders
-from equipoise.analyse.cox_model import Cox, _cox_score_residuals, cox
+from equipoise.analyse.cox_model import Cox, cox, cox_score_residuals
 from equipoise.analyse.surrogate.data import Floats, Ints, MarkedTrial, Truths
 from equipoise.analyse.surrogate.measure import Measure, refused
 from equipoise.analyse.undefined import NO_EVENTS, ONE_GROUP
@@ -89,7 +89,7 @@ def score_residuals(rows: Rows, X: Floats, beta: Floats, *, efron: bool = True) 
     stratum, _ = codes(rows.stratum, len(rows.who), "strata")
     order, entry_order = orders(stratum, rows.start, rows.stop, True, latest_first=True)
     centred = np.ascontiguousarray(X - X.mean(axis=0))
-    each = _cox_score_residuals(
+    each = cox_score_residuals(
         np.ascontiguousarray(beta, dtype=np.float64), rows.start, rows.stop, rows.event.astype(np.uint8),
         centred, stratum, order, entry_order, True, efron,
     )  # fmt: skip
