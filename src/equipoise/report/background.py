@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 from datetime import date
 
-from equipoise import __version__
 from equipoise.protocol import describing, sha256
 from equipoise.protocol.model import Protocol, Reference
 from equipoise.report import consort, tables
 from equipoise.report import words as w
 from equipoise.report.document import (
     Block,
-    Code,
     Listing,
     Paragraph,
     Run,
@@ -26,6 +24,7 @@ from equipoise.report.document import (
     words,
 )
 from equipoise.report.material import Material
+from equipoise.report.repeating import COMMAND, again, made_from
 from equipoise.report.words import lower_first
 from equipoise.virtual.parameters import PopulationFile, load_population
 from equipoise.virtual.parameters import Row as ParameterRow
@@ -455,26 +454,11 @@ def checklist(m: Material) -> Section:
 
 def reproduce(m: Material) -> Section:
     """Command, seed, hashes, versions; sources."""
-    blocks: list[Block | Subsection] = []
-    command = m.provenance.get("Command")
-    if command:
-        blocks += [
-            Paragraph(
-                words("The same command with the same version gives the same bytes, on any number of cores:")
-            ),
-            Code(command),
-        ]
-    body = [row(name, words(Run(value, "code"))) for name, value in m.provenance.items() if name != "Command"]
-    body.append(row("SHA-256 of the protocol", words(Run(sha256(m.protocol), "code"))))
-    body.append(row("Written by", f"Equipoise {__version__}"))
-    blocks.append(
-        Table(
-            "table-provenance",
-            "What this report was made from",
-            columns(["", "Value"], 2, [1, 3]),
-            tuple(body),
-        )
-    )
+    lines = [("SHA-256 of the protocol", words(Run(sha256(m.protocol), "code")))]
+    blocks: list[Block | Subsection] = [
+        *again(m.provenance.get(COMMAND), "the same bytes, on any number of cores"),
+        made_from(lines, m.provenance, what="report"),
+    ]
     if m.protocol.references:
         blocks.append(Subsection("Sources of the published figures", (_sources(m.protocol.references),)))
     population = _population(m) if m.simulated else None

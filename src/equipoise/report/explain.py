@@ -13,13 +13,11 @@ from typing import Any
 
 import polars as pl
 
-from equipoise import __version__
 from equipoise.report import explain_figures, html
 from equipoise.report import words as w
 from equipoise.report.document import (
     Block,
     Callout,
-    Code,
     Document,
     Fact,
     Facts,
@@ -35,6 +33,7 @@ from equipoise.report.document import (
     words,
 )
 from equipoise.report.explain_figures import Mark, Panel
+from equipoise.report.repeating import COMMAND, again, made_from
 from equipoise.simulate.ridge.expected import DEATHS, DISEASES, LATER, PRIMARY, RECENT, Point
 from equipoise.simulate.ridge.explaining import POWER, TOLERANCE, Explanation, Part
 from equipoise.simulate.ridge.findings import TAUS, Findings, Plane, Range
@@ -762,28 +761,17 @@ def methods(findings: Findings) -> Section:
 
 def repeating(x: Explanation, provenance: Mapping[str, str]) -> Section:
     """Command, seed, version."""
-    blocks: list[Block | Subsection] = []
-    if "Command" in provenance:
-        blocks += [
-            Paragraph(
-                words(
-                    "The same command with the same version gives the same figures, on any number of threads:"
-                )
-            ),
-            Code(provenance["Command"]),
-        ]
     part = x.parts[0]
     lines = [
-        ("Seed", str(x.seed)),
-        ("Virtual population", part.crowd.setup.population.name),
-        ("SHA-256 of the populations", ", ".join(p.crowd.setup.population_sha256[:16] for p in x.parts)),
-        ("Written by", f"Equipoise {__version__}"),
+        ("Seed", words(Run(str(x.seed), "code"))),
+        ("Virtual population", words(Run(part.crowd.setup.population.name, "code"))),
+        (
+            "SHA-256 of the populations",
+            words(Run(", ".join(p.crowd.setup.population_sha256[:16] for p in x.parts), "code")),
+        ),
     ]
-    lines += [(name, value) for name, value in provenance.items() if name != "Command"]
-    blocks.append(
-        Table(
-            "table-provenance", "What this page was made from", columns(["", "Value"], 2, [1, 3]),
-            tuple(row(name, words(Run(value, "code"))) for name, value in lines),
-        )
-    )  # fmt: skip
-    return Section("repeating", "To repeat it", tuple(blocks))
+    blocks = (
+        *again(provenance.get(COMMAND), "the same figures, on any number of threads"),
+        made_from(lines, provenance),
+    )
+    return Section("repeating", "To repeat it", blocks)

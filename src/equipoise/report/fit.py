@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from equipoise import __version__, _atomic
+from equipoise import _atomic
 from equipoise.report import fit_figures, html
 from equipoise.report import words as w
 from equipoise.report.document import (
     Block,
     Callout,
-    Code,
     Column,
     Document,
     Fact,
@@ -37,6 +36,7 @@ from equipoise.report.document import (
     words,
 )
 from equipoise.report.fit_figures import Legend, Line
+from equipoise.report.repeating import COMMAND, again, made_from
 from equipoise.simulate.fitting import telling
 from equipoise.simulate.fitting.predictive import Check
 from equipoise.simulate.fitting.profile import LIMIT
@@ -574,30 +574,16 @@ def _cited(fit: Fit, keys: Sequence[str]) -> str:
 
 def repeating(fit: Fit, provenance: Mapping[str, str]) -> Section:
     """Command, seed, hashes."""
-    blocks: list[Block | Subsection] = []
-    if "Command" in provenance:
-        blocks += [
-            Paragraph(
-                words(
-                    "The same command with the same version gives the same numbers, on any number of threads:"
-                )
-            ),
-            Code(provenance["Command"]),
-        ]
-    lines: list[tuple[str, Words]] = [
+    lines: list[tuple[str, str | Words]] = [
         ("Seed", words(Run(str(fit.settings.seed), "code"))),
-        ("Participants of each trial", words(w.count(fit.settings.participants))),
+        ("Participants of each trial", w.count(fit.settings.participants)),
         ("SHA-256 of the targets", words(Run(fit.bench.targets.sha256, "code"))),
-        ("Page written by", words(f"Equipoise {__version__}")),
     ]
-    lines += [(k, words(Run(v, "code"))) for k, v in provenance.items() if k != "Command"]
     if len(fit.descents) > 1:
         sums = ", ".join(f"{d.sum_of_squares:.2f}" for d in fit.descents)
-        lines.append(("Sums of squares of the descents, the least first", words(sums)))
-    blocks.append(
-        Table(
-            "table-provenance", "What this page was made from", columns(["", "Value"], 2, [1, 3]),
-            tuple(row(name, value) for name, value in lines),
-        )
-    )  # fmt: skip
-    return Section("repeat", "Doing it again", tuple(blocks))
+        lines.append(("Sums of squares of the descents, the least first", sums))
+    blocks = (
+        *again(provenance.get(COMMAND), "the same numbers, on any number of threads"),
+        made_from(lines, provenance),
+    )
+    return Section("repeat", "Doing it again", blocks)

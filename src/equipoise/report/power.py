@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from equipoise import __version__, _atomic
+from equipoise import _atomic
 from equipoise.protocol import describing
 from equipoise.report import html, power_definitions, power_figures, power_tables, power_words
 from equipoise.report import words as w
@@ -40,6 +40,7 @@ from equipoise.report.figures import Drawn
 from equipoise.report.power_figures import Estimates, Reference, Series, Stopping
 from equipoise.report.power_material import Floats, Plan, PowerMaterial, Varied
 from equipoise.report.power_tables import MANY, REASON_WORDS
+from equipoise.report.repeating import COMMAND, again, made_from
 from equipoise.simulate.power.characteristics import YEAR, Summary
 from equipoise.simulate.power.deciding import FUTILITY
 from equipoise.simulate.power.scenarios import plain
@@ -734,16 +735,9 @@ def methods(m: PowerMaterial) -> Section:
 def repeating(m: PowerMaterial) -> Section:
     """Command, seed, hashes; how to replay a trial; the columns of the rows."""
     saved = m.summary.saved
-    command = m.provenance.get("Command") or saved.command
-    blocks: list[Block | Subsection] = []
-    if command:
-        blocks += [
-            Paragraph(
-                words("The same command with the same version gives the same rows, on any number of workers:")
-            ),
-            Code(command),
-        ]
-    blocks += [
+    command = m.provenance.get(COMMAND) or saved.command
+    blocks: list[Block | Subsection] = [
+        *again(command, "the same rows, on any number of workers"),
         Paragraph(
             words(
                 "One trial can be replayed in full, participant by participant, and agrees with its row. "
@@ -752,23 +746,12 @@ def repeating(m: PowerMaterial) -> Section:
         ),
         Code(m.provenance.get("Replay") or _replay(m, command)),
     ]
-    lines: list[tuple[str, Words]] = [
+    lines: list[tuple[str, str | Words]] = [
         ("Seed", words(Run(str(saved.seed), "code"))),
-        ("Trials", words(_trials_each(m))),
+        ("Trials", _trials_each(m)),
         ("Computed by", words("Equipoise ", Run(saved.fingerprint, "code"))),
-        ("Page written by", words(f"Equipoise {__version__}")),
     ]
-    lines += [
-        (name, words(Run(value, "code")))
-        for name, value in m.provenance.items()
-        if name not in ("Command", "Replay", "Seed", "Trials")
-    ]
-    blocks.append(
-        Table(
-            "table-provenance", "What this page was made from", columns(["", "Value"], 2, [1, 3]),
-            tuple(row(name, value) for name, value in lines),
-        )
-    )  # fmt: skip
+    blocks.append(made_from(lines, m.provenance, shown=(COMMAND, "Replay", "Seed", "Trials")))
     designs = Table(
         "table-designs", "Designs (SHA-256 of everything that fixes the trials of a scenario)",
         columns(["Scenario", "SHA-256"], 2, [1, 2]),

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from equipoise import __version__
 from equipoise.analyse.surrogate import telling
 from equipoise.analyse.surrogate.evaluation import Evaluation, Group
 from equipoise.analyse.surrogate.measure import Measure
@@ -22,7 +21,6 @@ from equipoise.report import words as w
 from equipoise.report.document import (
     Block,
     Callout,
-    Code,
     Document,
     Fact,
     Facts,
@@ -39,6 +37,7 @@ from equipoise.report.document import (
     words,
 )
 from equipoise.report.figures import Drawn
+from equipoise.report.repeating import COMMAND, again, made_from
 from equipoise.report.surrogate_words import answered, cannot_tell, not_harm, promised
 from equipoise.simulate.surrogacy.beside import hazard_ratio
 from equipoise.simulate.surrogacy.between import ALL, MEANING, BetweenTrials
@@ -653,23 +652,10 @@ def methods(m: SurrogateMaterial) -> Section:
 
 def repeating(m: SurrogateMaterial) -> Section:
     """Command, seed, version."""
-    blocks: list[Block | Subsection] = []
-    command = m.provenance.get("Command")
-    if command:
-        blocks += [
-            Paragraph(words("The same command with the same version gives this page again:")),
-            Code(command),
-        ]
     lines = [
         ("Bootstrap samples", w.count(m.evaluation.bootstrap)),
         ("Seed of the bootstrap", str(m.evaluation.seed)),
         ("Scale of the biomarker", m.evaluation.transform),
-        ("Version", f"Equipoise {__version__}"),
     ]
-    blocks.append(
-        Table(
-            "table-provenance", "What this page was made from", columns(["", "Value"], 2, [1, 3]),
-            tuple(row(name, text) for name, text in lines),
-        )
-    )  # fmt: skip
-    return Section("repeat", "How to repeat it", tuple(blocks))
+    blocks = (*again(m.provenance.get(COMMAND), "this page again"), made_from(lines, m.provenance))
+    return Section("repeat", "How to repeat it", blocks)
