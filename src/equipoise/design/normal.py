@@ -6,6 +6,8 @@ import math
 
 from equipoise._compile import njit
 
+Z95 = 1.959963984540054
+"""The 97.5% quantile: a 95% interval is so many standard errors wide on either side."""
 _ROOT2 = math.sqrt(2.0)
 _ROOT2PI = math.sqrt(2.0 * math.pi)
 

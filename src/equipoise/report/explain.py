@@ -671,7 +671,7 @@ def _planned(x: Explanation, table: pl.DataFrame) -> str:
             "No preset gives that: even if every new cell protects as a native one and nothing harms, the "
             f"model expects {w.number(best, 2)} at the best. "
         )
-    misled = float(table["biomarker wins, endpoint does not"].min())  # type: ignore[arg-type]
+    misled = float(table["biomarker wins, endpoint does not"].to_numpy().min())
     return text + (
         f"Whichever preset is true, at least {_percent(misled)} of trials of that size show the gain of the "
         "biomarker and no benefit."

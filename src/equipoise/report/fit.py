@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from equipoise import _atomic
+from equipoise.design.normal import Z95
 from equipoise.report import fit_figures, html
 from equipoise.report import words as w
 from equipoise.report.document import (
@@ -209,11 +210,12 @@ def estimates(fit: Fit, known: Uncertainty) -> Section:
         prior = e.free.prior
         wide = None
         if prior is not None:
-            wide = tuple((e.free.centre + side * 1.96 * prior.sd - began) / step for side in (-1, 1))
+            low, high = (e.free.centre + side * Z95 * prior.sd for side in (-1, 1))
+            wide = (low - began) / step, (high - began) / step
         drawn.append(
             Line(
                 f"{e.free.name} ({e.free.short})", (e.free.onto(e.lower) - began) / step, (x - began) / step,
-                (e.free.onto(e.upper) - began) / step, wide=wide,  # type: ignore[arg-type]
+                (e.free.onto(e.upper) - began) / step, wide=wide,
             )
         )  # fmt: skip
     picture = fit_figures.lines(
@@ -254,7 +256,7 @@ def _estimate_row(e: object) -> Row:
     prior = e.free.prior
     said = w.NONE
     if prior is not None:
-        low, high = (e.free.back(e.free.centre + side * 1.96 * prior.sd) for side in (-1, 1))
+        low, high = (e.free.back(e.free.centre + side * Z95 * prior.sd) for side in (-1, 1))
         said = f"{three(prior.centre)} ({three(low)} to {three(high)})"
     return row(
         words(f"{e.free.name} ", Run(e.free.short, "code")), w.unit(e.free.unit), three(e.began),
@@ -444,7 +446,7 @@ def _predictive_figure(fit: Fit, trial: str) -> Figure | None:
         low, middle, high, published = (
             c.target.onto(v) for v in (c.lower, c.median, c.upper, c.target.value)
         )
-        sd = (high - low) / (2 * 1.96)
+        sd = (high - low) / (2 * Z95)
         if not sd > 0:
             continue
         mark = (published - middle) / sd

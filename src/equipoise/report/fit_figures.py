@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
@@ -92,8 +93,8 @@ def _lines(sheet: Sheet, drawn: Sequence[Line], title: str, told: Legend, zero: 
     return canvas
 
 
-def _one(axes: object, line: Line, y: float, size: float) -> None:
-    plot = axes.plot  # type: ignore[attr-defined]
+def _one(axes: Axes, line: Line, y: float, size: float) -> None:
+    plot = axes.plot
     colour = ARM[1] if line.hollow else ARM[0]
     if line.wide is not None:
         plot(line.wide, [y, y], color=MUTED, linewidth=1.0, zorder=2)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from equipoise import _atomic
+from equipoise.design.normal import Z95
 from equipoise.protocol import describing
 from equipoise.report import html, power_definitions, power_figures, power_tables, power_words
 from equipoise.report import words as w
@@ -331,7 +332,7 @@ def _mind(m: PowerMaterial) -> list[str]:
     ]
     worst = max((f.error for k in range(m.count) if (f := m.figure(k, "power")) is not None), default=0.0)
     if worst > COARSE or m.fewest_trials < 1000:
-        half = power_words.NORMAL * max(worst, 0.5 / math.sqrt(m.fewest_trials) if worst == 0 else worst)
+        half = Z95 * max(worst, 0.5 / math.sqrt(m.fewest_trials) if worst == 0 else worst)
         texts.append(
             f"There are few trials ({_trials_each(m)}): a power is known to about ± "
             f"{w.number(100 * half, 0)} percentage points only (95%), and quantiles and rare outcomes less "

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from equipoise.design.normal import Z95
 from equipoise.report import words as w
 from equipoise.simulate.power.characteristics import Difference, Figure
 
-NORMAL = 1.959963984540054
-"""The 97.5% quantile of the normal distribution: a 95% interval is so many errors wide on either side."""
 _SHARES = ("coverage", "biomarker wins", "both win", "power")
 
 
@@ -158,9 +157,9 @@ def percent_of(count: int, trials: int) -> str:
 def wilson(p: float, n: float) -> tuple[float, float]:
     """95% interval of a share p of n trials by the score (Wilson, J Am Stat Assoc 1927;22:209-12): it stays
     between 0 and 1, and a share of none or all has one too."""
-    z2 = NORMAL**2
+    z2 = Z95**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = NORMAL / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 

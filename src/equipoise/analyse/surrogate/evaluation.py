@@ -19,6 +19,7 @@ from equipoise.analyse.surrogate.prentice import Prentice, prentice
 from equipoise.analyse.surrogate.scale import Transform
 from equipoise.analyse.surrogate.time_varying import Landmark, landmarks
 from equipoise.analyse.surrogate.trial_level import TrialLevel, trial_level, unit_effects
+from equipoise.errors import UserError
 
 Progress = Callable[[str, float], None]
 BOOTSTRAP = 200
@@ -145,8 +146,6 @@ def evaluate(
     landmarks; it takes longer than all the others. Raises UserError for fewer than 20 bootstrap samples, bad
     landmarks or horizon, a scale that the marker has no values on; whatever the data do not allow is refused
     in the measures."""
-    from equipoise.errors import UserError
-
     if bootstrap < FEWEST_SAMPLES:
         raise UserError(f"a bootstrap needs at least {FEWEST_SAMPLES} samples, not {bootstrap}")
     say: Progress = progress if progress is not None else lambda words, share: None
@@ -159,11 +158,12 @@ def evaluate(
     individual = individual_level(trial, transform=scale, confidence=confidence)
     units = trial_level(unit_effects(trial, transform=scale), confidence=confidence)
     say("proportion explained", 0.1)
-    drawn = {"bootstrap": bootstrap, "seed": seed, "confidence": confidence}
-    by_lin = lin(trial, transform=scale, **drawn)  # type: ignore[arg-type]
-    by_freedman = freedman(trial, transform=scale, **drawn)  # type: ignore[arg-type]
+    by_lin = lin(trial, transform=scale, bootstrap=bootstrap, seed=seed, confidence=confidence)
+    by_freedman = freedman(trial, transform=scale, bootstrap=bootstrap, seed=seed, confidence=confidence)
     say("mediation", 0.5)
-    through = mediation(trial, horizon=horizon, transform=scale, **drawn)  # type: ignore[arg-type]
+    through = mediation(
+        trial, horizon=horizon, transform=scale, bootstrap=bootstrap, seed=seed, confidence=confidence
+    )
     at_once: tuple[Measure, ...] = ()
     if joint:
         from equipoise.analyse.joint import joint_measures

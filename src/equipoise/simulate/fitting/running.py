@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,26 +157,22 @@ def _fitted(
     descents = tuple(sorted(descents, key=lambda each: each.sum_of_squares))
     x = descents[0].end
     say("What the figures know", None)
-    found = slopes(
-        made, x, range(len(made.rows)), seed, size, lambda k, n: say("What the figures know", k / n)
-    )
+    found = slopes(made, x, range(len(made.rows)), seed, size, partial(_part, say, "What the figures know"))
     draws = max(settings.draws, FEWEST_DRAWS * 2)
     real = made.trials_of_real_size(
-        [x] * draws, seed, 1, lambda k, n: say("Simulating trials of the published size", k / n)
+        [x] * draws, seed, 1, partial(_part, say, "Simulating trials of the published size")
     )
     known = uncertainty(made, x, found, real, size)
     profiles = []
     for position in profiled:
         words = f"Profile of {made.rows[position].name}"
         say(words, None)
-        profiles.append(
-            profile(made, x, known, position, seed, size, lambda k, n, w=words: say(w, k / n))  # type: ignore[misc]
-        )
+        profiles.append(profile(made, x, known, position, seed, size, partial(_part, say, words)))
     drawn = None
     if settings.draws:
         drawn = made.trials_of_real_size(
             drawn_rows(made, x, known, settings.draws, seed), seed, 1,
-            lambda k, n: say("Predictive check", k / n),
+            partial(_part, say, "Predictive check"),
         )  # fmt: skip
     # Compared on other people than those of the fit.
     say("Comparing", None)
@@ -190,6 +187,14 @@ def _sum(made: Bench, figures: Vector) -> float:
     return float(np.sum(misfit(made, figures, made.start) ** 2))
 
 
+def _part(say: Progress, words: str, done: int, of: int) -> None:
+    say(words, done / of)
+
+
+def _line(note: Callable[[str], None], words: str, line: str) -> None:
+    note(f"{words}: {line}")
+
+
 def _descents(
     made: Bench, settings: Settings, say: Progress, note: Callable[[str], None]
 ) -> tuple[Descent, ...]:
@@ -201,8 +206,7 @@ def _descents(
         found.append(
             descend(
                 made, begin, settings.seed, settings.participants, settings.steps,
-                lambda line, w=words: note(f"{w}: {line}"),  # type: ignore[misc]
-                lambda done, of, w=words: say(w, done / of),
+                partial(_line, note, words), partial(_part, say, words),
             )
         )  # fmt: skip
     return tuple(found)

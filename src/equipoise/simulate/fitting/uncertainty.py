@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.design.normal import Z95
 from equipoise.simulate.fitting.bench import Bench
 from equipoise.simulate.fitting.optimise import Matrix, prior_slopes, tolerances
 from equipoise.simulate.fitting.rows import Free, Vector, in_file
@@ -31,8 +32,6 @@ FLAT = 1.0
 """A plausible step that moves all figures together by less than so many standard errors is not seen."""
 LOADING = 0.3
 """Share of a direction above which a row is named."""
-NORMAL = 1.959963984540054
-"""Quantile of the standard normal distribution for 95%."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ def figure_covariance(bench: Bench, real: Matrix, participants: int) -> tuple[Ma
 
 def _estimate(free: Free, file: float, x: float, variance: float, noise: float) -> Estimate:
     se = math.sqrt(max(variance, 0.0))
-    low, high = max(x - NORMAL * se, free.low), min(x + NORMAL * se, free.high)
+    low, high = max(x - Z95 * se, free.low), min(x + Z95 * se, free.high)
     moved = (x - free.onto(file)) / se if se > 0 else math.nan
     return Estimate(
         free, file, free.back(x), free.back(low), free.back(high), se, math.sqrt(max(noise, 0.0)),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -136,13 +137,9 @@ def expected(
     for number, some in enumerate(runs):
         chosen = [points[k] for k in some]
         errors = np.array([j for j, k in enumerate(some) if k in wanted], np.int64)
-        before = number * len(batches_of(crowd))
-        found.append(
-            _of_some(
-                crowd, chosen, rates, errors, threads,
-                lambda done, before=before: tell(before + done, len(runs) * len(batches_of(crowd))),  # type: ignore[misc]
-            )
-        )  # fmt: skip
+        each = len(batches_of(crowd))
+        told = partial(_part, tell, number * each, len(runs) * each)
+        found.append(_of_some(crowd, chosen, rates, errors, threads, told))
     back = np.argsort(order)
     values, left_out, reference, other, levels = (
         np.concatenate([each[k] for each in found], axis=0)[back] for k in range(5)
@@ -151,6 +148,10 @@ def expected(
     return Expected(
         tuple(points), names_of(crowd), values, jackknife_error(left_out), reference, other, levels, left_out
     )
+
+
+def _part(tell: Callable[[int, int], None], before: int, of: int, done: int) -> None:
+    tell(before + done, of)
 
 
 def _of_some(

@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.design.normal import Z95
 from equipoise.simulate.ridge.expected import jackknife_error
 from equipoise.simulate.ridge.trials import Trials
 
@@ -62,7 +63,7 @@ class Told:
     @property
     def interval(self) -> tuple[float, float]:
         """95% interval of the Monte Carlo error."""
-        return self.events * math.exp(-1.96 * self.error), self.events * math.exp(1.96 * self.error)
+        return self.events * math.exp(-Z95 * self.error), self.events * math.exp(Z95 * self.error)
 
 
 def told_apart(

@@ -7,13 +7,13 @@ import math
 import re
 from dataclasses import dataclass
 
+from equipoise.design.normal import Z95
 from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol, PublishedFigure
 from equipoise.simulate.ridge.expected import DEATHS, DISEASES, LATER, PRIMARY, RECENT, subgroup_name
 from equipoise.simulate.ridge.kernel import RECENT_DAYS
 from equipoise.virtual.parameters import Population
 
-Z95 = 1.959963984540054
 _WITHIN = re.compile(r"hazard ratio, within (\d+) days of a cycle")
 _AFTER = re.compile(r"hazard ratio, (\d+) days or more after a cycle")
 
