@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import replace
@@ -31,6 +32,7 @@ from equipoise.simulate.surrogacy.characteristics import (
     misled,
     target_of,
 )
+from equipoise.simulate.surrogacy.characteristics import told as told_characteristics
 from equipoise.simulate.surrogacy.truth import Effect, Quantity, Truth
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,6 +150,7 @@ def test_an_existing_page_is_not_replaced_unless_asked(printed, folder):
         (["FOLDER", "--participants", "300"], "goes with --demonstrate"),
         (["FOLDER", "--demonstrate"], "leave out PLACE"),
         (["FOLDER", "--horizon", "-1"], "horizon"),
+        (["FOLDER", "--horizon", "50"], "beyond the follow-up"),
         (["FOLDER", "--scale", "log10"], 'no scale "log10"; the scales of a biomarker are log2, sqrt, as-is'),
         (["FOLDER", "--scale", "sqrt", "--trials", "3"], "leave out --scale"),
     ],
@@ -196,6 +199,34 @@ def test_the_characteristics_do_not_depend_on_threads(many):
         prepare(load("silcaat")), 3, presets=["A", "D"], seed=5, participants=300, people=1000, threads=2
     )
     assert again.table().equals(many.table(), null_equal=True)
+
+
+def test_means_of_a_few_answers_are_not_shown_and_the_answers_are_counted(many):
+    table = many.table().filter(pl.col("method") == "observed")
+    assert table["answered"].to_list() == [3, 3]
+    block = told_characteristics(many).split("\n\n")[1]
+    for line in block.splitlines()[2:]:
+        assert re.search(r"[AD] .* +\d\.\d\d +- +- +- +3 +\d+%$", line), line
+    enough = dataclasses.replace(
+        many,
+        trials=12,
+        scenarios=tuple(
+            dataclasses.replace(
+                s,
+                estimates=np.tile(s.estimates, 4),
+                low=np.tile(s.low, 4),
+                high=np.tile(s.high, 4),
+                units=s.units * 4,
+            )
+            for s in many.scenarios
+        ),
+    )
+    block = told_characteristics(enough).split("\n\n")[1]
+    assert all(re.search(r" ± \d\.\d\d +\d+% +12 ", line) for line in block.splitlines()[2:])
+    errors = enough.table().filter(pl.col("method") == "observed")["bias_error"].to_list()
+    for scenario, error in zip(enough.scenarios, errors, strict=True):
+        spread = np.log(scenario.estimates[0]).std(ddof=1) / math.sqrt(12)
+        assert error == pytest.approx(math.hypot(spread, scenario.truth.total.log_hazard_ratio.error))
 
 
 def test_the_trials_compare_risks_at_the_horizon_that_was_asked_for(many):

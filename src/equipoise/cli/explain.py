@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,7 @@ def explain(
             command=command_line(),
             progress=stages,
         )
-    typer.echo("\n".join(done.told))
+    typer.echo("\n".join(line for text in done.told for line in textwrap.wrap(text, 100)))
     typer.echo()
     typer.echo("\n".join(f"{what:<12}  {path}" for what, path in done.files.items()))
 

@@ -106,8 +106,14 @@ def trials_of(x: Explanation) -> str:
 
 
 def told(findings: Findings) -> list[str]:
-    """The answer in plain sentences, for the page and the terminal."""
-    return [_published(findings.explanation), *_verdict(findings), _combined(findings)]
+    """The answer in plain sentences, for the terminal."""
+    return [_published(findings.explanation), SYMBOLS, *_verdict(findings), _combined(findings)]
+
+
+SYMBOLS = (
+    "φ: the share of the new cells that protect as others do, from 0 to 1. ρ: the excess hazard just after a "
+    "full cycle, as a multiple of the hazard. A, B, ...: the presets of the virtual population."
+)
 
 
 # --- in one minute ------------------------------------------------------------------------------------------

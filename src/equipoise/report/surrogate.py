@@ -41,7 +41,7 @@ from equipoise.report.repeating import COMMAND, again, made_from
 from equipoise.report.surrogate_words import answered, cannot_tell, not_harm, promised
 from equipoise.simulate.surrogacy.beside import hazard_ratio
 from equipoise.simulate.surrogacy.between import ALL, MEANING, BetweenTrials
-from equipoise.simulate.surrogacy.characteristics import METHODS, Characteristics
+from equipoise.simulate.surrogacy.characteristics import FEWEST_ANSWERS, METHODS, Characteristics
 from equipoise.simulate.surrogacy.truth import Quantity, Truth
 
 PAGE = "surrogate.html"
@@ -502,8 +502,10 @@ def many(m: SurrogateMaterial) -> Section | None:
     text = (
         f"The trial was repeated {w.count(found.trials)} times under each preset of effect dials, with "
         f"{w.count(found.participants)} participants each. Every method was held against the truth of its "
-        "preset. Refused: the method gave no number, as it should where none is defined. Covered: of the "
-        "intervals given, those that hold the truth. Misled: of all trials."
+        "preset. Answers: trials in which the method gave a number; it should refuse where none is defined. "
+        f"Means and coverage are of the answers, and are left out below {FEWEST_ANSWERS} of them. Bias: with "
+        "its Monte Carlo standard error, that of the truth included. Covered: of the intervals given, those "
+        f"that hold the truth. Misled: of all trials. Risks are compared at year {found.horizon:.2f}."
     )
     blocks: list[Block | Subsection] = [Paragraph(words(text))]
     for method in METHODS:
@@ -517,19 +519,26 @@ def _characteristic(
 ) -> Subsection:
     places = 4 if name == "path" else 2
     labels = {s.preset: f"{s.preset}: {s.label}" for s in found.scenarios}
-    lines = [
-        row(
-            labels[r["preset"]], w.number(r["truth"], places), w.number(r["mean"], places),
-            w.number(r["bias"], places), w.interval(r["low"], r["high"], places), _share_of(r["coverage"]),
-            _share_of(r["refused"]), _share_of(r["misled"]),
-        )
-        for r in rows.iter_rows(named=True)
-    ]  # fmt: skip
-    heads = ["Preset", "Truth", "Mean", "Bias", "90% of the estimates", "Covered", "Refused", "Misled"]
+    lines = []
+    for r in rows.iter_rows(named=True):
+        of_answers = (w.NONE,) * 4
+        if r["answered"] >= FEWEST_ANSWERS:
+            of_answers = (
+                w.number(r["mean"], places), _plus_minus(r["bias"], r["bias_error"], places),
+                w.interval(r["low"], r["high"], places), _share_of(r["coverage"]),
+            )  # fmt: skip
+        lines.append(
+            row(
+                labels[r["preset"]], w.number(r["truth"], places), *of_answers, w.count(r["answered"]),
+                _share_of(r["misled"]),
+            )
+        )  # fmt: skip
+    heads = ["Preset", "Truth", "Mean", "Bias", "90% of the estimates", "Covered", "Answers", "Misled"]
     blocks: list[Block] = [Paragraph(words(f"It misleads when {misleads}."))]
-    if rows["median"].is_not_nan().any() and name != "prentice":
-        named = [labels[preset] for preset in rows["preset"]]
-        drawn = surrogate_figures.estimates(f"f-{name}", named, rows, label)
+    enough = rows.filter(pl.col("answered") >= FEWEST_ANSWERS)
+    if enough.height and name != "prentice":
+        named = [labels[preset] for preset in enough["preset"]]
+        drawn = surrogate_figures.estimates(f"f-{name}", named, enough, label)
         blocks.append(
             Figure(
                 f"figure-{name}", w.capital(label),
@@ -625,8 +634,8 @@ def _both(drawn: Drawn) -> tuple[str, str]:
     return drawn.wide, drawn.narrow
 
 
-def _plus_minus(x: float, error: float) -> str:
-    return w.NONE if math.isnan(x) else f"{w.number(x, 3)}\u00a0±\u00a0{w.number(error, 3)}"
+def _plus_minus(x: float, error: float, places: int = 3) -> str:
+    return w.NONE if math.isnan(x) else f"{w.number(x, places)}\u00a0±\u00a0{w.number(error, places)}"
 
 
 # --- how ----------------------------------------------------------------------------------------------------

@@ -146,6 +146,9 @@ def evaluate(
     landmarks; it takes longer than all the others. Raises UserError for fewer than 20 bootstrap samples, bad
     landmarks or horizon, a scale that the marker has no values on; whatever the data do not allow is refused
     in the measures."""
+    followed = float(trial.time.max(initial=0.0))
+    if horizon is not None and horizon > followed:
+        raise UserError(f"the horizon of year {horizon:g} lies beyond the follow-up of {followed:.1f} years")
     if bootstrap < FEWEST_SAMPLES:
         raise UserError(f"a bootstrap needs at least {FEWEST_SAMPLES} samples, not {bootstrap}")
     say: Progress = progress if progress is not None else lambda words, share: None

@@ -28,12 +28,14 @@ from equipoise.simulate.plans import Setup
 from equipoise.simulate.progress import Progress, silent
 from equipoise.simulate.runs import checked_seed, in_order
 from equipoise.simulate.surrogacy.fates import Comparison, comparison, simulated_trial
-from equipoise.simulate.surrogacy.truth import NEGLIGIBLE, PEOPLE, Truth, truth
+from equipoise.simulate.surrogacy.truth import NEGLIGIBLE, PEOPLE, Quantity, Truth, truth
 
 Floats = NDArray[np.float64]
 
 SAMPLES = 40
 """Bootstrap samples of dynamic path analysis in each trial: enough for a standard error to within a ninth."""
+FEWEST_ANSWERS = 10
+"""Answers of a method below which no mean and no coverage of them is shown (assumed)."""
 LANDMARK = 1.0
 """Years: the landmark analysis whose characteristics are shown."""
 
@@ -105,23 +107,30 @@ class Characteristics:
     scenarios: tuple[Scenario, ...]
 
     def table(self) -> pl.DataFrame:
-        """One row for each preset and method: preset, method, label, target, truth, trials, refused (share),
-        mean, bias, bias_error (Monte Carlo standard error), median, low and high (5% and 95% quantiles of the
-        estimates), coverage, misled (shares of all trials with an answer, and of all trials). Ratios: mean is
-        the geometric mean, bias the difference of logarithms."""
+        """One row for each preset and method: preset, method, label, target, truth, trials, answered
+        (number), refused (share), mean, bias, bias_error (Monte Carlo standard error, that of the truth with
+        it), median, low and high (5% and 95% quantiles of the estimates), coverage, misled (shares of all
+        trials with an answer, and of all trials). Ratios: mean is the geometric mean, bias the difference of
+        logarithms."""
         return pl.DataFrame([_row(self, s, k) for s in self.scenarios for k in range(len(METHODS))])
 
 
 def target_of(known: Truth, target: str) -> float:
     """A number of the truth by its name in `Method.target`; NaN where it is not defined."""
+    found = _quantity(known, target).value
+    return math.exp(found) if target in ("total", "direct", "mediated") else found
+
+
+def _quantity(known: Truth, target: str) -> Quantity:
+    """The same with its Monte Carlo error; of a hazard ratio the logarithm."""
     return {
-        "total": math.exp(known.total.log_hazard_ratio.value),
-        "direct": math.exp(known.direct.log_hazard_ratio.value),
-        "mediated": math.exp(known.mediated.log_hazard_ratio.value),
-        "mediated risk": known.mediated.risk_difference.value,
-        "share": known.share.value,
-        "share of risk": known.share_of_risk.value,
-        "": math.nan,
+        "total": known.total.log_hazard_ratio,
+        "direct": known.direct.log_hazard_ratio,
+        "mediated": known.mediated.log_hazard_ratio,
+        "mediated risk": known.mediated.risk_difference,
+        "share": known.share,
+        "share of risk": known.share_of_risk,
+        "": Quantity(math.nan, math.nan),
     }[target]
 
 
@@ -223,7 +232,8 @@ def _row(found: Characteristics, scenario: Scenario, k: int) -> dict[str, Any]:
     goal = math.log(target) if method.log else target
     n = len(known)
     mean = float(known.mean()) if n else math.nan
-    error = float(known.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    spread = float(known.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    error = math.hypot(spread, _quantity(real, method.target).error)
     quantiles = np.quantile(known, (0.05, 0.5, 0.95)) if n else np.full(3, math.nan)
     shown = np.exp(np.array([mean, *quantiles])) if method.log else np.array([mean, *quantiles])
     inside = (low <= target) & (target <= high)
@@ -232,9 +242,9 @@ def _row(found: Characteristics, scenario: Scenario, k: int) -> dict[str, Any]:
     wrong = misled(method, real, values, low, high)
     return {
         "preset": scenario.preset, "method": method.name, "label": method.label, "target": method.target,
-        "truth": target, "trials": found.trials, "refused": 1 - n / found.trials, "mean": float(shown[0]),
-        "bias": mean - goal if method.target else math.nan, "bias_error": error, "median": float(shown[2]),
-        "low": float(shown[1]), "high": float(shown[3]), "coverage": coverage,
+        "truth": target, "trials": found.trials, "answered": n, "refused": 1 - n / found.trials,
+        "mean": float(shown[0]), "bias": mean - goal if method.target else math.nan, "bias_error": error,
+        "median": float(shown[2]), "low": float(shown[1]), "high": float(shown[3]), "coverage": coverage,
         "misled": float(wrong.mean()),
     }  # fmt: skip
 
@@ -264,26 +274,26 @@ def told(found: Characteristics) -> str:
     lines = [
         f"{found.trials:,} trials of {found.participants:,} participants under each preset, held against "
         "the truth",
-        "(estimate: mean over the trials; covered: intervals that hold the truth; misled: of all trials)",
+        f"(estimate: mean over the trials that had an answer, from {FEWEST_ANSWERS} of them on; ±: Monte",
+        "Carlo standard error; covered: intervals that hold the truth; misled: of all trials)",
     ]
     table = found.table()
     for method in METHODS:
         lines += ["", f"{method.label}; misleads when {method.misleads}"]
         lines.append(
             "  "
-            f"{'preset':<34}{'truth':>8}{'estimate':>10}{'bias':>8}{'covered':>9}{'refused':>9}{'misled':>8}"
+            f"{'preset':<34}{'truth':>8}{'estimate':>10}{'bias':>17}{'covered':>9}{'answers':>9}{'misled':>8}"
         )
         for row in table.filter(pl.col("method") == method.name).iter_rows(named=True):
             label = next(s.label for s in found.scenarios if s.preset == row["preset"])
             places = 4 if method.target.endswith("risk") else 2
-            cells = [_cell(row[name], places) for name in ("truth", "mean", "bias")]
-            shares = [
-                "-" if math.isnan(row[name]) else f"{row[name]:.0%}"
-                for name in ("coverage", "refused", "misled")
-            ]
+            few = row["answered"] < FEWEST_ANSWERS
+            mean, bias, coverage = (math.nan if few else row[name] for name in ("mean", "bias", "coverage"))
+            off = "-" if math.isnan(bias) else f"{bias:.{places}f} ± {row['bias_error']:.{places}f}"
+            covered = "-" if math.isnan(coverage) else f"{coverage:.0%}"
             lines.append(
-                f"  {row['preset'] + ' ' + label:<34}{cells[0]:>8}{cells[1]:>10}{cells[2]:>8}{shares[0]:>9}"
-                f"{shares[1]:>9}{shares[2]:>8}"
+                f"  {row['preset'] + ' ' + label:<34}{_cell(row['truth'], places):>8}"
+                f"{_cell(mean, places):>10}{off:>17}{covered:>9}{row['answered']:>9,}{row['misled']:>8.0%}"
             )
     return "\n".join(lines)
 
