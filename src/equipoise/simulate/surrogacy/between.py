@@ -175,4 +175,4 @@ def told(found: BetweenTrials) -> str:
 
 
 def _plus_minus(x: float, error: float) -> str:
-    return "-" if math.isnan(x) else f"{x:.3f} ± {error:.3f}"
+    return "-" if math.isnan(x) else f"{round(x, 3) + 0.0:.3f} ± {error:.3f}"

@@ -7,6 +7,7 @@ but dynamic path analysis, of which `SAMPLES` bootstrap samples give the standar
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -279,14 +280,14 @@ def told(found: Characteristics) -> str:
     ]
     table = found.table()
     for method in METHODS:
-        lines += ["", f"{method.label}; misleads when {method.misleads}"]
+        lines += ["", *textwrap.wrap(f"{method.label}; misleads when {method.misleads}", 100)]
         lines.append(
             "  "
             f"{'preset':<34}{'truth':>8}{'estimate':>10}{'bias':>17}{'covered':>9}{'answers':>9}{'misled':>8}"
         )
         for row in table.filter(pl.col("method") == method.name).iter_rows(named=True):
             label = next(s.label for s in found.scenarios if s.preset == row["preset"])
-            places = 4 if method.target.endswith("risk") else 2
+            places = 4 if method.target == "mediated risk" else 2
             few = row["answered"] < FEWEST_ANSWERS
             mean, bias, coverage = (math.nan if few else row[name] for name in ("mean", "bias", "coverage"))
             off = "-" if math.isnan(bias) else f"{bias:.{places}f} ± {row['bias_error']:.{places}f}"
