@@ -17,6 +17,7 @@ from equipoise.analyse.survival import cox_binary
 from equipoise.cli.main import app
 from equipoise.errors import UserError
 from equipoise.protocol import load
+from equipoise.report.explain import SYMBOLS
 from equipoise.simulate.plans import prepare
 from equipoise.simulate.ridge import expected as expected_module
 from equipoise.simulate.ridge import explaining, kernel, lesson, likelihood
@@ -40,6 +41,8 @@ from equipoise.simulate.ridge.published import Ratio, published
 from equipoise.simulate.ridge.surface import Nodes, Surface, chebyshev, rho_limit
 from equipoise.simulate.ridge.trials import Trials
 from equipoise.simulate.trial import diary, outcomes, walk
+from equipoise.virtual.hazards import functional, hazards
+from equipoise.virtual.latent import Person
 
 USUAL = {0.85: Rates(1.0, 1.0, 1.0)}
 PRESET_C, PRESET_D, PRESET_E = Point(1, 0.5, 130, 0.85), Point(1, 0, 130, 0.85), Point(1, 4, 14, 0.85)
@@ -87,6 +90,42 @@ def test_times_and_events_of_a_constant_course_are_those_of_the_markov_chain() -
     assert got[kernel.DEATH_FREE] == pytest.approx(state[2], rel=1e-10)
     assert got[kernel.DEATH_AFTER] == pytest.approx(state[3], rel=1e-9)
     assert got[kernel.DISEASE] == pytest.approx(1 - state[0] - state[2], rel=1e-10)
+
+
+def test_the_factors_of_a_piece_make_the_hazards_of_the_model(silcaat: Crowd) -> None:
+    rows = np.arange(30)
+    pieces = cut_arm(silcaat, silcaat.other, rows, np.array([130.0]))
+    biology = silcaat.setup.kernel.biology
+    dials = silcaat.setup.dials._replace(phi=0.7, rho_acute=0.8, tau_acute=130.0, rho_chronic=0.0)
+    used = int(pieces.first[-1])
+    disease, linked = np.empty(used), np.empty(used)
+    kernel.protection(dials, biology.od_power, biology.death_power, 0.7, pieces, disease, linked)
+    harm = 0.8 * pieces.exposure[0, :used]
+    od = disease * (1.0 + dials.harm_opportunistic * harm)
+    people = silcaat.enrolment.people
+    viraemic = 0
+    for k in rows:
+        one = Person(
+            people.number[k], people.count[k], people.nadir[k], people.age[k], people.female[k],
+            people.prior_aids[k], people.viraemic[k], people.log10_level[k], 0.0, 0.0, 0.0, 0.0, 0.6,
+        )  # fmt: skip
+        begin = 0.0
+        for j in range(pieces.first[k], pieces.first[k + 1]):
+            day = begin + 0.5 * pieces.length[j]
+            begin += pieces.length[j]
+            count = functional(dials, pieces.native[j], pieces.induced[j])
+            of_model = [
+                hazards(biology, dials, one, state, False, day, count, pieces.exposure[0, j], 0.0)
+                for state in (0, 1)
+            ]
+            state = int(abs(of_model[1].opportunistic / od[j] - 1) < 1e-9)
+            viraemic += state
+            assert od[j] == pytest.approx(of_model[state].opportunistic, rel=1e-12)
+            death = (pieces.background[j] + 0.6 * linked[j]) * (1.0 + dials.harm_death * harm[j])
+            assert death == pytest.approx(of_model[state].death, rel=1e-12)
+    assert 0 < viraemic < used
+    assert pieces.induced[:used].max() > 50
+    assert harm.max() > 0.3
 
 
 def test_without_protection_and_harm_the_hazard_ratio_is_one(esprit: Crowd, silcaat: Crowd) -> None:
@@ -416,7 +455,9 @@ def test_one_trial_is_explained_the_same_on_any_number_of_threads(tmp_path: Path
         assert table.equals(pl.read_parquet(tmp_path / "1" / f"{name}.parquet").cast(table.schema))  # type: ignore[arg-type]
     page = (tmp_path / "1" / "explain.html").read_text(encoding="utf-8")
     assert page == (tmp_path / "2" / "explain.html").read_text(encoding="utf-8")
-    for words in (*made[0].told, "What trial would have told", "The lesson for a design"):
+    assert SYMBOLS in made[0].told, "the terminal explains the signs, the page explains them in its question"
+    told = [words for words in made[0].told if words != SYMBOLS]
+    for words in (*told, "What trial would have told", "The lesson for a design"):
         assert words in page.replace("&#39;", "'"), words
     assert "<script" not in page
     assert made[0].findings.explanation.interpolation_error < 0.003

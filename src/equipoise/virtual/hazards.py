@@ -63,7 +63,8 @@ DAYS, OLDEST, FRAILTY, VIRAEMIC, PRIOR, LOWEST = range(6)
 LOWEST: scratch."""
 STRETCH_ROWS = 6
 
-_LN_350 = 5.857933154483459
+LN_350 = 5.857933154483459
+"""Logarithm of the functional count (cells/mm3) to which the rates of the parameter file belong."""
 _LN_500 = 6.214608098422191
 _LN_750 = 6.620073206530356
 
@@ -126,14 +127,14 @@ def hazards(b, d, p, viraemic, after_od, day, functional_now, acute, chronic):
 def _hazards_at(b, d, p, viraemic, after_od, day, log_functional, harm):
     """`hazards`, given the logarithm of the functional count and the harm of the exposures together."""
     age = p.age + day / 365.25
-    lf = log_functional - _LN_350
+    lf = log_functional - LN_350
     virus = b.virus_on_hazard * (p.log10_level - b.rna_floor) if viraemic else 0.0
     prior = b.od_prior_aids if p.prior_aids else 0.0
     od, background, linked, g4 = exp4(
         b.ln_od - b.od_power * lf + virus + prior,
         b.ln_death_45 + b.death_age * (age - 45.0),
         b.ln_death - b.death_power * lf + virus + b.death_linked_age * (age - 40.0),
-        b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * (min(lf + _LN_350, _LN_750) - _LN_500),
+        b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * (min(lf + LN_350, _LN_750) - _LN_500),
     )
     death = (background + p.frailty * linked) * (b.death_after_od if after_od else 1.0)
     return Hazards(
@@ -220,9 +221,9 @@ def highest(b, d, n_start, n_target, n_rate, count, stretches, rates):
             first = 0.25 * days[i] + _AWAY if n_target[i] < n_start[i] else -_AWAY
             since = max(first + quarter * (0.25 * days[i]), 0.0)
             native_then = n_target[i] + (n_start[i] - n_target[i]) * exp(-n_rate[i] * since)
-            lf[i] = log(functional(d, native_then, 0.0)) - _LN_350
+            lf[i] = log(functional(d, native_then, 0.0)) - LN_350
         for i in range(k):
-            od[i] = _od(b, lf[i], virus[i], prior[i])
+            od[i] = od_hazard(b, lf[i], virus[i], prior[i])
         for i in range(k):
             age_then = age[i] - (3 - quarter) * (0.25 * days[i]) / 365.25
             death[i] = _death(b, age_then, lf[i], virus[i], frailty[i])
@@ -237,7 +238,7 @@ def oldest(age, day):
 
 
 @njit(forceinline=True)
-def _od(b, lf, virus, prior):
+def od_hazard(b, lf, virus, prior):
     """Hazard of opportunistic disease: lf is the logarithm of the functional count over 350, virus and prior
     what the virus and earlier AIDS add to the logarithm of the hazard."""
     return exp(b.ln_od - b.od_power * lf + virus + prior)
@@ -245,16 +246,27 @@ def _od(b, lf, virus, prior):
 
 @njit(forceinline=True)
 def _death(b, age, lf, virus, frailty):
-    """Hazard of death before any opportunistic disease, as `_od`."""
-    background = exp(b.ln_death_45 + b.death_age * (age - 45.0))
-    linked = exp(b.ln_death - b.death_power * lf + virus + b.death_linked_age * (age - 40.0))
-    return background + frailty * linked
+    """Hazard of death before any opportunistic disease, as `od_hazard`."""
+    background = background_death(b, age)
+    return background + frailty * linked_death(b, age, lf, virus)
+
+
+@njit(forceinline=True)
+def background_death(b, age):
+    """Hazard of death whatever the count."""
+    return exp(b.ln_death_45 + b.death_age * (age - 45.0))
+
+
+@njit(forceinline=True)
+def linked_death(b, age, lf, virus):
+    """Hazard of death that is linked to the count, at frailty 1, as `od_hazard`."""
+    return exp(b.ln_death - b.death_power * lf + virus + b.death_linked_age * (age - 40.0))
 
 
 @njit(forceinline=True)
 def _grade4(b, age, lf):
-    """Hazard of a grade 4 event of the background, as `_od`."""
-    below = min(lf + _LN_350, _LN_750) - _LN_500
+    """Hazard of a grade 4 event of the background, as `od_hazard`."""
+    below = min(lf + LN_350, _LN_750) - _LN_500
     return exp(b.ln_grade4 + b.grade4_age * (age - 45.0) - b.grade4_power * below)
 
 
@@ -293,14 +305,14 @@ def hazards_along(b, d, p, after_od, coupled, wanted, count, pieces, rates):
         if not wanted[row]:
             rates[row, :count] = 0.0
     for i in range(k if wanted[0] else np.uint64(0)):
-        od[i] = _od(b, count_then[i] - _LN_350, virus[i], prior) * (1.0 + d.harm_opportunistic * harm[i])
+        od[i] = od_hazard(b, count_then[i] - LN_350, virus[i], prior) * (1.0 + d.harm_opportunistic * harm[i])
     for i in range(k if wanted[1] else np.uint64(0)):
         age = p.age + middle[i] / 365.25
-        before_od = _death(b, age, count_then[i] - _LN_350, virus[i], p.frailty)
+        before_od = _death(b, age, count_then[i] - LN_350, virus[i], p.frailty)
         death[i] = before_od * again * (1.0 + d.harm_death * harm[i])
     for i in range(k if wanted[2] else np.uint64(0)):
         age = p.age + middle[i] / 365.25
-        grade4[i] = _grade4(b, age, count_then[i] - _LN_350) * (1.0 + d.harm_grade4 * harm[i])
+        grade4[i] = _grade4(b, age, count_then[i] - LN_350) * (1.0 + d.harm_grade4 * harm[i])
 
 
 @njit(forceinline=True, borrows=True)

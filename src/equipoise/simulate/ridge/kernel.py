@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from equipoise._compile import njit
 from equipoise.simulate import outset
 from equipoise.simulate.outset import PARTICIPANTS, person_of, settle
+from equipoise.virtual.hazards import LN_350, background_death, linked_death, od_hazard
 from equipoise.virtual.latent import dose_effect, long_lived, mean_exposure, native, rise_from
 from equipoise.virtual.maths import exp, log
 
@@ -26,7 +27,6 @@ FRESH_DAYS, SOON_DAYS = 7, 28
 """Longest piece in the 28 days after a cycle, and until 112 days after it."""
 RECENT_DAYS = 180
 """Days after the start of a cycle that count as recent, as in the report on pneumonia in ESPRIT."""
-LN_350 = 5.857933154483459
 
 FREE, DISEASE, DEATH_FREE, AFTER, DEATH_AFTER, FREE_RECENT, EVENTS_RECENT = range(7)
 """Rows of the sums: person-days free of disease, first diseases, deaths before any, person-days alive after
@@ -148,9 +148,9 @@ def cut(kernel, arm, people, rows, seed, trial, o, longest, edges, first_cycle, 
                         pieces.exposure[t, used] = mean_exposure(
                             acute[t], now - cycle_day, stop - cycle_day, taus[t]
                         )
-                pieces.disease[used] = exp(b.ln_od + virus + prior)
-                pieces.background[used] = exp(b.ln_death_45 + b.death_age * (age - 45.0))
-                pieces.linked[used] = exp(b.ln_death + virus + b.death_linked_age * (age - 40.0))
+                pieces.disease[used] = od_hazard(b, 0.0, virus, prior)
+                pieces.background[used] = background_death(b, age)
+                pieces.linked[used] = linked_death(b, age, 0.0, virus)
                 used += 1
                 now = stop
                 if now >= edges[interval + 1]:
