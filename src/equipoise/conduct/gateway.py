@@ -1,0 +1,408 @@
+"""The one gateway: every change of a trial is a command, and every command goes through `perform`.
+
+`perform` answers a repeated request with its first answer; checks the person's duty, the site, the second
+factor and the signature; opens one transaction; lets the command do its work through an `Act`, which records
+each change as it is made; and closes the transaction with the entries added to the ledger. A command that
+records nothing is an error in the software and changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from django.db import IntegrityError, OperationalError, models, transaction
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import equipoise
+from equipoise.conduct import clock, duties, ledger, opening
+from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Request, Signature, Site, Trial
+from equipoise.errors import UserError
+
+CLOCK_MAY_STEP_BACK_SECONDS = 300
+SYSTEM = "system"
+
+
+class Inputs(BaseModel):
+    """What a command is told; anything else in a request is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Refused(Exception):  # noqa: N818 - a command is refused, not erroneous
+    """A command that is not carried out, with the reason in words. `status` is that of HTTP: 403 not
+    allowed, 404 not there (or not yours to see), 409 something else came first, 422 not acceptable."""
+
+    status = 422
+
+    def __init__(self, words: str, field: str = "") -> None:
+        super().__init__(words)
+        self.words = words
+        self.field = field
+
+
+class NotAllowed(Refused):
+    status = 403
+
+
+class NotFound(Refused):
+    status = 404
+
+
+class Conflict(Refused):
+    status = 409
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, in which role, how they came in, and what they have proved.
+
+    `role` is chosen from the person's duties (None: the first that allows the command). `proved`: the
+    password was given with this very request. `second_factor`: the session was opened with one.
+    """
+
+    person: Person
+    origin: str
+    role: str | None = None
+    second_factor: bool = False
+    proved: bool = False
+    scopes: frozenset[str] | None = None
+    """Of an API token; None for a session."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its name, what it is told, what it does."""
+
+    name: str
+    inputs: type[Inputs]
+    work: Callable[[Act, Any], Mapping[str, Any]]
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def command(name: str, inputs: type[Inputs]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function a command; its first line of documentation is its summary."""
+
+    def register(work: Callable[..., Any]) -> Callable[..., Any]:
+        if name in COMMANDS or name not in duties.MAY:
+            raise RuntimeError(f'"{name}" is not in the table of duties, or is there twice')
+        COMMANDS[name] = Command(name, inputs, work, (work.__doc__ or "").strip().splitlines()[0])
+        return work
+
+    return register
+
+
+@dataclass
+class Act:
+    """One command being carried out. Every change is made through it, and thereby recorded.
+
+    `trial` is the row of the trial; `at` the time of the act. `duty` is set by `allow`, which every command
+    calls with the site that it concerns before it changes anything.
+    """
+
+    actor: Actor
+    command: str
+    trial: Trial
+    at: datetime
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    role: str = ""
+    site: Site | None = None
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    signatures: list[dict[str, Any]] = field(default_factory=list)
+    after: list[Callable[[], None]] = field(default_factory=list)
+    """What is done once the transaction is closed (journal, messages)."""
+
+    # --- who may ---
+
+    def allow(self, site: Site | None) -> None:
+        """Refuse unless the person has a duty today that allows this command at this site (None: a command
+        for the whole trial). A site that the person has nothing to do with does not exist for them."""
+        held = duties_on(self.actor.person, self.at, site)
+        if site is not None and not any(reaches(duty, site) for duty in held):
+            raise NotFound("there is nothing of that name for you")
+        allowing = [
+            duty for duty in held
+            if duty.role in duties.MAY[self.command] and (site is None or reaches(duty, site))
+            and self.actor.role in (None, duty.role)
+        ]  # fmt: skip
+        if not allowing:
+            raise NotAllowed(f"none of your duties allows this ({self.command})")
+        self.role, self.site = allowing[0].role, site
+        if self.command in duties.SECOND_FACTOR and not self.actor.second_factor:
+            raise NotAllowed("this needs a second factor: log in with your code or passkey")
+        if self.command in duties.SIGNS and not self.actor.proved:
+            raise NotAllowed("this is signed: give your password again")
+
+    def allow_at(self, number: str) -> Participant:
+        """The participant of that screening number, locked, if the person may do this at their site."""
+        found = Participant.objects.select_related("site").filter(number=number).first()
+        if found is None:
+            raise NotFound("there is nothing of that name for you")
+        self.allow(found.site)
+        return found
+
+    def today(self) -> date:
+        """The calendar date where this happens."""
+        zone = self.site.zone if self.site is not None else opening.folder().zone
+        return clock.today(zone)
+
+    # --- what changes ---
+
+    def record(
+        self,
+        kind: str,
+        subject: Any,
+        *,
+        participant: str = "",
+        place: str = "",
+        field: str = "",
+        row: int = 0,
+        old: str | None = None,
+        new: str | None = None,
+        reason: str = "",
+        reveals_arm: bool = False,
+    ) -> None:
+        """Note one fact for the ledger."""
+        self.entries.append(
+            {
+                "kind": kind, "subject": str(subject), "participant": participant, "place": place,
+                "field": field, "row": row, "old": old, "new": new, "reason": reason,
+                "reveals_arm": reveals_arm or self.command in duties.REVEALS_ARM,
+            }
+        )  # fmt: skip
+
+    def create(self, thing: models.Model, kind: str, *, shown: Mapping[str, Any], **where: Any) -> None:
+        """Add a row and note it, with the content in `shown`."""
+        thing.save(force_insert=True)
+        self.record(kind, thing.pk, new=as_text(dict(shown)), **where)
+
+    def change(
+        self, thing: models.Model, kind: str, changes: Mapping[str, Any], *, reason: str = "", **where: Any
+    ) -> bool:
+        """Set fields of a row, noting each that differs with its old and new value; False if none does."""
+        differing = {name: new for name, new in changes.items() if getattr(thing, name) != new}
+        for name, new in differing.items():
+            old = getattr(thing, name)
+            setattr(thing, name, new)
+            self.record(
+                kind, thing.pk, field=name, old=as_text(old), new=as_text(new), reason=reason, **where
+            )
+        if differing:
+            thing.save(update_fields=list(differing))
+        return bool(differing)
+
+    def sign(self, kind: str, subject: Any, content: Any, meaning: str, participant: str = "") -> uuid.UUID:
+        """Sign the content of something: the signature holds its hash. Needs the password of this request."""
+        if not self.actor.proved:
+            raise NotAllowed("this is signed: give your password again")
+        digest = content_hash(content)
+        zone = self.site.zone if self.site is not None else opening.folder().zone
+        key = uuid.uuid4()
+        self.signatures.append(
+            {
+                "id": key, "person": self.actor.person.username, "printed_name": self.actor.person.full_name,
+                "role": self.role, "at": self.at, "zone": zone, "meaning": meaning,
+                "participant": participant, "kind": kind, "subject": str(subject),
+                "content_sha256": digest, "entry_position": len(self.entries),
+            }
+        )  # fmt: skip
+        self.record(
+            "signature", key, participant=participant, place=f"{kind} {subject}", new=f"{meaning}: {digest}"
+        )
+        return key
+
+    # --- closing ---
+
+    def _close(self) -> tuple[int, str]:
+        if not self.entries:
+            raise RuntimeError(f"{self.command} recorded nothing: it must leave an entry in the ledger")
+        head = Chain.objects.get(id=1)
+        n, previous = head.n, head.hash
+        rows = []
+        for noted in self.entries:
+            n += 1
+            fields = {
+                **noted, "n": n, "act": self.id, "at": self.at, "command": self.command,
+                "person": self.actor.person.username, "role": self.role,
+                "site": None if self.site is None else self.site.number, "origin": self.actor.origin,
+                "protocol_sha256": self.trial.protocol_sha256, "software": equipoise.__version__,
+            }  # fmt: skip
+            digest = ledger.entry_hash(previous, fields)
+            rows.append(Entry(**fields, previous=previous, hash=digest))
+            previous = digest
+        Entry.objects.bulk_create(rows)
+        Signature.objects.bulk_create(
+            Signature(entry=rows[one.pop("entry_position")].n, **one) for one in self.signatures
+        )
+        Chain.objects.filter(id=1).update(n=n, hash=previous, at=self.at)
+        return n, previous
+
+
+def content_hash(content: Any) -> str:
+    """The hash of what is signed: SHA-256 of its canonical JSON."""
+    return hashlib.sha256(as_text(content).encode()).hexdigest()  # type: ignore[union-attr]
+
+
+def as_text(value: Any) -> str | None:
+    """A value as the ledger writes it: None stays None, text stays text, everything else is JSON with sorted
+    keys."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        return ledger.utc(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=as_text)
+
+
+# --- duties -----------------------------------------------------------------------------------------------
+
+
+def duties_on(person: Person, moment: datetime, site: Site | None = None) -> list[Duty]:
+    """The duties that a person has at a time, with dates counted where the site is."""
+    zone = site.zone if site is not None else opening.folder().zone
+    day = moment.astimezone(_zone(zone)).date()
+    if not person.is_active:
+        return []
+    return [
+        duty
+        for duty in Duty.objects.filter(person=person, since__lte=day).select_related("site")
+        if duty.until is None or duty.until >= day
+    ]
+
+
+def _zone(name: str) -> Any:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
+
+
+def reaches(duty: Duty, site: Site) -> bool:
+    """Whether a duty is held at a site, or for the whole trial."""
+    return duty.site_id is None or duty.site_id == site.number
+
+
+# --- performing -------------------------------------------------------------------------------------------
+
+
+def perform(
+    name: str, actor: Actor, inputs: Mapping[str, Any] | Inputs, key: str | None = None
+) -> dict[str, Any]:
+    """Carry out a command and return its answer (ready for JSON).
+
+    `key` names the request: the same request of the same person, sent again, gets the same answer and
+    changes nothing; the same key with other inputs is a `Conflict`. Raises `Refused` in words, and changes
+    nothing then.
+    """
+    if name not in COMMANDS:
+        raise NotFound(f'there is no command "{name}"')
+    found = COMMANDS[name]
+    if actor.scopes is not None and not actor.scopes & {"all", name}:
+        raise NotAllowed(f'the token does not allow "{name}"')
+    try:
+        given = inputs if isinstance(inputs, found.inputs) else found.inputs.model_validate(dict(inputs))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refused(f"{where}: {first['msg']}" if where else first["msg"], where) from None
+    digest = content_hash({"command": name, "inputs": given.model_dump(mode="json")})
+    try:
+        return _perform(found, actor, given, key, digest)
+    except IntegrityError as error:
+        # Two requests of one kind met, and the other was first: what it did is there now.
+        again = _answered(actor, key, digest)
+        if again is not None:
+            return again
+        raise Conflict("somebody else was first; look at the page again") from error
+    except OperationalError as error:
+        if "locked" in str(error) or "timeout" in str(error):
+            raise Conflict("the database is busy; try again in a moment") from error
+        raise
+
+
+def _answered(actor: Actor, key: str | None, digest: str) -> dict[str, Any] | None:
+    if key is None:
+        return None
+    done = Request.objects.filter(person=actor.person.username, key=key).first()
+    if done is None:
+        return None
+    if done.inputs_sha256 != digest:
+        raise Conflict("this request was sent before with other content: load the page again")
+    return dict(done.answer)
+
+
+def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, digest: str) -> dict[str, Any]:
+    with transaction.atomic():
+        lock_ledger()
+        again = _answered(actor, key, digest)
+        if again is not None:
+            return again
+        trial = Trial.objects.get(id=1)
+        check_time()
+        if trial.frozen and found.name not in duties.WHILE_FROZEN:
+            raise NotAllowed(f"the data are frozen: {trial.frozen}")
+        act = Act(actor, found.name, trial, clock.now())
+        answer = json.loads(as_text(dict(found.work(act, given))) or "{}")
+        if not act.role:
+            raise RuntimeError(f"{found.name} did not ask who may do it")
+        n, head = act._close()
+        if key is not None:
+            Request.objects.create(
+                person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
+                answer=answer, at=act.at,
+            )  # fmt: skip
+    ledger.write_checkpoint(opening.folder(), n, head, act.at)
+    for then in act.after:
+        then()
+    return answer
+
+
+def lock_ledger() -> None:
+    """Take the lock under which entries are added; held to the end of the transaction. (An update takes it on
+    both databases, whereas SQLite ignores `SELECT ... FOR UPDATE`.)"""
+    if not Chain.objects.filter(id=1).update(id=1):
+        raise UserError("the database has no ledger: it was not made by `equipoise conduct init`")
+
+
+def check_time() -> None:
+    """Refuse to write when the clock has gone back behind the last entry."""
+    last = Chain.objects.values_list("at", flat=True).get(id=1)
+    if last is not None and (last - clock.now()).total_seconds() > CLOCK_MAY_STEP_BACK_SECONDS:
+        raise Refused(
+            f"the clock of the server went backwards (it says {ledger.utc(clock.now())}, the last entry was "
+            f"made at {ledger.utc(last)}): nothing is written until it is set right"
+        )
+
+
+def system_act(name: str, trial: Trial, origin: str = "command line") -> Act:
+    """An act of the system itself, for what no person's command does: use `with_system`."""
+    person = Person(username=SYSTEM, full_name="Equipoise", created_at=datetime(2000, 1, 1, tzinfo=UTC))
+    act = Act(Actor(person, origin), name, trial, clock.now())
+    act.role = SYSTEM
+    return act
+
+
+def with_system(name: str, work: Callable[[Act], None], origin: str = "command line") -> None:
+    """Let the system itself change something (set-up, restoring, log-ins), recorded as everything is."""
+    with transaction.atomic():
+        lock_ledger()
+        act = system_act(name, Trial.objects.get(id=1), origin)
+        work(act)
+        n, head = act._close()
+    ledger.write_checkpoint(opening.folder(), n, head, act.at)
+    for then in act.after:
+        then()
+
+
+__all__ = [
+    "COMMANDS", "Act", "Actor", "Conflict", "Inputs", "NotAllowed", "NotFound", "Refused", "command",
+    "content_hash", "duties_on", "perform", "reaches", "with_system",
+]  # fmt: skip

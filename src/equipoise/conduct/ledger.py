@@ -1,0 +1,179 @@
+"""The ledger as a chain: each entry's hash covers its content and the hash before; signed checkpoints outside
+the database say how far it reached.
+
+Hash of an entry: SHA-256 of the previous hash and the entry's fields as canonical JSON (sorted keys, no
+spaces, UTF-8, times in UTC with microseconds). Checkpoints are signed with Ed25519 (RFC 8032), one line of
+JSON for each act in `journal/ledger.jsonl`, so that a missing tail is seen as well as an altered byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from equipoise.conduct.folder import TrialFolder
+
+FIRST = "0" * 64
+"""What the first entry follows."""
+FIELDS = (
+    "n", "act", "at", "command", "person", "role", "site", "origin", "participant", "kind", "subject",
+    "place", "field", "row", "old", "new", "reason", "reveals_arm", "protocol_sha256", "software",
+)  # fmt: skip
+CHECKPOINTS = "ledger.jsonl"
+
+
+def utc(moment: datetime) -> str:
+    """A time as it stands in the ledger: UTC, microseconds, always the same length."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def entry_hash(previous: str, fields: Mapping[str, Any]) -> str:
+    """The hash of an entry that follows `previous`; `fields` has all of `FIELDS`."""
+    content = {name: _plain(fields[name]) for name in FIELDS}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return utc(value)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------
+
+
+def signing_key(trial: TrialFolder) -> Ed25519PrivateKey:
+    """The key that signs checkpoints."""
+    return Ed25519PrivateKey.from_private_bytes(trial.key("ledger"))
+
+
+def public_key(trial: TrialFolder) -> str:
+    """The key with which anybody can check the checkpoints, in hexadecimal."""
+    return signing_key(trial).public_key().public_bytes_raw().hex()
+
+
+def write_checkpoint(trial: TrialFolder, n: int, head: str, at: datetime) -> None:
+    """Add a signed line: the ledger reached entry `n` with this hash at this time."""
+    stated = f"{n} {head} {utc(at)}"
+    line = json.dumps(
+        {"n": n, "hash": head, "at": utc(at), "signature": signing_key(trial).sign(stated.encode()).hex()}
+    )
+    append_line(trial.journal / CHECKPOINTS, line)
+
+
+def append_line(file: Path, line: str, *, durable: bool = False) -> None:
+    """Add one line to a file of the journal, in one write; `durable` waits until it is on the disk."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, (line + "\n").encode())
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A signed statement of how far the ledger reached."""
+
+    n: int
+    hash: str
+    at: str
+    signature: str
+
+    def is_signed_by(self, key: str) -> bool:
+        """Whether the signature is that of the public key (hexadecimal)."""
+        try:
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
+                bytes.fromhex(self.signature), f"{self.n} {self.hash} {self.at}".encode()
+            )
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def checkpoints(file: Path) -> Iterator[tuple[int, Checkpoint | None]]:
+    """(line number, checkpoint) of a file of checkpoints; None for a line that cannot be read."""
+    if not file.exists():
+        return
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                read = json.loads(line)
+                yield number, Checkpoint(int(read["n"]), read["hash"], read["at"], read["signature"])
+            except (ValueError, KeyError, TypeError):
+                yield number, None
+
+
+# --- checking ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Where the ledger is not what it was. `n` is the entry, 0 for the ledger as a whole."""
+
+    n: int
+    words: str
+
+
+def verify_chain(
+    entries: Iterable[Mapping[str, Any]],
+    statements: Iterable[tuple[int, Checkpoint | None]],
+    key: str,
+    head: tuple[int, str],
+) -> list[Broken]:
+    """Everything that is wrong with a ledger, from its entries in order, its checkpoints and its head.
+
+    `entries` have `FIELDS`, `previous` and `hash`. Found and named: an entry whose content was altered, one
+    that is missing, one put in or out of place, and a tail that was cut off (from the checkpoints).
+    """
+    found: list[Broken] = []
+    stated: dict[int, Checkpoint] = {}
+    last_stated = 0
+    for line, checkpoint in statements:
+        if checkpoint is None:
+            found.append(Broken(0, f"checkpoint on line {line} cannot be read"))
+        elif not checkpoint.is_signed_by(key):
+            found.append(Broken(0, f"checkpoint on line {line} is not signed by the trial's key"))
+        else:
+            stated[checkpoint.n] = checkpoint
+            last_stated = max(last_stated, checkpoint.n)
+    previous, expected = FIRST, 1
+    for entry in entries:
+        n = int(entry["n"])
+        if n != expected:
+            gap = (
+                f"entry {expected} is missing"
+                if n == expected + 1
+                else f"entries {expected} to {n - 1} are missing"
+            )
+            found.append(Broken(expected, gap))
+        elif entry["previous"] != previous:
+            found.append(Broken(n, f"entry {n} does not follow entry {n - 1}: it was put there or moved"))
+        if entry_hash(entry["previous"], entry) != entry["hash"]:
+            found.append(Broken(n, f"entry {n} was altered: its content does not have its hash"))
+        if n in stated and stated[n].hash != entry["hash"]:
+            found.append(Broken(n, f"entry {n} is not the one that was signed at {stated[n].at}"))
+        previous, expected = entry["hash"], n + 1
+    reached = expected - 1
+    if reached < last_stated:
+        found.append(
+            Broken(
+                reached + 1,
+                f"entries {reached + 1} to {last_stated} are missing at the end: a checkpoint of "
+                f"{stated[last_stated].at} says that they were there",
+            )
+        )
+    if head != (reached, previous if reached else FIRST) and reached >= last_stated:
+        found.append(Broken(reached, f"the head says entry {head[0]}, the last entry is {reached}"))
+    return found

@@ -1,0 +1,9 @@
+"""Every address of the application."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("account/", include("allauth.account.urls")),
+    path("account/second-factor/", include("allauth.mfa.urls")),
+    path("", include("equipoise.conduct.pages.urls")),
+]

@@ -1,0 +1,9 @@
+"""What a server calls."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "equipoise.conduct.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()

@@ -1,0 +1,156 @@
+"""The gateway and its ledger: who may, what is recorded, what cannot be changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from conduct_trial import START, actor, copied, do
+from equipoise.conduct import clock, duties, ledger, opening
+from equipoise.conduct.folder import TrialFolder
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[TrialFolder]:
+    with clock.at(START + timedelta(days=1)):
+        yield copied(tmp_path / "trial")
+
+
+def test_an_act_leaves_entries_that_say_who_what_when_why_and_under_which_version(trial: TrialFolder) -> None:
+    from equipoise.conduct.models import Entry
+
+    do("trial.places", "theo", places=1800, reason="more sites")
+    entry = Entry.objects.latest("n")
+    assert (entry.person, entry.role, entry.site) == ("theo", "trial manager", None)
+    assert (entry.kind, entry.field, entry.new, entry.reason) == ("trial", "places", "1800", "more sites")
+    assert entry.origin == "test"
+    assert entry.old not in (None, "1800")
+    assert entry.protocol_sha256 == trial.protocol_sha256
+    assert entry.at == START + timedelta(days=1)
+
+
+def test_the_database_refuses_to_change_or_remove_an_entry(trial: TrialFolder) -> None:
+    from django.db import DatabaseError, connection, transaction
+
+    for sql in ("UPDATE conduct_entry SET new = 'x' WHERE n = 1", "DELETE FROM conduct_entry WHERE n = 1"):
+        with (
+            pytest.raises(DatabaseError, match="never changed"),
+            transaction.atomic(),
+            connection.cursor() as c,
+        ):
+            c.execute(sql)
+
+
+def test_a_repeated_request_gets_the_same_answer_and_other_content_is_refused(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import Conflict
+    from equipoise.conduct.models import Entry
+
+    first = do("trial.places", "theo", key="k1", places=1801, reason="more sites")
+    count = Entry.objects.count()
+    assert do("trial.places", "theo", key="k1", places=1801, reason="more sites") == first
+    assert Entry.objects.count() == count
+    with pytest.raises(Conflict, match="other content"):
+        do("trial.places", "theo", key="k1", places=1802, reason="more sites")
+
+
+def test_only_a_duty_allows_and_a_strange_site_does_not_exist(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import NotAllowed
+
+    for name in ("ada", "ivo", "mona", "stan", "rosa", "admin"):
+        with pytest.raises(NotAllowed):
+            do("trial.places", name, places=1800, reason="more sites")
+
+
+def test_a_second_factor_is_needed_where_the_table_says_so(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import NotAllowed, perform
+
+    with pytest.raises(NotAllowed, match="second factor"):
+        perform("trial.places", actor("theo", second_factor=False), {"places": 1800, "reason": "more sites"})
+
+
+def test_what_is_not_named_in_the_inputs_is_refused(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import Refused
+
+    with pytest.raises(Refused, match="arm"):
+        do("trial.places", "theo", places=1800, reason="more sites", arm="il2")
+
+
+def test_a_clock_that_went_back_stops_all_writing(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import Refused
+
+    do("trial.places", "theo", places=1800, reason="more sites")
+    with clock.at(START - timedelta(days=2)), pytest.raises(Refused, match="backwards"):
+        do("trial.places", "theo", places=1801, reason="more sites")
+
+
+def test_nobody_holds_duties_that_must_be_apart() -> None:
+    for role in duties.ROLES:
+        assert any(role in allowed for allowed in duties.MAY.values())
+    site = {duties.COORDINATOR, duties.INVESTIGATOR, duties.PHARMACIST}
+    data = ("form.save", "event.report", "decision.take", "cycle.injections", "randomize")
+    assert all(duties.MAY[name] <= site for name in data)
+
+
+def _chain() -> tuple[list[dict[str, object]], tuple[int, str]]:
+    from equipoise.conduct.models import Chain, Entry
+
+    head = Chain.objects.get(id=1)
+    return list(Entry.objects.order_by("n").values()), (head.n, head.hash)
+
+
+def _broken(trial: TrialFolder, entries: list[dict[str, object]], head: tuple[int, str]) -> list[str]:
+    file = trial.journal / ledger.CHECKPOINTS
+    found = ledger.verify_chain(entries, ledger.checkpoints(file), ledger.public_key(trial), head)
+    return [one.words for one in found]
+
+
+def test_verification_names_the_altered_the_missing_and_the_moved(trial: TrialFolder) -> None:
+    do("trial.places", "theo", places=1800, reason="more sites")
+    entries, head = _chain()
+    assert _broken(trial, entries, head) == []
+    for field in ("new", "person", "at", "reason"):
+        altered = [dict(entry) for entry in entries]
+        altered[4][field] = START + timedelta(hours=1) if field == "at" else "x"
+        assert _broken(trial, altered, head)[0].startswith("entry 5 was altered")
+    missing = entries[:6] + entries[7:]
+    assert "entry 7 is missing" in _broken(trial, missing, head)
+    moved = [*entries[:2], {**entries[3], "n": 3}, {**entries[2], "n": 4}, *entries[4:]]
+    assert any(words.startswith("entry 3 ") for words in _broken(trial, moved, head))
+    cut = entries[:-1]
+    words = _broken(trial, cut, (len(cut), str(cut[-1]["hash"])))
+    assert any(f"entries {len(entries)} to {len(entries)} are missing at the end" in one for one in words)
+
+
+def test_a_checkpoint_that_was_forged_is_named(trial: TrialFolder) -> None:
+    entries, head = _chain()
+    file = trial.journal / ledger.CHECKPOINTS
+    lines = file.read_text().splitlines()
+    forged = {**json.loads(lines[0]), "n": 2}
+    file.write_text("\n".join([json.dumps(forged), *lines[1:], "no json"]) + "\n")
+    words = _broken(trial, entries, head)
+    assert any("line 1 is not signed" in one for one in words)
+    assert any(f"line {len(lines) + 1} cannot be read" in one for one in words)
+
+
+def test_the_settings_of_sqlite_are_those_that_its_version_allows(trial: TrialFolder) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode")
+        journal = cursor.fetchone()[0]
+        cursor.execute("PRAGMA synchronous")
+        synchronous = cursor.fetchone()[0]
+        cursor.execute("PRAGMA foreign_keys")
+        keys = cursor.fetchone()[0]
+    assert (journal, synchronous, keys) == (
+        ("delete", 3, 1) if opening.sqlite_may_corrupt() else ("wal", 2, 1)
+    )
+    assert opening.sqlite_may_corrupt((3, 40, 1))
+    assert opening.sqlite_may_corrupt((3, 51, 2))
+    assert not opening.sqlite_may_corrupt((3, 51, 3))
+    assert not opening.sqlite_may_corrupt((3, 44, 6))
+    assert not opening.sqlite_may_corrupt((3, 50, 7))
