@@ -52,6 +52,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "equipoise.conduct.middleware.ActorMiddleware",
     "equipoise.conduct.middleware.PlainErrorsMiddleware",
+    "equipoise.conduct.access.AccessMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
