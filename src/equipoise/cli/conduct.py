@@ -121,12 +121,12 @@ def serve(
     serving.refuse_open_air(trial, place)
     starting.open_trial(trial)
     typer.echo(f"{trial.name}: {_kind(trial)}. Folder {trial.path}")
-    serving.serve(
-        trial,
-        place,
-        say=lambda words: typer.echo(words),
-        ready=(lambda: webbrowser.open(place.address) and None) if open_browser else None,
-    )
+
+    def ready() -> None:
+        if open_browser:
+            webbrowser.open(place.address)
+
+    serving.serve(trial, place, say=typer.echo, ready=ready)
 
 
 def _kind(trial: TrialFolder) -> str:

@@ -58,7 +58,7 @@ def processes() -> int:
 
 
 def serve(
-    trial: TrialFolder, place: Place, *, say: Callable[[str], None], ready: Callable[[], None] | None = None
+    trial: TrialFolder, place: Place, *, say: Callable[[str], None], ready: Callable[[], None]
 ) -> None:
     """Serve an open trial until told to end. Raises UserError when it cannot be served as it is."""
     refuse_open_air(trial, place)
@@ -159,7 +159,7 @@ def _by(other: dict[str, Any] | None) -> str:
 
 
 def _run(
-    trial: TrialFolder, place: Place, say: Callable[[str], None], ready: Callable[[], None] | None
+    trial: TrialFolder, place: Place, say: Callable[[str], None], ready: Callable[[], None]
 ) -> None:
     from django.db import connections
 
@@ -173,7 +173,7 @@ def _run(
 
 
 def _waitress(
-    application: Any, place: Place, say: Callable[[str], None], ready: Callable[[], None] | None
+    application: Any, place: Place, say: Callable[[str], None], ready: Callable[[], None]
 ) -> None:  # pragma: no cover
     import waitress
 
@@ -181,14 +181,13 @@ def _waitress(
     waitress.serve(application, host=place.host, port=place.port, threads=THREADS * 2, ident="")
 
 
-def _announce(place: Place, say: Callable[[str], None], ready: Callable[[], None] | None) -> None:
+def _announce(place: Place, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     say(f"Open {place.address} in a browser. Ctrl-C ends the server.")
-    if ready is not None:
-        ready()
+    ready()
 
 
 def _gunicorn(
-    application: Any, place: Place, say: Callable[[str], None], ready: Callable[[], None] | None
+    application: Any, place: Place, say: Callable[[str], None], ready: Callable[[], None]
 ) -> None:
     from gunicorn.app.base import BaseApplication
 
