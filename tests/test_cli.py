@@ -26,7 +26,7 @@ COMMANDS = [
     ["run"], ["simulate"], ["analyse"], ["report"], ["protocols"], ["show"], ["check"], ["new"], ["diff"],
     ["schema"], ["decide"], ["record", "check"], ["verify"], ["power"], ["boundaries"], ["design"],
     ["surrogate"], ["explain"], ["fit"], ["conduct", "init"], ["conduct", "serve"], ["conduct", "status"],
-    ["conduct", "password"], ["conduct", "code"],
+    ["conduct", "password"], ["conduct", "code"], ["conduct", "evidence"],
 ]  # fmt: skip
 SMALL = ["--participants", "120", "--seed", "3"]
 

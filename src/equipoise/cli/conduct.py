@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from equipoise.cli.protocols import Force
 from equipoise.errors import UserError
 
 if TYPE_CHECKING:
@@ -193,6 +194,46 @@ def code(folder: Trial, user: User) -> None:
 
     with starting.plainly(trial):
         typer.echo(rescue.present_code(trial, user))
+
+
+@conduct.command()
+def evidence(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Folder of a trial, whose protocol is named.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Page to write: .html, or .md for plain text.")
+    ] = Path("evidence.html"),
+    tests: Annotated[
+        Path | None, typer.Option("--tests", metavar="DIR", help="Folder of the tests of Equipoise.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="FILE", help="How the tests ended, as --run wrote it.")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Run the tests of requirements first.")] = False,
+    force: Force = False,
+) -> None:
+    """Print which requirement is shown by which tests, and how these ended, as a dated page.
+
+    Example:  equipoise conduct evidence trial/ --tests tests/ --run --out evidence.html
+    """
+    from equipoise._atomic import new_file
+    from equipoise.conduct import evidence as made
+    from equipoise.conduct import folder as folders
+
+    trial = None if folder is None else folders.read(folder)
+    if run:
+        if tests is None:
+            raise UserError("--run needs the folder of the tests: name it with --tests")
+        results = results or Path(made.RESULTS_NAME)
+        made.run_tests(tests, results)
+    found = made.trace(trial, results, tests)
+    with new_file(out, force=force) as file:
+        plain = out.suffix.lower() in (".md", ".markdown")
+        file.write_text((made.as_markdown if plain else made.as_html)(found), encoding="utf-8")
+    typer.echo(f"{out}: {made.summary(found)}")
+    if found.counts.get("failed"):
+        raise typer.Exit(1)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -57,9 +57,7 @@ def processes() -> int:
     return max(2, min(MOST_WORKERS, os.cpu_count() or 2))
 
 
-def serve(
-    trial: TrialFolder, place: Place, *, say: Callable[[str], None], ready: Callable[[], None]
-) -> None:
+def serve(trial: TrialFolder, place: Place, *, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     """Serve an open trial until told to end. Raises UserError when it cannot be served as it is."""
     refuse_open_air(trial, place)
     os.environ[opening.TLS_VARIABLE] = "1" if place.behind_tls else "0"
@@ -158,9 +156,7 @@ def _by(other: dict[str, Any] | None) -> str:
     return f" at {other['address']} (process {other['process']})"
 
 
-def _run(
-    trial: TrialFolder, place: Place, say: Callable[[str], None], ready: Callable[[], None]
-) -> None:
+def _run(trial: TrialFolder, place: Place, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     from django.db import connections
 
     from equipoise.conduct.wsgi import application
@@ -186,9 +182,7 @@ def _announce(place: Place, say: Callable[[str], None], ready: Callable[[], None
     ready()
 
 
-def _gunicorn(
-    application: Any, place: Place, say: Callable[[str], None], ready: Callable[[], None]
-) -> None:
+def _gunicorn(application: Any, place: Place, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     from gunicorn.app.base import BaseApplication
 
     class Server(BaseApplication):  # type: ignore[misc]
