@@ -26,7 +26,8 @@ from equipoise.conduct.duties import (
     ROLES,
     STATISTICIAN,
 )  # fmt: skip
-from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, duties_on, reaches
+from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, Refused, duties_on, reaches
+from equipoise.conduct.middleware import shown
 from equipoise.conduct.models import Duty, Participant, Site
 
 Scope = Literal["closed", "open", "person", "trial", "site", "participant"]
@@ -49,6 +50,8 @@ _NOBODY = Rule("closed")
 """Pages of the log-in library for what is not done here: signing up, passwords by mail."""
 
 RULES: dict[str, Rule] = {
+    # reading pages
+    "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
     # people
     "access_report": Rule("trial", _PEOPLE),
@@ -157,7 +160,7 @@ class AccessMiddleware:
         """None lets the view run."""
         rule = rule_of(request.resolver_match.view_name or "")
         if rule is None:
-            raise NotAllowed("this address has no rule of access")
+            return shown(request, NotAllowed("this address has no rule of access"))
         actor: Actor | None = request.actor
         request.viewer = Viewer(actor) if actor is not None else None
         request.participant = None
@@ -169,7 +172,10 @@ class AccessMiddleware:
             if request.path.startswith("/api/"):
                 return JsonResponse({"refused": "log in, or send a token"}, status=401)
             return redirect(f"/account/login/?next={request.get_full_path()}")
-        check(rule, request.viewer, request, kwargs)
+        try:
+            check(rule, request.viewer, request, kwargs)
+        except Refused as error:
+            return shown(request, error)
         return None
 
 
