@@ -48,6 +48,7 @@ _PEOPLE = frozenset({ADMINISTRATOR, MANAGER, INSPECTOR})
 
 RULES: dict[str, Rule] = {
     # reading pages
+    "overview": Rule("trial", _WITH_MANAGER),
     "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
 }
