@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -458,7 +459,7 @@ def _visits(everybody: list[Person]) -> tuple[VisitLine, ...]:
 def _ages(waiting: list[tuple[int, str, Any]]) -> tuple[AgeLine, ...]:
     now = clock.now()
     words = [f"up to {DAYS_OF_AGE[0]} days"]
-    words += [f"{a + 1} to {b} days" for a, b in zip(DAYS_OF_AGE, DAYS_OF_AGE[1:], strict=False)]
+    words += [f"{a + 1} to {b} days" for a, b in pairwise(DAYS_OF_AGE)]
     words += [f"more than {DAYS_OF_AGE[-1]} days"]
     count = Counter((bisect_left(DAYS_OF_AGE, (now - at).days), state) for _, state, at in waiting)
     return tuple(
