@@ -348,7 +348,7 @@ _SEALED = "sealed"
 
 
 def _kept(answer: Mapping[str, Any], secret: Mapping[str, Any], bound_to: str) -> dict[str, Any]:
-    """An answer as the database keeps it."""
+    """An answer as the database keeps it: what is shown once is left out, a secret enciphered."""
     key = opening.folder().key("allocation")
     hidden = {
         name: {_SEALED: sealing.seal(key, value, bound_to)}
@@ -386,7 +386,11 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
             raise RuntimeError(f"{found.name} did not ask who may do it")
         n, head = act._close()
         if key is not None:
-            kept = {name: part for name, part in answer.items() if name not in duties.SHOWN_ONCE}
+            kept = {
+                name: part
+                for name, part in answer.items()
+                if name not in duties.SHOWN_ONCE or isinstance(given_back.get(name), Secret)
+            }
             Request.objects.create(
                 person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
                 answer=_kept(kept, given_back, f"{actor.person.username} {key}"), at=act.at,
