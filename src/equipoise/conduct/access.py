@@ -26,7 +26,8 @@ from equipoise.conduct.duties import (
     ROLES,
     STATISTICIAN,
 )  # fmt: skip
-from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, duties_on, reaches
+from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, Refused, duties_on, reaches
+from equipoise.conduct.middleware import shown
 from equipoise.conduct.models import Duty, Participant, Site
 
 Scope = Literal["open", "person", "trial", "site", "participant"]
@@ -46,6 +47,8 @@ _WITH_MANAGER = _SEES_DATA | {MANAGER}
 _PEOPLE = frozenset({ADMINISTRATOR, MANAGER, INSPECTOR})
 
 RULES: dict[str, Rule] = {
+    # reading pages
+    "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
 }
 """Name of the address -> rule. Each part of the application adds its own lines here, in order of name."""
@@ -122,7 +125,7 @@ class AccessMiddleware:
         """None lets the view run."""
         rule = rule_of(request.resolver_match.view_name or "")
         if rule is None:
-            raise NotAllowed("this address has no rule of access")
+            return shown(request, NotAllowed("this address has no rule of access"))
         actor: Actor | None = request.actor
         request.viewer = Viewer(actor) if actor is not None else None
         request.participant = None
@@ -132,7 +135,10 @@ class AccessMiddleware:
             if request.path.startswith("/api/"):
                 return JsonResponse({"refused": "log in, or send a token"}, status=401)
             return redirect(f"/account/login/?next={request.get_full_path()}")
-        check(rule, request.viewer, request, kwargs)
+        try:
+            check(rule, request.viewer, request, kwargs)
+        except Refused as error:
+            return shown(request, error)
         return None
 
 

@@ -355,9 +355,10 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
             raise RuntimeError(f"{found.name} did not ask who may do it")
         n, head = act._close()
         if key is not None:
+            kept = {name: part for name, part in answer.items() if name not in duties.SHOWN_ONCE}
             Request.objects.create(
                 person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
-                answer=answer, at=act.at,
+                answer=kept, at=act.at,
             )  # fmt: skip
     ledger.write_checkpoint(opening.folder(), n, head, act.at)
     for then in act.after:

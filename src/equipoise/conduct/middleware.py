@@ -65,8 +65,13 @@ class PlainErrorsMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """A page, or JSON for the API, for a refused command."""
-        if not isinstance(error, Refused):
-            return None
-        if request.path.startswith("/api/"):
-            return JsonResponse({"refused": error.words, "field": error.field}, status=error.status)
-        return render(request, "refused.html", {"words": error.words}, status=error.status)
+        return shown(request, error) if isinstance(error, Refused) else None
+
+
+def shown(request: HttpRequest, error: Refused) -> HttpResponse:
+    """A refusal in words, with the status that says why: a page, or JSON for the API."""
+    if request.path.startswith("/api/"):
+        return JsonResponse({"refused": error.words, "field": error.field}, status=error.status)
+    return render(
+        request, "refused.html", {"words": error.words, "status": error.status}, status=error.status
+    )
