@@ -80,8 +80,8 @@ def day(request: HttpRequest, name: str, today: date) -> date:
     """The date typed in a field; raises `Refused` at the field when it is none."""
     text = typed(request, name)
     try:
-        return entering.day(text, today)
-    except ValueError as error:
+        return entering.read_date(text, today)
+    except entering.EntryError as error:
         raise Refused(str(error), name) from None
 
 
@@ -91,8 +91,8 @@ def partial_day(request: HttpRequest, name: str, today: date, *, optional: bool 
     if optional and not text:
         return ""
     try:
-        return entering.partial(text, today)
-    except ValueError as error:
+        return entering.read_partial_date(text, today)
+    except entering.EntryError as error:
         raise Refused(str(error), name) from None
 
 
