@@ -41,11 +41,12 @@ SERIOUS_BECAUSE = (
     "", "death", "life-threatening", "hospital stay begun or prolonged", "lasting disability",
     "congenital anomaly", "other important medical event",
 )  # fmt: skip
+MOST_SHOWN = 300
 YES_NO = (Choice("yes", "Yes"), Choice("no", "No"))
 YES_NO_UNKNOWN = (*YES_NO, Choice("", "Not yet known"))
 
 
-def kinds(participant: Participant) -> tuple[Choice, ...]:
+def kinds() -> tuple[Choice, ...]:
     """The kinds of event that may be reported: adverse events, and those that the protocol declares."""
     declared = opening.folder().protocol.events
     return (
@@ -150,7 +151,7 @@ def event_new(request: HttpRequest, number: str) -> HttpResponse:
             return done(request, f"{kind_label(kind)} reported.", "event", number=number, event=answer["event"])
         refused = answer
     asked = (
-        Field("kind", "Kind of event", "choice", ADVERSE_EVENT, kinds(participant)),
+        Field("kind", "Kind of event", "choice", ADVERSE_EVENT, kinds()),
         *event_fields(participant, viewer_of(request).sees_arm(participant.site), None),
     )
     context = {"participant": participant, "fields": filled(asked, request.POST.dict(), refused)}
@@ -251,7 +252,7 @@ def event(request: HttpRequest, number: str, event: str) -> HttpResponse:
     )
     typed_before = {} if striking else request.POST.dict()
     context = {
-        "participant": participant, "event": one, "kind": kind_label(one.kind), "versions": versions,
+        "participant": participant, "event": one, "latest": versions[-1], "kind": kind_label(one.kind), "versions": versions,
         "lines": compared(versions, participant.site.zone, shows_arm), "zone": participant.site.zone,
         "clock": serious_clock(versions, participant.site.zone),
         "fields": filled(asked, typed_before, None if striking else refused),
@@ -260,6 +261,48 @@ def event(request: HttpRequest, number: str, event: str) -> HttpResponse:
         "remove_reason": typed(request, "remove_reason"),
     }  # fmt: skip
     return page(request, "entry/event.html", context, refused)
+
+
+def safety(request: HttpRequest) -> HttpResponse:
+    """Events of every participant that the person sees, the latest known of each."""
+    viewer = viewer_of(request)
+    chosen = {name: request.GET.get(name, "") for name in ("which", "kind", "site")}
+    found = (
+        Event.objects.filter(participant__in=viewer.participants(), removed="")
+        .select_related("participant__site")
+        .prefetch_related("versions")
+    )
+    if chosen["kind"]:
+        found = found.filter(kind=chosen["kind"])
+    if chosen["site"].isdigit():
+        found = found.filter(participant__site__number=int(chosen["site"][:6]))
+    lines = [_event_line(one) for one in found]
+    if chosen["which"] == "serious":
+        lines = [line for line in lines if line["latest"].serious]
+    elif chosen["which"] == "going on":
+        lines = [line for line in lines if not line["latest"].ended]
+    lines.sort(key=lambda line: (line["latest"].onset, line["event"].participant.number), reverse=True)
+    filters = (
+        Field("which", "Which", "choice", chosen["which"],
+              (Choice("", "all"), Choice("serious", "serious"), Choice("going on", "not ended"))),
+        Field("kind", "Kind", "choice", chosen["kind"], (Choice("", "all"), *kinds())),
+        Field("site", "Site", "choice", chosen["site"],
+              (Choice("", "all"), *(Choice(str(s.number), f"{s.number:03} {s.name}") for s in viewer.sites()))),
+    )  # fmt: skip
+    context = {
+        "lines": lines[:MOST_SHOWN], "total": len(lines), "most": MOST_SHOWN,
+        "filters": filled(filters, {}, None), "sees_arm": viewer.sees_arm(),
+    }  # fmt: skip
+    return page(request, "entry/safety.html", context)
+
+
+def _event_line(one: Event) -> dict[str, Any]:
+    versions = sorted(one.versions.all(), key=lambda version: version.version)
+    zone = one.participant.site.zone
+    return {
+        "event": one, "latest": versions[-1], "kind": kind_label(one.kind),
+        "clock": serious_clock(versions, zone),
+    }  # fmt: skip
 
 
 # --- medication -------------------------------------------------------------------------------------------
