@@ -16,7 +16,7 @@ from equipoise.conduct.demo import cast
 from equipoise.conduct.demo.candidates import TRIAL, Candidate, answer
 from equipoise.conduct.demo.cast import do
 from equipoise.conduct.folder import TrialFolder
-from equipoise.conduct.models import Form, Participant, Site
+from equipoise.conduct.models import Flag, Form, Participant, Site
 from equipoise.conduct.reading import eligibility, forms
 from equipoise.conduct.reading.situation import proposal
 from equipoise.rules.schedule import PlannedVisit
@@ -428,7 +428,7 @@ class Life:
 
     def settle(self) -> None:
         """The investigator looks at what the correction means."""
-        for flag in self.participant.flags.filter(settled_at=None):
+        for flag in Flag.objects.filter(decision__participant__number=self.number, settled=""):
             do(
                 "flag.settle", self.clinic.investigator(self.site.number), flag=flag.id,
                 text="The corrected count would have led to the same dose.",
