@@ -52,9 +52,15 @@ _NOBODY = Rule("closed")
 
 RULES: dict[str, Rule] = {
     # reading pages
+    "audit": Rule("trial", _WITH_MANAGER | _PEOPLE),
+    "audit_csv": Rule("trial", _WITH_MANAGER | _PEOPLE),
+    "chart": Rule("participant", _WITH_MANAGER),
+    "history": Rule("participant", _WITH_MANAGER),
+    "labs": Rule("trial", _SEES_DATA),
     "overview": Rule("trial", _WITH_MANAGER),
     "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
+    "trial": Rule("person"),
     # people
     "access_report": Rule("trial", _PEOPLE),
     "account": Rule("person"),

@@ -109,7 +109,8 @@ def _rows(lines: Iterable[reading.Line], numbers: bool, safe: bool) -> Iterator[
     yield ["entry", *HEAD] if numbers else list(HEAD)
     for one in lines:
         cells = [
-            one.at.strftime("%Y-%m-%dT%H:%M:%SZ"), one.person, one.role, "" if one.site is None else str(one.site),
+            one.at.strftime("%Y-%m-%dT%H:%M:%SZ"), one.person, one.role,
+            "" if one.site is None else str(one.site),
             one.origin, one.command, one.participant, one.what, one.field, one.old, one.new, one.reason,
         ]  # fmt: skip
         if numbers:

@@ -1,8 +1,8 @@
 """Reading the ledger: who changed what, when and why. A search for reviewers, the filters of a risk-based
 review, and the history of one item.
 
-A viewer reads what happened at their sites. Whoever must not know the arm reads an allow-list of acts, without
-entries that tell the arm, without the numbers of entries (a gap would tell), and without clinical content.
+A viewer reads what happened at their sites. Whoever must not know the arm reads an allow-list of acts,
+without entries that tell the arm, without the numbers of entries (a gap would tell), and without clinical content.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_HOURS = 40
 BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - {"form.sign", "item.verify"}
 """Acts of which a blinded viewer may hear, by command; what a person signs or verifies may be a form that
 only one arm has."""
-BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "participant", "access"})
+BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "participant", "access", "account"})
 """Kinds of entry whose content a blinded viewer may read; of others they see that it was changed."""
 
 FILTERS = {
@@ -155,7 +155,7 @@ def _reviewed(found: QuerySet[Entry], review: str) -> QuerySet[Entry]:
     if review == "many":
         return _many(found, changed)
     if review == "failed":
-        return found.filter(kind__in=("log-in", "login"), new__icontains="fail")
+        return found.filter(kind="account", field__in=("failed log-in", "lock-out"))
     return found.none()
 
 
