@@ -20,7 +20,7 @@ from django.db import IntegrityError, OperationalError, models, transaction
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import equipoise
-from equipoise.conduct import clock, duties, ledger, opening
+from equipoise.conduct import clock, duties, ledger, opening, sealing
 from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Request, Signature, Site, Trial
 from equipoise.errors import UserError
 
@@ -73,6 +73,11 @@ class Actor:
     proved: bool = False
     scopes: frozenset[str] | None = None
     """Of an API token; None for a session."""
+
+
+class Secret(str):
+    """A part of an answer that must stand nowhere in plain (an arm, a password, a token): who asked gets it,
+    and gets it again for the same request; the database keeps it enciphered."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +341,32 @@ def _answered(actor: Actor, key: str | None, digest: str) -> dict[str, Any] | No
         return None
     if done.inputs_sha256 != digest:
         raise Conflict("this request was sent before with other content: load the page again")
-    return dict(done.answer)
+    return _opened(dict(done.answer), f"{actor.person.username} {key}")
+
+
+_SEALED = "sealed"
+
+
+def _kept(answer: Mapping[str, Any], secret: Mapping[str, Any], bound_to: str) -> dict[str, Any]:
+    """An answer as the database keeps it."""
+    key = opening.folder().key("allocation")
+    hidden = {
+        name: {_SEALED: sealing.seal(key, value, bound_to)}
+        for name, value in secret.items()
+        if isinstance(value, Secret)
+    }
+    return {**answer, **hidden}
+
+
+def _opened(kept: Mapping[str, Any], bound_to: str) -> dict[str, Any]:
+    """The answer that was kept."""
+    key = opening.folder().key("allocation")
+    return {
+        name: sealing.unseal(key, value[_SEALED], bound_to)
+        if isinstance(value, dict) and set(value) == {_SEALED}
+        else value
+        for name, value in kept.items()
+    }
 
 
 def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, digest: str) -> dict[str, Any]:
@@ -350,14 +380,15 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
         if trial.frozen and found.name not in duties.WHILE_FROZEN:
             raise NotAllowed(f"the data are frozen: {trial.frozen}")
         act = Act(actor, found.name, trial, clock.now())
-        answer = json.loads(as_text(dict(found.work(act, given))) or "{}")
+        given_back = dict(found.work(act, given))
+        answer = json.loads(as_text(given_back) or "{}")
         if not act.role:
             raise RuntimeError(f"{found.name} did not ask who may do it")
         n, head = act._close()
         if key is not None:
             Request.objects.create(
                 person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
-                answer=answer, at=act.at,
+                answer=_kept(answer, given_back, f"{actor.person.username} {key}"), at=act.at,
             )  # fmt: skip
     ledger.write_checkpoint(opening.folder(), n, head, act.at)
     for then in act.after:
@@ -403,6 +434,6 @@ def with_system(name: str, work: Callable[[Act], None], origin: str = "command l
 
 
 __all__ = [
-    "COMMANDS", "Act", "Actor", "Conflict", "Inputs", "NotAllowed", "NotFound", "Refused", "command",
-    "content_hash", "duties_on", "perform", "reaches", "with_system",
+    "COMMANDS", "Act", "Actor", "Conflict", "Inputs", "NotAllowed", "NotFound", "Refused", "Secret",
+    "command", "content_hash", "duties_on", "perform", "reaches", "with_system",
 ]  # fmt: skip

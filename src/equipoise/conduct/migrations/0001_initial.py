@@ -249,6 +249,7 @@ class Migration(migrations.Migration):
                 ('not_done_reason', models.TextField(blank=True)),
                 ('version', models.PositiveIntegerField(default=0)),
                 ('completed_at', models.DateTimeField(null=True)),
+                ('signed', models.BooleanField(default=False)),
                 ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='forms', to='conduct.participant')),
             ],
         ),
@@ -487,5 +488,24 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='value',
             constraint=models.UniqueConstraint(fields=('form', 'item', 'row'), name='one_value_per_item'),
+        ),
+        migrations.CreateModel(
+            name='Due',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=10)),
+                ('key', models.CharField(max_length=80)),
+                ('words', models.CharField(max_length=200)),
+                ('opens', models.DateField()),
+                ('due', models.DateField()),
+                ('closes', models.DateField(null=True)),
+                ('passes', models.DateField(null=True)),
+                ('reveals_arm', models.BooleanField(default=False)),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='dues', to='conduct.participant')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['opens'], name='conduct_due_opens_2eefbb_idx')],
+                'constraints': [models.UniqueConstraint(fields=('participant', 'kind', 'key'), name='one_due_per_key')],
+            },
         ),
     ]
