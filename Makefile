@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/equipoise run silcaat --force
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict

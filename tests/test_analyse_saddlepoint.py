@@ -27,6 +27,10 @@ def exact(table: list[tuple[int, int, int, int]]) -> tuple[float, float]:
     """(normal deviate of the exact mid-p value of the events in arm 1, variance of their number)."""
     mass, variance = np.ones(1), 0.0
     for n0, n1, d0, d1 in table:
+        if d0 + d1 == 1:  # the hypergeometric of a single event, which scipy takes its time over
+            p = n1 / (n0 + n1)
+            mass, variance = np.convolve(mass, [1 - p, p]), variance + p * (1 - p)
+            continue
         draw = hypergeom(n0 + n1, n1, d0 + d1)
         mass = np.convolve(mass, draw.pmf(np.arange(d0 + d1 + 1)))
         variance += float(draw.var())

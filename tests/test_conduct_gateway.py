@@ -154,3 +154,16 @@ def test_the_settings_of_sqlite_are_those_that_its_version_allows(trial: TrialFo
     assert not opening.sqlite_may_corrupt((3, 51, 3))
     assert not opening.sqlite_may_corrupt((3, 44, 6))
     assert not opening.sqlite_may_corrupt((3, 50, 7))
+
+
+def test_what_is_shown_once_is_kept_nowhere(trial: TrialFolder) -> None:
+    from equipoise.conduct.models import Entry, Request
+
+    answer = do("person.add", "admin", key="k2", username="nina", full_name="Nina Example")
+    kept = "\n".join(
+        [str(one.answer) for one in Request.objects.all()] + [str(e.new) for e in Entry.objects.all()]
+    )
+    assert answer["password"] not in kept
+    assert do("person.add", "admin", key="k2", username="nina", full_name="Nina Example") == {
+        "username": "nina"
+    }

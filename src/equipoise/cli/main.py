@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 import equipoise
 from equipoise.cli import (
     boundaries,
+    conduct,
     design,
     ending,
     explain,
@@ -114,6 +115,7 @@ surrogate.add_to(app)
 explain.add_to(app)
 protocols.add_to(app)
 records.add_to(app)
+conduct.add_to(app)
 boundaries.add_to(app)
 design.add_to(app)
 

@@ -26,11 +26,12 @@ from equipoise.conduct.duties import (
     ROLES,
     STATISTICIAN,
 )  # fmt: skip
-from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, duties_on, reaches
+from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, Refused, duties_on, reaches
+from equipoise.conduct.middleware import shown
 from equipoise.conduct.models import Duty, Participant, Site
 
-Scope = Literal["open", "person", "trial", "site", "participant"]
-"""open: anybody, logged in or not; person: anybody who is logged in; trial: one of the roles, anywhere;
+Scope = Literal["closed", "open", "person", "trial", "site", "participant"]
+"""closed: nobody, it does not exist here; open: anybody, logged in or not; person: anybody who is logged in; trial: one of the roles, anywhere;
 site and participant: one of the roles, at that site."""
 
 
@@ -45,20 +46,57 @@ _SEES_DATA = frozenset({COORDINATOR, INVESTIGATOR, PHARMACIST, MONITOR, INSPECTO
 _WITH_MANAGER = _SEES_DATA | {MANAGER}
 _PEOPLE = frozenset({ADMINISTRATOR, MANAGER, INSPECTOR})
 
+_NOBODY = Rule("closed")
+"""Pages of the log-in library for what is not done here: signing up, passwords by mail."""
+
 RULES: dict[str, Rule] = {
+    # reading pages
+    "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
+    # people
+    "access_report": Rule("trial", _PEOPLE),
+    "account": Rule("person"),
+    "choose_role": Rule("person"),
+    "delegation_log": Rule("site", _PEOPLE | _SITE_STAFF | {MONITOR}),
+    "draft": Rule("person"),
+    "people": Rule("trial", _PEOPLE),
+    "person": Rule("trial", _PEOPLE),
+    # log-in and second factor
+    "account_change_password": Rule("person"),
+    "account_confirm_email": _NOBODY,
+    "account_confirm_login_code": _NOBODY,
+    "account_email": _NOBODY,
+    "account_email_verification_sent": _NOBODY,
+    "account_inactive": Rule("open"),
+    "account_login": Rule("open"),
+    "account_logout": Rule("open"),
+    "account_reauthenticate": Rule("person"),
+    "account_reset_password": _NOBODY,
+    "account_reset_password_done": _NOBODY,
+    "account_reset_password_from_key": _NOBODY,
+    "account_reset_password_from_key_done": _NOBODY,
+    "account_set_password": _NOBODY,
+    "account_signup": _NOBODY,
+    "mfa_activate_totp": Rule("person"),
+    "mfa_add_webauthn": Rule("person"),
+    "mfa_authenticate": Rule("open"),
+    "mfa_deactivate_totp": Rule("person"),
+    "mfa_download_recovery_codes": Rule("person"),
+    "mfa_edit_webauthn": Rule("person"),
+    "mfa_generate_recovery_codes": Rule("person"),
+    "mfa_index": Rule("person"),
+    "mfa_list_webauthn": Rule("person"),
+    "mfa_reauthenticate": Rule("person"),
+    "mfa_reauthenticate_webauthn": Rule("person"),
+    "mfa_remove_webauthn": Rule("person"),
+    "mfa_view_recovery_codes": Rule("person"),
 }
 """Name of the address -> rule. Each part of the application adds its own lines here, in order of name."""
-
-RULES_OF_PREFIXES: tuple[tuple[str, Rule], ...] = (("account_", Rule("open")), ("mfa_", Rule("person")))
-"""Addresses of allauth, which looks itself who is logged in."""
 
 
 def rule_of(name: str) -> Rule | None:
     """The rule for an address; None when there is none."""
-    if name in RULES:
-        return RULES[name]
-    return next((rule for prefix, rule in RULES_OF_PREFIXES if name.startswith(prefix)), None)
+    return RULES.get(name)
 
 
 class Viewer:
@@ -122,17 +160,22 @@ class AccessMiddleware:
         """None lets the view run."""
         rule = rule_of(request.resolver_match.view_name or "")
         if rule is None:
-            raise NotAllowed("this address has no rule of access")
+            return shown(request, NotAllowed("this address has no rule of access"))
         actor: Actor | None = request.actor
         request.viewer = Viewer(actor) if actor is not None else None
         request.participant = None
+        if rule.scope == "closed":
+            raise NotFound("there is nothing of that name")
         if rule.scope == "open":
             return None
         if actor is None:
             if request.path.startswith("/api/"):
                 return JsonResponse({"refused": "log in, or send a token"}, status=401)
             return redirect(f"/account/login/?next={request.get_full_path()}")
-        check(rule, request.viewer, request, kwargs)
+        try:
+            check(rule, request.viewer, request, kwargs)
+        except Refused as error:
+            return shown(request, error)
         return None
 
 

@@ -11,7 +11,8 @@ class Conduct(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Make all commands known."""
-        from equipoise.conduct import commands
+        """Make all commands known, and hear of log-ins."""
+        from equipoise.conduct import accounts, commands
 
         commands.load()
+        accounts.connect()

@@ -110,6 +110,8 @@ REVEALS_ARM: Final = frozenset(
     {"decision.take", "cycle.injections", "hold.place", "hold.release", "flag.settle"}
 )
 """Commands whose mere presence tells the arm: blinded readers of the ledger do not see them."""
+SHOWN_ONCE: Final = frozenset({"password", "token", "arm"})
+"""Parts of an answer that are kept nowhere: a request sent again gets its answer without them."""
 WHILE_FROZEN: Final = frozenset(
     {"trial.unfreeze", "token.issue", "token.revoke", "duty.grant", "duty.revoke", "person.add",
      "person.deactivate", "access.review"}

@@ -386,9 +386,14 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
             raise RuntimeError(f"{found.name} did not ask who may do it")
         n, head = act._close()
         if key is not None:
+            kept = {
+                name: part
+                for name, part in answer.items()
+                if name not in duties.SHOWN_ONCE or isinstance(given_back.get(name), Secret)
+            }
             Request.objects.create(
                 person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
-                answer=_kept(answer, given_back, f"{actor.person.username} {key}"), at=act.at,
+                answer=_kept(kept, given_back, f"{actor.person.username} {key}"), at=act.at,
             )  # fmt: skip
     ledger.write_checkpoint(opening.folder(), n, head, act.at)
     for then in act.after:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def _plain(value: Any) -> Any:
 # --- checkpoints ------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=8)
 def signing_key(trial: TrialFolder) -> Ed25519PrivateKey:
     """The key that signs checkpoints."""
     return Ed25519PrivateKey.from_private_bytes(trial.key("ledger"))

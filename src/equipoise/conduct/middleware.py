@@ -1,15 +1,21 @@
-"""What every request passes: the clock, who acts, plain pages for errors."""
+"""What every request passes: the clock, the life of a session, who acts, plain pages for errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 
-from equipoise.conduct import clock, opening
+from equipoise.conduct import accounts, clock, drafts, opening
 from equipoise.conduct.gateway import Actor, Refused
 
 CLOCK_HEADER = "Equipoise-Now"
@@ -29,6 +35,96 @@ class ClockMiddleware:
             return self.get_response(request)
 
 
+class SessionMiddleware:
+    """Ends a session that was idle, keeping what was typed; sends to the first steps who has not done them."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.timed_out = None  # type: ignore[attr-defined]
+        known = request.user.is_authenticated
+        if known and not drafts.is_automatic(request):
+            self._look_at_time(request)
+        response = self.get_response(request)
+        if known:
+            response.headers.setdefault("Cache-Control", "no-store, private")
+            drafts.drop_what_was_saved(request, response)
+        return response
+
+    def _look_at_time(self, request: HttpRequest) -> None:
+        now, session = accounts.seconds(), request.session
+        if now - session.get("seen", now) > settings.IDLE_MINUTES * 60:
+            person = request.user
+            logout(request)
+            with suppress(accounts.Unavailable):
+                accounts.note("session ended, idle", request, person)  # type: ignore[arg-type]
+            request.timed_out = person  # type: ignore[attr-defined]
+        elif now - session.get("seen", 0) > SEEN_EVERY_SECONDS:
+            session["seen"] = now
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """None lets the view run."""
+        match: Any = request.resolver_match
+        timed_out = request.timed_out  # type: ignore[attr-defined]
+        if timed_out is not None:
+            return self._after_time_out(request, timed_out)
+        step = first_step(request)
+        if step is None or match.view_name in FIRST_STEPS[step]:
+            return None
+        if request.path.startswith("/api/"):
+            return JsonResponse({"refused": STEP_WORDS[step]}, status=403)
+        messages.info(request, STEP_WORDS[step])
+        return redirect(step)
+
+    def _after_time_out(self, request: HttpRequest, person: Any) -> HttpResponse | None:
+        if request.path.startswith("/api/"):
+            return JsonResponse({"refused": TIMED_OUT}, status=401)
+        if request.method == "POST":
+            drafts.keep(person, drafts.page_of(request), drafts.typed(request.POST))
+        if request.resolver_match.view_name == "draft":
+            return JsonResponse({"refused": TIMED_OUT}, status=401)
+        messages.info(request, TIMED_OUT)
+        if request.resolver_match.view_name in ("account_login", "account_logout"):
+            return redirect("account_login")
+        back = drafts.page_of(request) if request.method == "POST" else request.get_full_path()
+        address = f"{reverse('account_login')}?{urlencode({'next': back})}"
+        if request.headers.get("HX-Request"):
+            return HttpResponse(status=204, headers={"HX-Redirect": address})
+        return redirect(address)
+
+
+SEEN_EVERY_SECONDS = 15
+"""A session is written at most this often to say that somebody is there."""
+TIMED_OUT = (
+    f"You were away for more than {settings.IDLE_MINUTES} minutes, so the session was ended. What you typed "
+    "is kept: log in, open the page, and it is offered to you."
+)
+_ALWAYS = {"account_login", "account_logout", "account_reauthenticate", "mfa_reauthenticate", "draft",
+           "mfa_reauthenticate_webauthn"}  # fmt: skip
+FIRST_STEPS = {
+    "account_change_password": {*_ALWAYS, "account_change_password"},
+    "mfa_index": {
+        *_ALWAYS, "account_change_password", "mfa_index", "mfa_activate_totp", "mfa_add_webauthn",
+        "mfa_view_recovery_codes", "mfa_download_recovery_codes", "mfa_generate_recovery_codes",
+    },
+}  # fmt: skip
+"""What is open before a first step is done."""
+STEP_WORDS = {
+    "account_change_password": "Choose a password of your own before anything else.",
+    "mfa_index": "Your duties need a second factor: set one up before you begin.",
+}
+
+
+def first_step(request: HttpRequest) -> str | None:
+    """The address of what a person must do before anything else; None when there is nothing."""
+    if not request.user.is_authenticated:
+        return None
+    if request.user.must_change_password:
+        return "account_change_password"
+    return "mfa_index" if request.session.get("set up") else None
+
+
 class ActorMiddleware:
     """Makes `request.actor` from the session of a person who is logged in, None for anybody else."""
 
@@ -45,12 +141,11 @@ def actor_of(request: HttpRequest) -> Actor | None:
     user: Any = request.user
     if not user.is_authenticated:
         return None
-    methods = request.session.get("account_authentication_methods", [])
     return Actor(
         person=user,
-        origin=f"page {request.META.get('REMOTE_ADDR', '')}",
+        origin=f"page {accounts.client_address(request)}",
         role=request.session.get("role"),
-        second_factor=any(method.get("method") == "mfa" for method in methods),
+        second_factor=accounts.second_factor(request, user),
     )
 
 
@@ -65,8 +160,13 @@ class PlainErrorsMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """A page, or JSON for the API, for a refused command."""
-        if not isinstance(error, Refused):
-            return None
-        if request.path.startswith("/api/"):
-            return JsonResponse({"refused": error.words, "field": error.field}, status=error.status)
-        return render(request, "refused.html", {"words": error.words}, status=error.status)
+        return shown(request, error) if isinstance(error, Refused) else None
+
+
+def shown(request: HttpRequest, error: Refused) -> HttpResponse:
+    """A refusal in words, with the status that says why: a page, or JSON for the API."""
+    if request.path.startswith("/api/"):
+        return JsonResponse({"refused": error.words, "field": error.field}, status=error.status)
+    return render(
+        request, "refused.html", {"words": error.words, "status": error.status}, status=error.status
+    )

@@ -50,6 +50,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "equipoise.conduct.middleware.SessionMiddleware",
     "equipoise.conduct.middleware.ActorMiddleware",
     "equipoise.conduct.middleware.PlainErrorsMiddleware",
     "equipoise.conduct.access.AccessMiddleware",
@@ -108,8 +109,18 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
-ACCOUNT_RATE_LIMITS: dict[str, str] = {"login_failed": ""}
-"""Failed log-ins are counted by django-axes, for each pair of name and address."""
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_FORMS = {"change_password": "equipoise.conduct.accounts.NewPasswordForm"}
+ACCOUNT_RATE_LIMITS: dict[str, str] | bool = False
+"""Failed log-ins are counted by django-axes, for each pair of name and address. Limits for an address alone
+would stop a hospital that has one address for all."""
+MFA_ADAPTER = "equipoise.conduct.accounts.SecondFactor"
+MFA_FORMS = {
+    "authenticate": "equipoise.conduct.accounts.CodeForm",
+    "reauthenticate": "equipoise.conduct.accounts.CodeAgainForm",
+}
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not opening.behind_tls()
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = False
 MFA_TOTP_ISSUER = _TRIAL.name
@@ -118,7 +129,11 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_TEMPLATE = "account/locked.html"
+AXES_LOCKOUT_CALLABLE = "equipoise.conduct.accounts.locked_out"
+AXES_HANDLER = "equipoise.conduct.accounts.Lockouts"
+AXES_USERNAME_CALLABLE = "equipoise.conduct.accounts.lockout_name"
+AXES_CLIENT_IP_CALLABLE = "equipoise.conduct.accounts.lockout_address"
+AXES_DISABLE_ACCESS_LOG = True  # the ledger has it
 AXES_VERBOSE = False
 
 IDLE_MINUTES = 20
@@ -128,8 +143,9 @@ IDLE_MINUTES = 20
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Strict"
-SESSION_COOKIE_AGE = IDLE_MINUTES * 60
-SESSION_SAVE_EVERY_REQUEST = True
+SESSION_COOKIE_AGE = 12 * 3600
+"""A session ends after this time whatever happens; idle ones are ended by `middleware.SessionMiddleware`."""
+SESSION_SAVE_EVERY_REQUEST = False
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_HTTPONLY = False
 CSRF_COOKIE_SAMESITE = "Strict"
@@ -137,7 +153,7 @@ CSRF_USE_SESSIONS = False
 SECURE_BEHIND_TLS = opening.behind_tls()
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_BEHIND_TLS
 SESSION_COOKIE_NAME = "__Host-session" if SECURE_BEHIND_TLS else "session"
-SECURE_SSL_REDIRECT = False
+SECURE_SSL_REDIRECT = SECURE_BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_BEHIND_TLS else None
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_BEHIND_TLS

@@ -1,11 +1,10 @@
 """Addresses of the pages."""
 
-from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from equipoise.conduct.pages import home, participants
 
-def _today(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("today")
-
-
-urlpatterns = [path("", _today, name="today")]
+urlpatterns = [
+    path("", home.today, name="today"),
+    path("participants/", participants.participants, name="participants"),
+]

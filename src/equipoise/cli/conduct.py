@@ -1,0 +1,241 @@
+"""Commands that conduct a trial with real participants: make it, serve it, keep it safe, take its record."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from equipoise.cli.protocols import Force
+from equipoise.errors import UserError
+
+if TYPE_CHECKING:
+    from equipoise.conduct.folder import TrialFolder
+
+conduct = typer.Typer(
+    no_args_is_help=True, help="Conduct a trial: participants, pages, database, backups.",
+    rich_markup_mode=None,
+)  # fmt: skip
+
+Trial = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the trial.")]
+User = Annotated[str, typer.Argument(metavar="USER", help="Name with which the person logs in.")]
+
+
+@conduct.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make for the trial.")],
+    protocol: Annotated[
+        str, typer.Option("--protocol", metavar="PROTOCOL", help="Bundled protocol or protocol file.")
+    ],
+    database: Annotated[
+        str,
+        typer.Option(
+            "--database", metavar="ADDRESS", help='"sqlite", in the folder, or postgresql://USER@HOST/NAME.'
+        ),
+    ] = "sqlite",
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", metavar="ZONE", help='Of the trial\'s office: "Europe/Copenhagen".')
+    ] = "UTC",
+    places: Annotated[
+        int | None,
+        typer.Option("--places", min=1, help="Who may be randomised at most. Default: planned and a fifth."),
+    ] = None,
+    administrator: Annotated[
+        str | None,
+        typer.Option("--administrator", metavar="NAME", help="Who adds all others, as the name is printed."),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the server.")] = 8000,
+) -> None:
+    """Make the folder, keys and database of a trial, and the account of its administrator.
+
+    Example:  equipoise conduct init trial/ --protocol silcaat --administrator "Ada Example"
+    """
+    from equipoise.cli.trials import sound
+    from equipoise.conduct import require, starting
+    from equipoise.conduct.folder import TrialFolder
+    from equipoise.conduct.initialise import initialise
+
+    require()
+    sound(protocol)
+    name, printed = _administrator(administrator)
+    with starting.plainly(TrialFolder(folder, "the new trial", database, time_zone, "real")):
+        trial, password = initialise(
+            folder, protocol, database=database, zone=time_zone, kind="real", places=places,
+            administrator=(name, printed), port=port,
+        )  # fmt: skip
+    typer.echo(f"{trial.path}: {trial.name}, protocol {trial.protocol_sha256}")
+    typer.echo(f"Log-in of {printed}:  {name}   First password:  {password}")
+    typer.echo(
+        "Keep a copy of the folder keys/ apart from the backups: without it no allocation can be read.\n"
+        f"Next:  equipoise conduct serve {folder}   then log in, set a password and a second factor,\n"
+        "       and add the people of the trial."
+    )
+
+
+def _administrator(printed: str | None) -> tuple[str, str]:
+    """(log-in, printed name): the log-in is the printed name in small letters, with points."""
+    if printed is None:
+        return "admin", "Administrator"
+    name = ".".join(re.findall(r"[a-z0-9]+", printed.lower()))
+    if not re.fullmatch(r"[a-z][a-z0-9._-]{1,58}", name):
+        raise UserError(
+            f'--administrator: write a name in Latin letters, such as "Ada Example", not "{printed}"'
+        )
+    return name, " ".join(printed.split())
+
+
+@conduct.command()
+def serve(
+    folder: Trial,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Port. Default: that of the trial.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")
+    ] = "127.0.0.1",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes. Default: one for each core.")
+    ] = None,
+    behind_tls: Annotated[
+        bool, typer.Option("--behind-tls", help="A proxy with TLS stands in front of the server.")
+    ] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve the pages of a trial until Ctrl-C.
+
+    Example:  equipoise conduct serve trial/
+
+    Example:  equipoise conduct serve trial/ --port 8010 --open
+    """
+    import os
+    import webbrowser
+
+    from equipoise.conduct import folder as folders
+    from equipoise.conduct import opening, require, serving, starting
+
+    require()
+    trial = folders.read(folder)
+    os.environ[opening.TLS_VARIABLE] = "1" if behind_tls else "0"
+    place = serving.Place(host, port or trial.port, workers or serving.processes(), behind_tls)
+    serving.refuse_open_air(trial, place)
+    starting.open_trial(trial)
+    typer.echo(f"{trial.name}: {_kind(trial)}. Folder {trial.path}")
+
+    def ready() -> None:
+        if open_browser:
+            webbrowser.open(place.address)
+
+    serving.serve(trial, place, say=typer.echo, ready=ready)
+
+
+def _kind(trial: TrialFolder) -> str:
+    return {
+        "real": "real participants",
+        "demonstration": "a demonstration, with fictitious participants",
+        "rehearsal": "a rehearsal, with virtual participants",
+    }[trial.kind]
+
+
+@conduct.command()
+def status(folder: Trial) -> None:
+    """Say how a trial stands: sites, people, participants, ledger, server, backups.
+
+    Example:  equipoise conduct status trial/
+    """
+    from equipoise.conduct import starting
+
+    trial = starting.open_trial(folder)
+    from equipoise.conduct import standing
+
+    with starting.plainly(trial):
+        for what, words in standing.lines(trial):
+            typer.echo(f"{what:<14}{words}")
+
+
+@conduct.command()
+def password(
+    folder: Trial,
+    user: User,
+    forget_second_factor: Annotated[
+        bool,
+        typer.Option(
+            "--forget-second-factor", help="Also forget codes and passkeys, for a phone that is lost."
+        ),
+    ] = False,
+) -> None:
+    """Give somebody a new first password, when no administrator can log in. The ledger says so.
+
+    Example:  equipoise conduct password trial/ ada.example
+    """
+    from equipoise.conduct import starting
+
+    trial = starting.open_trial(folder)
+    starting.check_to_serve(trial)
+    from equipoise.conduct import rescue
+
+    with starting.plainly(trial):
+        made = rescue.new_password(user, forget_second_factor=forget_second_factor)
+    typer.echo(f"New first password of {user}:  {made}")
+    typer.echo("It is to be changed at the next log-in; all sessions have ended.")
+
+
+@conduct.command()
+def code(folder: Trial, user: User) -> None:
+    """Print the code that somebody's second factor would show now; in demonstrations only.
+
+    Example:  equipoise conduct code demo/ ivo
+    """
+    from equipoise.conduct import starting
+
+    trial = starting.open_trial(folder)
+    from equipoise.conduct import rescue
+
+    with starting.plainly(trial):
+        typer.echo(rescue.present_code(trial, user))
+
+
+@conduct.command()
+def evidence(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Folder of a trial, whose protocol is named.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Page to write: .html, or .md for plain text.")
+    ] = Path("evidence.html"),
+    tests: Annotated[
+        Path | None, typer.Option("--tests", metavar="DIR", help="Folder of the tests of Equipoise.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="FILE", help="How the tests ended, as --run wrote it.")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Run the tests of requirements first.")] = False,
+    force: Force = False,
+) -> None:
+    """Print which requirement is shown by which tests, and how these ended, as a dated page.
+
+    Example:  equipoise conduct evidence trial/ --tests tests/ --run --out evidence.html
+    """
+    from equipoise._atomic import new_file
+    from equipoise.conduct import evidence as made
+    from equipoise.conduct import folder as folders
+
+    trial = None if folder is None else folders.read(folder)
+    if run:
+        if tests is None:
+            raise UserError("--run needs the folder of the tests: name it with --tests")
+        results = results or Path(made.RESULTS_NAME)
+        made.run_tests(tests, results)
+    found = made.trace(trial, results, tests)
+    with new_file(out, force=force) as file:
+        plain = out.suffix.lower() in (".md", ".markdown")
+        file.write_text((made.as_markdown if plain else made.as_html)(found), encoding="utf-8")
+    typer.echo(f"{out}: {made.summary(found)}")
+    if found.counts.get("failed"):
+        raise typer.Exit(1)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(conduct, name="conduct")
