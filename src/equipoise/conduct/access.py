@@ -51,6 +51,7 @@ _NOBODY = Rule("closed")
 
 RULES: dict[str, Rule] = {
     # reading pages
+    "overview": Rule("trial", _WITH_MANAGER),
     "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
     # people

@@ -121,7 +121,12 @@ class Form(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["participant", "kind", "key"], name="one_form_per_key")
         ]
-        indexes = [models.Index(fields=["participant", "done_on"])]
+        indexes = [
+            models.Index(fields=["participant", "done_on"]),
+            models.Index(fields=["participant", "kind", "status"]),
+            models.Index(fields=["kind", "status", "key"]),
+            models.Index(fields=["done_on"]),
+        ]
 
 
 class Value(models.Model):
