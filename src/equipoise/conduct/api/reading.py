@@ -9,10 +9,9 @@ from ninja import NinjaAPI, Query
 from pydantic import BaseModel, Field
 
 import equipoise
-from equipoise.conduct import clock, ledger, opening
+from equipoise.conduct import clock, duties, opening
 from equipoise.conduct.api.auth import check_may_read
 from equipoise.conduct.api.shapes import plain
-from equipoise.conduct.gateway import NotFound
 from equipoise.conduct.models import Chain, Decision, Entry, Event, Hold, Participant, Query as Asked, Trial
 from equipoise.conduct.reading.arms import arm_of
 from equipoise.conduct.reading.eligibility import screening
@@ -29,7 +28,7 @@ Rows = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 class Page(BaseModel):
     """A part of a long list: `after` is the number of the last row that was seen."""
 
-    after: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    after: Annotated[int, Field(ge=0, le=10**12)] = 0
     limit: Rows = 100
 
 
@@ -79,7 +78,7 @@ def status(request: Any) -> Any:
         "places": trial.places,
         "suspended": trial.suspended,
         "frozen": trial.frozen,
-        "ledger": {"entries": chain.n, "hash": chain.hash},
+        "ledger": {"entries": chain.n, "hash": chain.hash} if request.viewer.sees_arm() else None,
     }
 
 
@@ -93,18 +92,40 @@ def task_list(request: Any) -> Any:
 def ledger_entries(request: Any, page: Query[Page], participant: str = "") -> Any:
     """Entries of the ledger that the person may see, in order, a page at a time."""
     check_may_read(request)
-    found = visible_entries(request.viewer).filter(n__gt=page.after)
+    found = visible_entries(request.viewer)
     if participant:
         found = found.filter(participant=request.viewer.participant(participant).number)
-    rows = list(found.order_by("n")[: page.limit])
-    return {"entries": [_entry(row) for row in rows], "next": rows[-1].n if len(rows) == page.limit else None}
+    found = found.order_by("n")
+    if request.viewer.sees_arm():
+        rows = list(found.filter(n__gt=page.after)[: page.limit])
+        entries = [_entry(row) for row in rows]
+    else:  # numbers and hashes would tell how much is not shown
+        rows = list(found[page.after : page.after + page.limit])
+        entries = [{**_entry(row, _SHOWN), "n": page.after + place + 1} for place, row in enumerate(rows)]
+    return {"entries": entries, "next": entries[-1]["n"] if len(entries) == page.limit else None}
 
 
-def _entry(row: Entry) -> dict[str, Any]:
-    names = (
-        "n", "at", "command", "person", "role", "site", "origin", "participant", "kind", "subject", "place",
-        "field", "row", "old", "new", "reason", "protocol_sha256", "software", "previous", "hash",
-    )  # fmt: skip
+def visible_entries(viewer: Any) -> Any:
+    """The entries that somebody may see: of their sites, and of people and settings where they have a duty
+    for the whole trial; of participants, if their role sees these; and nothing that reveals an arm, if it
+    does not see that."""
+    found = Entry.objects.all()
+    if all(duty.site_id is not None for duty in viewer.duties):
+        found = found.filter(site__in=[duty.site_id for duty in viewer.duties])
+    if not viewer.roles & duties.SEES_PARTICIPANTS:
+        found = found.filter(participant="")
+    if not viewer.sees_arm():
+        found = found.filter(reveals_arm=False)
+    return found
+
+
+_SHOWN = (
+    "at", "command", "person", "role", "site", "origin", "participant", "kind", "subject", "place", "field",
+    "row", "old", "new", "reason", "protocol_sha256", "software",
+)  # fmt: skip
+
+
+def _entry(row: Entry, names: tuple[str, ...] = ("n", *_SHOWN, "previous", "hash")) -> dict[str, Any]:
     return {name: plain(getattr(row, name)) for name in names}
 
 

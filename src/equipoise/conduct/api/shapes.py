@@ -6,12 +6,27 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import cache, cached_property
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
 
 from equipoise.conduct import ledger
+
+
+NOT_SHOWN = frozenset({"participant", "form_row"})
+"""Whose it is, the address says."""
+
+
+@cache
+def _worked_out(kind: type) -> tuple[str, ...]:
+    """Names of what a data class works out from its fields."""
+    return tuple(
+        name
+        for name, part in vars(kind).items()
+        if isinstance(part, property | cached_property) and not name.startswith("_")
+    )
 
 
 def plain(value: Any) -> Any:
@@ -31,7 +46,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {part.name: plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
+        names = [part.name for part in dataclasses.fields(value) if part.name not in NOT_SHOWN]
+        return {name: plain(getattr(value, name)) for name in (*names, *_worked_out(type(value)))}
     if hasattr(value, "_asdict"):
         return {name: plain(part) for name, part in value._asdict().items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -25,13 +25,17 @@ TRIES = 8
 Line = Literal["good", "sent twice", "cut off"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Staff:
     """Somebody who works at the sites: name for log-in, token, password."""
 
     username: str
     token: str = field(repr=False)
     password: str = field(repr=False)
+
+    def renew(self, token: str) -> None:
+        """Use another token from now on."""
+        self.token = token
 
 
 class Refusal(Exception):  # noqa: N818 - an answer that is not the wanted one
