@@ -16,9 +16,9 @@ from equipoise.conduct.models import Chain, Decision, Entry, Event, Hold, Partic
 from equipoise.conduct.reading.arms import arm_of
 from equipoise.conduct.reading.eligibility import screening
 from equipoise.conduct.reading.forms import form_view
-from equipoise.conduct.reading.schedule import planned
+# LATER from equipoise.conduct.reading.schedule import planned
 from equipoise.conduct.reading.situation import proposal
-from equipoise.conduct.reading.tasks import tasks
+# LATER from equipoise.conduct.reading.tasks import tasks
 
 MOST_ROWS = 1000
 FormKind = Literal["screening", "visit", "check", "update"]

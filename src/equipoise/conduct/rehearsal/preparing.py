@@ -83,12 +83,12 @@ def _seed_allocation(trial: TrialFolder, seed: int) -> None:
         out.write(key + "\n")
 
 
-def perform_as(username: str, command: str, **inputs: Any) -> dict[str, Any]:
+def perform_as(who: str, command: str, /, **inputs: Any) -> dict[str, Any]:
     """Carry out a command for somebody of the rehearsal at its set-up, at the command line."""
     from equipoise.conduct.gateway import Actor, perform
     from equipoise.conduct.models import Person
 
-    person = Person.objects.get(username=username)
+    person = Person.objects.get(username=who)
     return perform(command, Actor(person, "command line", second_factor=True, proved=True), inputs)
 
 
