@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.utils.http import urlencode
 
 from equipoise.conduct import clock, duties
 from equipoise.conduct.duties import (
@@ -31,8 +32,8 @@ from equipoise.conduct.middleware import shown
 from equipoise.conduct.models import Duty, Participant, Site
 
 Scope = Literal["closed", "open", "person", "trial", "site", "participant"]
-"""closed: nobody, it does not exist here; open: anybody, logged in or not; person: anybody who is logged in; trial: one of the roles, anywhere;
-site and participant: one of the roles, at that site."""
+"""closed: nobody, it does not exist here; open: anybody, logged in or not; person: anybody who is logged in;
+trial: one of the roles, anywhere; site and participant: one of the roles, at that site."""
 
 
 class Rule(NamedTuple):
@@ -57,11 +58,12 @@ RULES: dict[str, Rule] = {
     # people
     "access_report": Rule("trial", _PEOPLE),
     "account": Rule("person"),
-    "choose_role": Rule("person"),
     "delegation_log": Rule("site", _PEOPLE | _SITE_STAFF | {MONITOR}),
     "draft": Rule("person"),
     "people": Rule("trial", _PEOPLE),
     "person": Rule("trial", _PEOPLE),
+    "role": Rule("person"),
+    "tokens": Rule("person"),
     # over HTTP: who may carry out a command, the gateway says
     **{f"api:do {name}": Rule("person") for name in duties.MAY},
     "api:api-root": _NOBODY,
@@ -183,13 +185,13 @@ class AccessMiddleware:
         request.viewer = Viewer(actor) if actor is not None else None
         request.participant = None
         if rule.scope == "closed":
-            raise NotFound("there is nothing of that name")
+            return shown(request, NotFound("there is nothing of that name"))
         if rule.scope == "open":
             return None
         if actor is None:
             if request.path.startswith("/api/"):
                 return JsonResponse({"refused": "log in, or send a token"}, status=401)
-            return redirect(f"/account/login/?next={request.get_full_path()}")
+            return redirect(f"/account/login/?{urlencode({'next': request.get_full_path()})}")
         try:
             check(rule, request.viewer, request, kwargs)
         except Refused as error:

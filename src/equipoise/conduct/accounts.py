@@ -218,7 +218,7 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """Where a person goes who named no page: with several duties, to choose the role."""
-        return reverse("choose_role" if len(roles_today(request.user)) > 1 else "today")
+        return reverse("role" if len(roles_today(request.user)) > 1 else "today")
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """To log in with the new password."""

@@ -46,6 +46,8 @@ class SessionMiddleware:
         known = request.user.is_authenticated
         if known and not drafts.is_automatic(request):
             self._look_at_time(request)
+        if request.user.is_authenticated:
+            request.idle_seconds = settings.IDLE_MINUTES * 60  # type: ignore[attr-defined]
         response = self.get_response(request)
         if known:
             response.headers.setdefault("Cache-Control", "no-store, private")

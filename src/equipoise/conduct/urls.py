@@ -6,5 +6,6 @@ urlpatterns = [
     path("account/", include("allauth.account.urls")),
     path("account/second-factor/", include("allauth.mfa.urls")),
     path("api/", include("equipoise.conduct.api.urls")),
+    path("", include("equipoise.conduct.pages.people_urls")),
     path("", include("equipoise.conduct.pages.urls")),
 ]
