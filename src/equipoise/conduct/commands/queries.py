@@ -4,13 +4,12 @@ themselves once their reason is gone, and are not raised again for a value that 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from equipoise.conduct import checks, entering, opening
+from equipoise.conduct import checks, opening
 from equipoise.conduct.access import Viewer
-from equipoise.conduct.checks import Answered, Finding, FormDay
+from equipoise.conduct.checks import Finding
 from equipoise.conduct.gateway import SYSTEM, Act, Conflict, NotFound, Refused, as_text, command
 from equipoise.conduct.inputs import AnswerQuery, CloseQuery, OpenQuery
 from equipoise.conduct.models import Cycle, Decision, Event, Form, Participant, Query, QueryMessage, Value
@@ -24,50 +23,7 @@ ENDPOINT = "endpoint"
 """The rule under which an endpoint is followed up until it is documented."""
 
 
-# --- what the checks find on a form -----------------------------------------------------------------------
-
-
-def findings(participant: Participant, form: Form, plan: FormPlan, today: Any) -> list[Finding]:
-    """What the checks find on a form as it stands; nothing on one that was not done."""
-    if form.done_on is None:
-        return []
-    found = checks.look(form_day(participant, plan, form.done_on, today))
-    protocol = opening.folder().protocol
-    record = reading.recorded(participant)
-    known = {one.item: one.value for one in record}
-    for one in record:
-        if one.form.id != form.id:
-            continue
-        before = [
-            other for other in record
-            if other.item == one.item and other.on < one.on and isinstance(other.value, float)
-        ]  # fmt: skip
-        item = reading.item_of(protocol, one.item)
-        entered = entering.Entered(one.text, one.unit, one.qualifier, one.stored.number, one.missing)
-        facts = Answered(
-            one.item, item, entered, one.on, form.done_on,
-            previous=before[-1].value if before else None,  # type: ignore[arg-type]
-            previous_on=before[-1].on if before else None,
-            known=known, value=as_text(reading.answer_parts(one.stored)) or "",
-        )  # fmt: skip
-        found += checks.look(facts)
-    return found
-
-
-def form_day(participant: Participant, plan: FormPlan, done_on: Any, today: Any) -> FormDay:
-    """The day of a form with what it must lie between."""
-    start, visit = participant.randomized_on, plan.visit
-    return FormDay(
-        done_on=done_on,
-        today=today,
-        consent_on=participant.consent_on,
-        randomized_on=start,
-        after_randomization=plan.kind != reading.SCREENING,
-        ended_on=participant.ended_on,
-        named_on=plan.on,
-        earliest=None if visit is None else start + timedelta(days=visit.earliest),
-        latest=None if visit is None else start + timedelta(days=visit.latest),
-    )
+# --- following a form -------------------------------------------------------------------------------------
 
 
 def follow(
@@ -82,7 +38,7 @@ def follow(
 ) -> list[Finding]:
     """Let the queries of the checks follow a form that was saved: those that are mended close, what the site
     confirmed is noted, and new ones open if `raise_new`. Returns what is found and not confirmed."""
-    found = findings(participant, form, plan, act.today())
+    found = reading.findings(participant, form, plan, act.today())
     wanted = set(confirmed)
     if wanted and not confirmation.strip():
         raise Refused("say in words why the value is right", "confirmation")

@@ -935,7 +935,9 @@ def alternatives(rules: DoseRules, now: Situation, decision: Decided) -> tuple[A
     found = [(WAIT, 0.0), (HOLD, 0.0), (STOP, 0.0)]
     if not bars_a_cycle(rules, now):
         dose = dosing.dose_so_far(rules, now)
-        lower = [level for level in rules.levels if not math.isnan(level) and not dosing.at_least(level, dose)]
+        lower = [
+            level for level in rules.levels if not math.isnan(level) and not dosing.at_least(level, dose)
+        ]
         if not dosing.must_reduce(rules, now) or not lower:
             found.append((START, dose))
         found += [(REDUCE, level) for level in reversed(lower)]
