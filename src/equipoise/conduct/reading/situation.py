@@ -46,13 +46,14 @@ from equipoise.rules.terms import (
 )
 from equipoise.rules.terms import Decision as Decided
 from equipoise.rules.truth import NO, UNKNOWN, YES, or_
-from equipoise.rules.values import is_valid
+from equipoise.rules.values import current, is_valid
 
 REVIEWED = "toxicity_reviewed"
 """Item of the check before a cycle: all adverse events since the last cycle are entered."""
-UNKNOWN_WORD = "unknown"
-"""Word for a value that is not known: it takes back an earlier answer. Other words for a missing value (not
-done, awaited) leave an earlier answer standing, as long as the protocol lets it count."""
+SITE = "site"
+"""The item that is the participant's site."""
+_UNKNOWN_WORDS = ("unknown", "refused")
+_WORST_GRADE = 5
 _KINDS = ("screening", "visit", "check", "update")
 
 
@@ -147,7 +148,7 @@ class History:
         for value in self.values:
             if value.on > on:
                 break
-            if value.item in wanted and value.missing in ("", UNKNOWN_WORD):
+            if value.item in wanted and _counts(self.protocol, value):
                 found[value.item] = value
         return found
 
@@ -350,8 +351,38 @@ def _values(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, li
     for person, measured_on, done_on, *rest in rows.iterator(chunk_size=5000):
         found.setdefault(person, []).append(Noted(measured_on or done_on, done_on, *rest))
     for values in found.values():
-        values.sort(key=lambda value: (value.on, value.done_on, _KINDS.index(value.kind), value.key))
+        values.sort(key=_order)
     return found
+
+
+def _order(value: Noted) -> tuple[date, int, str, int]:
+    """In order of the day of the sample; of one day, what was recorded between visits comes last."""
+    key, _, count = value.key.partition(":")
+    number = int(count) if value.kind == "update" and count.isdigit() else 0
+    return value.on, _KINDS.index(value.kind), key, number
+
+
+def baseline_on_record(participant: Participant) -> dict[str, Known_]:
+    """The values at randomisation as the forms of screening give them now, derived items included."""
+    protocol, day0 = opening.folder().protocol, participant.randomized_on
+    assert day0 is not None
+    latest: dict[str, Noted] = {}
+    for value in _values([participant.id], protocol.items).get(participant.id, ()):
+        if value.kind == "screening" and value.on <= day0 and _counts(protocol, value):
+            latest[value.item] = value
+    values = {name: plain(protocol, value) for name, value in latest.items()}
+    ages = {name: (day0 - value.on).days for name, value in latest.items()}
+    if SITE in protocol.items:
+        values[SITE], ages[SITE] = str(participant.site_id), 0
+    usable = current(protocol.items, values, ages).values
+    return {name: value for name, value in usable.items() if value is not None}
+
+
+def _counts(protocol: Protocol, value: Noted) -> bool:
+    """Whether an answer counts: a measurement that was not done leaves the one before it standing; a state
+    that is said to be unknown is unknown from then on."""
+    state = value.item not in protocol.items or protocol.items[value.item].type != "number"
+    return not value.missing or (state and value.missing in _UNKNOWN_WORDS)
 
 
 def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
@@ -439,15 +470,13 @@ class _Reading:
         self.past, self.on, self.before = past, on, before
         self.protocol, self.regimen = past.protocol, past.protocol.regimens[past.regimen]
         self.person, self.rules = past.participant, past.rules
-        self.cycles = [
-            cycle for cycle in past.cycles
-            if cycle.on <= on and (before is None or cycle.decision.sequence < before)
-        ] if before is not None else [cycle for cycle in past.cycles if cycle.on <= on]  # fmt: skip
         self.decisions = [
             decision
             for decision in past.decisions
             if decision.on <= on and (before is None or decision.sequence < before)
         ]
+        taken = {decision.id for decision in self.decisions}
+        self.cycles = [cycle for cycle in past.cycles if cycle.on <= on and cycle.decision_id in taken]
         self.placed = placed_hold
         self.sources: list[Source] = []
         self.asked: list[Asked] = []
@@ -603,7 +632,7 @@ class _Reading:
                 words = f"{event.term}, grade {'not known' if grade is None else grade}, {shown(event.first)}"
                 self._source("toxicity", words, event.first, "event", event.id)
                 worst = max(worst, grade or 0)
-                unjudged = max(unjudged, dosing.MAXIMUM_GRADE if grade is None else 0)
+                unjudged = max(unjudged, _WORST_GRADE if grade is None else 0)
             elif grade is not None:
                 unjudged = max(unjudged, grade)
         if not dosing.heeds_toxicity(self.rules):
@@ -1000,9 +1029,9 @@ def next_decision(past: History, today: date) -> NextDecision | None:
         return None
     decision = dosing.decide(rules, now)
     label = past.protocol.regimens[past.regimen].label or past.protocol.regimens[past.regimen].drug
-    if any(each.on == today for each in past.decisions):
-        day = schedule.next_decision_day(rules, now)
-        words = f"{label}: next decision"
+    latest = max((each.on for each in past.decisions), default=None)
+    if latest is not None and latest >= today:
+        day, words = schedule.next_decision_day(rules, now), f"{label}: next decision"
     elif decision.action == STOP:
         day, words = now.day, f"{label}: {_told(past, now, decision)}"
     elif decision.action == HOLD or decision.not_before == NEVER:
@@ -1011,13 +1040,24 @@ def next_decision(past: History, today: date) -> NextDecision | None:
     elif decision.not_before > now.day:
         day, words = decision.not_before, f"{label}: next cycle may be due"
     elif starts(decision):
-        day = now.day
-        words = f"{label}: cycle {now.cycles + 1} due, {amount(decision.dose, _unit(past.protocol, past.regimen))}"
+        dose = amount(decision.dose, _unit(past.protocol, past.regimen))
+        day, words = _open_since(past, now), f"{label}: cycle {now.cycles + 1} due, {dose}"
     else:
-        day, words = now.day, f"{label}: {_told(past, now, decision)}"
+        day, words = _open_since(past, now), f"{label}: {_told(past, now, decision)}"
     if day == NEVER:
         return None
     return NextDecision(past.regimen, day0 + timedelta(days=day), words)
+
+
+def _open_since(past: History, now: Situation) -> int:
+    """The day since which a decision has been due: that of the induction cycle or review that is open, but
+    not before the gap and the wait after a hold are over, nor before the day after the last decision."""
+    rules = past.rules
+    due = schedule.induction_due(rules, now)
+    if due == NEVER or due > now.day:
+        due = max(0, schedule.review_on_or_before(rules, now.day))
+    decided = max((decision.day + 1 for decision in past.decisions), default=0)
+    return min(now.day, max(schedule.earliest_after_gap(rules, now, due), decided))
 
 
 def _told(past: History, now: Situation, decision: Decided) -> str:
