@@ -129,10 +129,7 @@ def _sites(
         for kind, role in (("coordinator",) * 2, ("colleague", "coordinator"), ("investigator",) * 2):
             _grant(f"{kind}.{place}", role, number, begin)
     for username in list(people):
-        issued = perform_as(
-            username, "token.issue", label="rehearsal", scopes=["all"], days=TOKEN_DAYS
-        )
-        people[username] = Staff(username, issued["token"], people[username].password)
+        people[username].renew(issue_token(username))
     staffed = {}
     for number, country in where.items():
         place = countries.index(country) + 1
@@ -140,6 +137,12 @@ def _sites(
             *(people[f"{kind}.{place}"] for kind in ("coordinator", "colleague", "investigator"))
         )
     return staffed
+
+
+def issue_token(username: str) -> str:
+    """A token for everything that the person may do, as they would issue it after logging in."""
+    issued = perform_as(username, "token.issue", label="rehearsal", scopes=["all"], days=TOKEN_DAYS)
+    return str(issued["token"])
 
 
 def reopen(trial: TrialFolder) -> TrialFolder:
