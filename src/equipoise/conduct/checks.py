@@ -2,7 +2,8 @@
 
 Four levels. *block*: it cannot be, and is not stored. *query*: it is stored, and a query opens unless the
 site confirms the value in words; the query closes itself once the reason is gone. *confirm*: shown, with the
-wish that somebody looks. *note*: shown. Nothing here knows a database; the limits of a value are the protocol's.
+wish that somebody looks. *note*: shown. Nothing here knows a database; the limits of a value are the
+protocol's.
 """
 
 from __future__ import annotations

@@ -348,7 +348,7 @@ _SEALED = "sealed"
 
 
 def _kept(answer: Mapping[str, Any], secret: Mapping[str, Any], bound_to: str) -> dict[str, Any]:
-    """An answer as the database keeps it."""
+    """An answer as the database keeps it: what is shown once is left out, a secret enciphered."""
     key = opening.folder().key("allocation")
     hidden = {
         name: {_SEALED: sealing.seal(key, value, bound_to)}

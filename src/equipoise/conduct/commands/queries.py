@@ -71,7 +71,7 @@ def follow_findings(
         query = standing.pop((finding.rule, finding.item), None)
         if (finding.rule, finding.item, finding.value) in settled:
             if query is not None and query.confirmed != finding.value:
-                _move(act, query, Query.CLOSED, MENDED, place)
+                move(act, query, Query.CLOSED, MENDED, place)
             continue
         if finding.key in (confirmed or ()):
             _confirm(act, participant, finding, query, form, subject, confirmation, reveals_arm, place)
@@ -83,9 +83,9 @@ def follow_findings(
             if query.text != finding.words:
                 act.change(query, "query", {"text": finding.words}, **_where(query, place))
         elif raise_new:
-            _raise(act, participant, finding, form, subject, reveals_arm, place)
+            raise_query(act, participant, finding, form, subject, reveals_arm, place)
     for query in standing.values():
-        _move(act, query, Query.CLOSED, MENDED, place)
+        move(act, query, Query.CLOSED, MENDED, place)
     return open_findings
 
 
@@ -94,15 +94,16 @@ def _confirm(
     subject: str, words: str, reveals_arm: bool, place: str,
 ) -> None:  # fmt: skip
     if query is None:
-        query = _raise(act, participant, finding, form, subject, reveals_arm, place)
+        query = raise_query(act, participant, finding, form, subject, reveals_arm, place)
     act.change(query, "query", {"confirmed": finding.value}, **_where(query, place))
-    _move(act, query, Query.CLOSED, f"confirmed by the site: {words}", place)
+    move(act, query, Query.CLOSED, f"confirmed by the site: {words}", place)
 
 
-def _raise(
+def raise_query(
     act: Act, participant: Participant, finding: Finding, form: Form | None, subject: str, reveals_arm: bool,
     place: str,
 ) -> Query:  # fmt: skip
+    """Open a query for what a check has found."""
     query = Query(
         participant=participant, form=form, item=finding.item, subject=subject, rule=finding.rule,
         reveals_arm=reveals_arm, text=finding.words, opened_by=SYSTEM, opened_at=act.at, changed_at=act.at,
@@ -137,7 +138,7 @@ def _say(act: Act, query: Query, state: str, words: str) -> None:
     QueryMessage.objects.create(query=query, at=act.at, person=by, state=state, text=words)
 
 
-def _move(act: Act, query: Query, state: str, words: str, place: str = "") -> None:
+def move(act: Act, query: Query, state: str, words: str, place: str = "") -> None:
     """Take a query to another state, with what was said."""
     where = _where(query, place)
     act.change(query, "query", {"state": state}, reason=words, **where)
@@ -213,12 +214,12 @@ def answer_query(act: Act, given: AnswerQuery) -> dict[str, Any]:
     if query.state not in STANDING:
         raise Conflict(f"this query is {query.state}")
     if given.confirmed:
-        act.change(query, "query", {"confirmed": _standing_value(query)}, **_where(query, ""))
-    _move(act, query, Query.ANSWERED, given.text)
+        act.change(query, "query", {"confirmed": _standing_value(act, query)}, **_where(query, ""))
+    move(act, query, Query.ANSWERED, given.text)
     return {"query": str(query.id), "state": query.state}
 
 
-def _standing_value(query: Query) -> str:
+def _standing_value(act: Act, query: Query) -> str:
     """The value that a query is about, as a confirmation holds it."""
     if query.form is not None and query.item:
         value = Value.objects.filter(form=query.form, item=query.item).first()
@@ -226,7 +227,7 @@ def _standing_value(query: Query) -> str:
     if query.rule and query.subject:
         from equipoise.conduct.commands import safety
 
-        return safety.standing_value(query)
+        return safety.standing_value(act, query)
     return "as it stands"
 
 
@@ -238,7 +239,7 @@ def close_query(act: Act, given: CloseQuery) -> dict[str, Any]:
         raise Conflict(f"this query is {query.state} already")
     if query.state == Query.OPEN and not given.text.strip():
         raise Refused("nobody has answered: say why it is closed", "text")
-    _move(act, query, Query.CLOSED, given.text.strip() or "accepted")
+    move(act, query, Query.CLOSED, given.text.strip() or "accepted")
     return {"query": str(query.id), "state": query.state}
 
 
@@ -250,5 +251,5 @@ def cancel_query(act: Act, given: CloseQuery) -> dict[str, Any]:
         raise Conflict(f"this query is {query.state} already")
     if not given.text.strip():
         raise Refused("say why it is taken back", "text")
-    _move(act, query, Query.CANCELLED, given.text.strip())
+    move(act, query, Query.CANCELLED, given.text.strip())
     return {"query": str(query.id), "state": query.state}

@@ -12,6 +12,7 @@ from typing import Any
 from equipoise.conduct import journal, opening
 from equipoise.conduct.gateway import content_hash
 from equipoise.conduct.models import Allocation, Participant, Signature, Site, Trial, Value
+from equipoise.conduct.reading import forms
 from equipoise.protocol import criteria
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
@@ -147,8 +148,6 @@ def screening(participant: Participant, on: date) -> Screening:
 def known(participant: Participant, on: date) -> tuple[dict[str, Any], dict[str, int]]:
     """Values and ages for eligibility: what the forms say, and what the record of the participant knows of
     itself (the number of the site; the date of consent, once consent is confirmed on a form)."""
-    from equipoise.conduct.reading import forms
-
     values, ages = forms.values_known(participant, on)
     values, ages = dict(values), dict(ages)
     items = opening.folder().protocol.items
