@@ -76,7 +76,12 @@ def assessment(number: str) -> Any:
 
 def sign(number: str, who: str = "ada") -> None:
     """Let the investigator of that site sign the eligibility."""
-    do("eligibility.sign", SITES[who][0], participant=number, content_sha256=assessment(number).content_sha256)
+    do(
+        "eligibility.sign",
+        SITES[who][0],
+        participant=number,
+        content_sha256=assessment(number).content_sha256,
+    )
 
 
 def ready(who: str = "ada", **answers: str) -> str:
