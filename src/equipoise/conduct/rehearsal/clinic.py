@@ -558,9 +558,9 @@ class Subject:
         self.decisions.append(judged)
         if answered.cycle is not None:
             number = len([one for one in self.decisions if one.accepted == "yes" and starts(one.proposed)])
-            last = answered.day + max(self._administration_days())
+            after = answered.day + max(self._administration_days()) + 1
             give = partial(self._injections, number, answered.day, answered.cycle.given, answered.cycle.dose)
-            self._at(self._date(last), DAY, give)
+            self._at(self._date(after), DAY, give)
 
     def _administration_days(self) -> list[int]:
         assert self.arm is not None and self.arm.regimen is not None
@@ -581,8 +581,8 @@ class Subject:
                 state = "planned"
             row: dict[str, Any] = {"number": place + 1, "state": state}
             if state == "given":
-                row |= {"dose": dose, "time": TIMES_OF_DAY[place % cycle.times_per_day % len(TIMES_OF_DAY)],
-                        "place": "abdomen"}  # fmt: skip
+                hour = TIMES_OF_DAY[place % cycle.times_per_day % len(TIMES_OF_DAY)]
+                row |= {"dose": dose, "time": hour if begun + offset < today else "", "place": "abdomen"}
             rows.append(row)
         inputs = {
             "participant": self.number, "regimen": self.arm.regimen, "cycle": number, "version": 0,
