@@ -35,8 +35,8 @@ MOST_HOURS = 40
 
 OF_FORMS = frozenset({"form.save", "form.not_done", "form.sign", "item.verify"})
 BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - OF_FORMS - {"medication.save"}
-"""Acts of which a blinded viewer may hear, by command. Of acts on forms they hear where the form is of a visit
-that every arm has (`_shared_places`)."""
+"""Acts of which a blinded viewer may hear, by command. Of acts on forms they hear where the form is that of a
+visit that every arm has (`_shared_places`)."""
 BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "participant", "access", "account"})
 """Kinds of entry whose content a blinded viewer may read; of others they see that it was changed."""
 
