@@ -263,7 +263,7 @@ def _hold(one: Hold, regimen: str) -> dict[str, Any]:
 
 STATES = (
     Choice("given", "Given"), Choice("reduced", "Reduced"), Choice("missed", "Missed"),
-    Choice("unknown", "Not known"), Choice("planned", "Still to come"),
+    Choice("unknown", "Not known"), Choice("planned", "Later"),
 )  # fmt: skip
 
 

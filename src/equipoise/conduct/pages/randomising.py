@@ -12,7 +12,7 @@ from equipoise.conduct.models import Allocation, Participant
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import attempt, participant_of, typed, viewer_of
 from equipoise.conduct.reading.eligibility import Screening, screening, stratum_differences
-from equipoise.conduct.reading.forms import planned_visits, visit_key
+from equipoise.conduct.reading.forms import VISIT, plan, planned_visits, visit_key
 
 
 def randomise(request: HttpRequest, number: str) -> HttpResponse:
@@ -97,5 +97,7 @@ def _after(request: HttpRequest, participant: Participant, allocation: Allocatio
 
 def _due(participant: Participant) -> list[dict[str, str]]:
     """The visit of the day of randomisation, if the protocol has one."""
-    planned = planned_visits(opening.folder().protocol, participant, 1)
-    return [{"key": visit_key(visit), "name": visit.name} for visit in planned if visit.day == 0]
+    protocol = opening.folder().protocol
+    planned = planned_visits(protocol, participant, 1)
+    keys = [visit_key(visit) for visit in planned if visit.day == 0]
+    return [{"key": key, "name": plan(protocol, participant, VISIT, key).title} for key in keys]
