@@ -15,7 +15,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from equipoise.conduct import due, opening
-from equipoise.conduct.commands import randomization
 from equipoise.conduct.gateway import Act, Conflict, NotFound, Refused, as_text, command
 from equipoise.conduct.inputs import (
     InjectionGiven,
@@ -457,8 +456,8 @@ _ALWAYS = ("event.", "disposition.")
 
 
 def after_change(act: Act, participant: Participant) -> None:
-    """What a change of the record entails: the stratum is asked about if it is no longer the one used, the
-    holds of the protocol open and close as recorded, and decisions are flagged whose basis has changed.
+    """What a change of the record entails: the baseline follows corrected values of screening, the holds of
+    the protocol open and close as recorded, and decisions are flagged whose basis has changed.
 
     Called at the end of every command that changes values, events or the end of a participation.
     """
@@ -467,7 +466,6 @@ def after_change(act: Act, participant: Participant) -> None:
     values = [entry for entry in act.entries if entry["kind"] == "value"]
     forms = {entry["subject"] for entry in act.entries if entry["kind"] in ("value", "form")}
     if values and Form.objects.filter(id__in=forms, kind="screening").exists():
-        randomization.after_change(act, participant)
         _correct_baseline(act, participant)
     for past in reading.histories([participant])[participant.id]:
         if _touches(act, values, past.regimen):

@@ -126,6 +126,7 @@ class Form(models.Model):
             models.Index(fields=["participant", "kind", "status"]),
             models.Index(fields=["kind", "status", "key"]),
             models.Index(fields=["done_on"]),
+            models.Index(fields=["signed", "status"]),
         ]
 
 
@@ -154,7 +155,10 @@ class Value(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["form", "item", "row"], name="one_value_per_item")]
-        indexes = [models.Index(fields=["item"])]
+        indexes = [
+            models.Index(fields=["item"]),
+            models.Index(fields=["form"], condition=models.Q(missing="awaited"), name="values_awaited"),
+        ]
 
 
 class Medication(models.Model):

@@ -1,6 +1,6 @@
-"""A participant's chart: the measures over time with goal and baseline, cycles with their doses, decisions, holds,
-events and visits, and what comes next. What it holds depends on who looks: to a viewer who does not see the arm
-it shows nothing that would tell it.
+"""A participant's chart: the measures over time with goal and baseline, cycles with their doses, decisions,
+holds, events and visits, and what comes next. What it holds depends on who looks: to a viewer who does not
+see the arm it shows nothing that would tell it.
 """
 
 from __future__ import annotations
@@ -390,7 +390,9 @@ def _cycles(protocol: Protocol, past: Iterable[History]) -> tuple[CycleBar, ...]
                     open=len(mine) - given - count[Injection.MISSED],
                     planned=len(mine),
                     complete=cycle.completed_at is not None,
-                    words=f"Cycle {cycle.number}, {amount(cycle.dose, cycle.unit)}, {given} of {len(mine)} given",
+                    words=(
+                        f"Cycle {cycle.number}, {amount(cycle.dose, cycle.unit)}, {given} of {len(mine)} given"
+                    ),
                 )
             )
     return tuple(sorted(bars, key=lambda bar: (bar.on, bar.number)))

@@ -200,11 +200,13 @@ def _is_whole(report: Report, serious: bool) -> bool:
 
 def unreported(participants: Any) -> list[EventView]:
     """Events of these participants whose report is still to be completed, the most urgent first."""
-    candidates = EventVersion.objects.filter(event__participant__in=participants, event__removed="")
-    serious = candidates.filter(serious=True).values("event")
+    reports = EventVersion.objects.filter(event__participant__in=participants, event__removed="")
+    serious = reports.filter(serious=True)
+    whole = serious.filter(attributed__isnull=False).exclude(narrative="")
+    waiting = serious.exclude(event__in=whole.values("event")).values("event")
     found = [
         one
-        for one in views(candidates.filter(event__in=serious))
+        for one in views(reports.filter(event__in=waiting))
         if one.deadline is not None and one.deadline.reported_at is None
     ]
     return sorted(found, key=lambda one: one.deadline.due if one.deadline else clock.now())
