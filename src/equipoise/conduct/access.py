@@ -52,9 +52,15 @@ _NOBODY = Rule("closed")
 
 RULES: dict[str, Rule] = {
     # reading pages
+    "audit": Rule("trial", _WITH_MANAGER | _PEOPLE),
+    "audit_csv": Rule("trial", _WITH_MANAGER | _PEOPLE),
+    "chart": Rule("participant", _WITH_MANAGER),
+    "history": Rule("participant", _WITH_MANAGER),
+    "labs": Rule("trial", _SEES_DATA),
     "overview": Rule("trial", _WITH_MANAGER),
     "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
+    "trial": Rule("person"),
     # people
     "access_report": Rule("trial", _PEOPLE),
     "account": Rule("person"),
@@ -110,6 +116,24 @@ RULES: dict[str, Rule] = {
     "mfa_reauthenticate_webauthn": Rule("person"),
     "mfa_remove_webauthn": Rule("person"),
     "mfa_view_recovery_codes": Rule("person"),
+    # pages where people act
+    "cycle_print": Rule("participant", _SEES_DATA),
+    "decide": Rule("participant", _SEES_DATA),
+    "disposition": Rule("participant", _WITH_MANAGER),
+    "event": Rule("participant", _WITH_MANAGER),
+    "event_new": Rule("participant", _ENTRY),
+    "form": Rule("participant", _WITH_MANAGER),
+    "form_print": Rule("participant", _WITH_MANAGER),
+    "injections": Rule("participant", _SEES_DATA),
+    "medication": Rule("participant", _SEES_DATA),
+    "queries": Rule("trial", _WITH_MANAGER),
+    "query": Rule("participant", _WITH_MANAGER),
+    "query_new": Rule("participant", _ENTRY | {MONITOR, MANAGER}),
+    "randomise": Rule("participant", _SEES_DATA),
+    "safety": Rule("trial", _WITH_MANAGER),
+    "screening": Rule("participant", _WITH_MANAGER),
+    "screening_start": Rule("site", _ENTRY),
+    "update_new": Rule("participant", _ENTRY),
 }
 """Name of the address -> rule. Each part of the application adds its own lines here, in order of name."""
 

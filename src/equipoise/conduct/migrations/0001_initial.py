@@ -447,10 +447,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='form',
-            index=models.Index(fields=['participant', 'kind', 'status'], name='conduct_for_partici_3ac93f_idx'),
-        ),
-        migrations.AddIndex(
-            model_name='form',
             index=models.Index(fields=['kind', 'status', 'key'], name='conduct_for_kind_0c4d05_idx'),
         ),
         migrations.AddIndex(

@@ -123,7 +123,6 @@ class Form(models.Model):
         ]
         indexes = [
             models.Index(fields=["participant", "done_on"]),
-            models.Index(fields=["participant", "kind", "status"]),
             models.Index(fields=["kind", "status", "key"]),
             models.Index(fields=["done_on"]),
             models.Index(fields=["signed", "status"]),

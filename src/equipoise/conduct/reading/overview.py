@@ -11,65 +11,21 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from django.db.models import Count, DateField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from equipoise.conduct import clock, opening
-from equipoise.conduct.models import Cycle, Event, Form, Injection, Participant, Query, Site
+from equipoise.conduct.models import Cycle, Due, Event, Form, Injection, Participant, Query, Site
 from equipoise.protocol.model import Protocol
-from equipoise.protocol.quantities import days
-from equipoise.rules.schedule import PlannedVisit, visits
+from equipoise.rules.schedule import visits
 
 LAG_OVER_DAYS = 180
 """The lag of entry is that of visits in this many days."""
 DAYS_OF_AGE = (7, 30, 90)
 """Ages of queries are counted up to these."""
-DONE = (Form.COMPLETE, Form.NOT_DONE)
-
-
-# --- visits that every arm has ------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=64)
-def _shared(sha256: str, until_day: int) -> tuple[PlannedVisit, ...]:
-    protocol = opening.folder().protocol
-    everybody = {visit.id for visit in protocol.visits if of_every_arm(protocol, visit.id)}
-    first = next(iter(protocol.arms))
-    planned = visits(protocol, first, until_day)
-    return tuple(one for one in planned if one.id in everybody and one.day >= 0)
-
-
-def of_every_arm(protocol: Protocol, visit: str) -> bool:
-    """Whether every arm has this visit: only then may a blinded viewer hear of it."""
-    found = next((one for one in protocol.visits if one.id == visit), None)
-    return found is not None and (found.arms is None or set(found.arms) >= set(protocol.arms))
-
-
-def shared_visits(until_day: int) -> tuple[PlannedVisit, ...]:
-    """The visits from randomisation on that every arm has, due up to and including that day."""
-    return _shared(opening.folder().protocol_sha256, until_day)
-
-
-def key_of(visit: PlannedVisit) -> str:
-    """The key of the form of a visit."""
-    return f"{visit.id}:{visit.day}"
-
-
-def shared_forms() -> QuerySet[Form]:
-    """The visit forms that every arm has."""
-    protocol = opening.folder().protocol
-    forms = Form.objects.filter(kind="visit")
-    if all(of_every_arm(protocol, visit.id) for visit in protocol.visits):
-        return forms
-    wanted = Q(pk__in=[])
-    for visit in protocol.visits:
-        if of_every_arm(protocol, visit.id):
-            wanted |= Q(key__startswith=f"{visit.id}:")
-    return forms.filter(wanted)
 
 
 # --- who is where -------------------------------------------------------------------------------------------
@@ -79,74 +35,51 @@ def shared_forms() -> QuerySet[Form]:
 class Person:
     """What the overview needs of a participant."""
 
-    id: Any
     site: int
     status: str
     screened_on: date
     randomized_on: date | None
-    ended_on: date | None
     ended_how: str
     strata: dict[str, str]
-    today: date
-
-    @property
-    def until(self) -> int:
-        """The last day since randomisation on which something could be due."""
-        assert self.randomized_on is not None
-        return (min(self.today, self.ended_on or self.today) - self.randomized_on).days
 
 
 def people(participants: QuerySet[Participant]) -> list[Person]:
-    """Everybody, with today where they are."""
-    zones = dict(Site.objects.values_list("number", "zone"))
-    today = {number: clock.today(zone) for number, zone in zones.items()}
+    """Everybody, with what the overview needs."""
     rows = participants.order_by().values_list(
-        "id", "site_id", "status", "screened_on", "randomized_on", "ended_on", "ended_how", "strata"
+        "site_id", "status", "screened_on", "randomized_on", "ended_how", "strata"
     )
-    return [Person(*row, today=today[row[1]]) for row in rows]
+    return [Person(*row) for row in rows]
 
 
-def overdue(persons: list[Person], narrowed: bool = False) -> Counter[Any]:
-    """Visits whose window is past and whose form is neither complete nor marked as not done, for each
-    participant by id. `narrowed`: the persons are few, so only their forms are read."""
-    there = [one for one in persons if one.randomized_on is not None]
-    if not there:
-        return Counter()
-    planned = shared_visits(max(one.until for one in there))
-    latest = sorted(visit.latest for visit in planned)
-    last = {key_of(visit): visit.latest for visit in planned}
-    forms = shared_forms().filter(status__in=DONE)
-    if narrowed:
-        forms = forms.filter(participant__in=[one.id for one in there])
-    done = dict(
-        forms.order_by()
-        .values_list("participant_id")
-        .annotate(n=Count("id"))
-        .values_list("participant_id", "n")
-    )
-    early = Counter(row[0] for row in _not_due(forms, {one.id: one for one in there}, last))
-    found: Counter[Any] = Counter()
-    for one in there:
-        due = bisect_left(latest, one.until)
-        missing = due - (done.get(one.id, 0) - early[one.id])
-        if missing > 0:
-            found[one.id] = missing
-    return found
+def behind() -> QuerySet[Due]:
+    """Visits that every arm has, whose window is past and of which nothing is known. What day it is is asked
+    of each time zone."""
+    zones: dict[date, list[str]] = {}
+    for zone in Site.objects.order_by().values_list("zone", flat=True).distinct():
+        zones.setdefault(clock.today(zone), []).append(zone)
+    past = Q(pk__in=[])
+    for today, names in zones.items():
+        past |= Q(closes__lt=today, participant__site__zone__in=names)
+    return Due.objects.filter(past, kind=Due.VISIT, reveals_arm=False).order_by()
 
 
-def _not_due(forms: QuerySet[Form], there: dict[Any, Person], last: dict[str, int]) -> list[tuple[Any, ...]]:
-    """(participant, key, status) of the forms that are done although the window of their visit is not past.
-    Such a visit was attended lately, or shortly before the participant's end: only those are looked at."""
+def of_every_arm(protocol: Protocol, visit: str) -> bool:
+    """Whether every arm has this visit: only then may a blinded viewer hear of it."""
+    found = next((one for one in protocol.visits if one.id == visit), None)
+    return found is not None and (found.arms is None or set(found.arms) >= set(protocol.arms))
+
+
+def shared_forms() -> QuerySet[Form]:
+    """The visit forms that every arm has."""
     protocol = opening.folder().protocol
-    longest = max((days(v.window.early) + days(v.window.late) for v in protocol.visits), default=0)
-    back = timedelta(days=2 * longest + 60)
-    before_end = ExpressionWrapper(F("participant__ended_on") - back, output_field=DateField())
-    lately = Q(done_on__gte=clock.now().date() - back) | Q(done_on__isnull=True) | Q(done_on__gte=before_end)
-    return [
-        row
-        for row in forms.filter(lately).order_by().values_list("participant_id", "key", "status")
-        if row[1] in last and row[0] in there and last[row[1]] >= there[row[0]].until
-    ]
+    forms = Form.objects.filter(kind="visit").order_by()
+    if all(of_every_arm(protocol, visit.id) for visit in protocol.visits):
+        return forms
+    wanted = Q(pk__in=[])
+    for visit in protocol.visits:
+        if of_every_arm(protocol, visit.id):
+            wanted |= Q(key__startswith=f"{visit.id}:")
+    return forms.filter(wanted)
 
 
 # --- the overview -------------------------------------------------------------------------------------------
@@ -209,14 +142,14 @@ class StratumLine:
 
 @dataclass(frozen=True)
 class VisitLine:
-    """One visit of the schedule: how many had its window pass, and what became of them."""
+    """One visit of the schedule: forms by status, and visits whose window is past with nothing known."""
 
     key: str
     name: str
-    due: int
     complete: int
+    incomplete: int
     not_done: int
-    missing: int
+    overdue: int
 
 
 @dataclass(frozen=True)
@@ -268,7 +201,13 @@ def overview(sites: QuerySet[Site], participants: QuerySet[Participant], sees_ar
     """The trial over these sites and participants."""
     here = list(sites)
     everybody = people(participants)
-    missing = overdue(everybody)
+    late = dict(
+        behind()
+        .filter(participant__in=participants)
+        .values_list("participant__site_id")
+        .annotate(n=Count("id"))
+        .values_list("participant__site_id", "n")
+    )
     lags = _lags(sites)
     every_lag = sorted(lag for site in lags.values() for lag in site)
     waiting = list(
@@ -278,13 +217,13 @@ def overview(sites: QuerySet[Site], participants: QuerySet[Participant], sees_ar
         .values_list("participant__site_id", "state", "opened_at")
     )
     return Overview(
-        figures=_figures(everybody, sum(missing.values()), len(waiting)),
+        figures=_figures(everybody, sum(late.values()), len(waiting)),
         months=_months(everybody, here),
         planned=opening.folder().protocol.size.planned,
-        sites=_sites(here, everybody, missing, waiting, lags),
+        sites=_sites(here, everybody, late, waiting, lags),
         countries=_countries(here, everybody),
         strata=_strata(everybody),
-        visits=_visits(everybody),
+        visits=_visits(participants),
         ages=_ages(waiting),
         events=_events(participants),
         cycles=_cycles(participants) if sees_arm else None,
@@ -293,7 +232,7 @@ def overview(sites: QuerySet[Site], participants: QuerySet[Participant], sees_ar
     )
 
 
-def _figures(everybody: list[Person], missing: int, queries: int) -> tuple[Figure, ...]:
+def _figures(everybody: list[Person], late: int, queries: int) -> tuple[Figure, ...]:
     status = Counter(one.status for one in everybody)
     how = Counter(one.ended_how for one in everybody if one.status == Participant.ENDED)
     randomized = sum(one.randomized_on is not None for one in everybody)
@@ -310,7 +249,7 @@ def _figures(everybody: list[Person], missing: int, queries: int) -> tuple[Figur
         Figure("died", how["died"], "status=died"),
         Figure("withdrew", how["withdrew"], "status=withdrew"),
         Figure("lost to follow-up", how["lost to follow-up"], "status=lost+to+follow-up"),
-        Figure("visit forms overdue", missing, "overdue=1"),
+        Figure("visits overdue", late, "overdue=1"),
         Figure("queries not closed", queries, "queries=1"),
     )  # fmt: skip
 
@@ -367,7 +306,7 @@ def _lags(sites: QuerySet[Site]) -> dict[int, list[int]]:
 def _sites(
     here: list[Site],
     everybody: list[Person],
-    missing: Counter[Any],
+    late: dict[int, int],
     waiting: list[tuple[int, str, Any]],
     lags: dict[int, list[int]],
 ) -> tuple[SiteLine, ...]:
@@ -379,7 +318,7 @@ def _sites(
         counts["failed"][one.site] += one.status == Participant.FAILED
         counts["randomized"][one.site] += one.randomized_on is not None
         counts["active"][one.site] += one.status == Participant.RANDOMIZED
-        counts["overdue"][one.site] += missing[one.id]
+    counts["overdue"].update(late)
     oldest: dict[int, Any] = {}
     for site, _, opened_at in waiting:
         counts["queries"][site] += 1
@@ -422,38 +361,39 @@ def _strata(everybody: list[Person]) -> tuple[StratumLine, ...]:
     return tuple(lines)
 
 
-def _visits(everybody: list[Person]) -> tuple[VisitLine, ...]:
-    """Visits that every arm has, each with what became of it for those whose window is past."""
-    there = [one for one in everybody if one.randomized_on is not None]
-    if not there:
-        return ()
-    planned = shared_visits(max(one.until for one in there))
-    by_id = {one.id: one for one in there}
-    whole = len(by_id) == Participant.objects.filter(randomized_on__isnull=False).count()
-    forms = shared_forms().filter(status__in=DONE)
-    if not whole:
-        forms = forms.filter(participant__in=list(by_id))
-    counted = {
-        (key, status): n
-        for key, status, n in forms.order_by()
-        .values_list("key", "status")
-        .annotate(n=Count("id"))
-        .values_list("key", "status", "n")
-    }
-    last = {key_of(visit): visit.latest for visit in planned}
-    for _, key, status in _not_due(forms, by_id, last):
-        counted[key, status] -= 1
-    until = sorted(one.until for one in there)
-    lines = []
-    for visit in planned:
-        due = len(until) - bisect_left(until, visit.latest + 1)
-        complete = counted.get((key_of(visit), Form.COMPLETE), 0)
-        not_done = counted.get((key_of(visit), Form.NOT_DONE), 0)
-        if due:
-            lines.append(
-                VisitLine(key_of(visit), visit.name, due, complete, not_done, due - complete - not_done)
-            )
-    return tuple(lines)
+def _visits(participants: QuerySet[Participant]) -> tuple[VisitLine, ...]:
+    """Visits that every arm has, in order of their day."""
+    everybody = participants.count() == Participant.objects.count()
+    forms, due = shared_forms(), behind()
+    if not everybody:
+        forms = forms.filter(participant__in=participants.order_by())
+        due = due.filter(participant__in=participants.order_by())
+    counted: dict[str, Counter[str]] = {}
+    for key, status, n in (
+        forms.values_list("key", "status").annotate(n=Count("id")).values_list("key", "status", "n")
+    ):
+        counted.setdefault(key, Counter())[status] = n
+    late = dict(due.values_list("key").annotate(n=Count("id")).values_list("key", "n"))
+    none: Counter[str] = Counter()
+    return tuple(
+        VisitLine(
+            key, name,
+            *(counted.get(key, none)[one] for one in (Form.COMPLETE, Form.INCOMPLETE, Form.NOT_DONE)),
+            overdue=late.get(key, 0),
+        )
+        for key, name in _in_order({*counted, *late})
+    )  # fmt: skip
+
+
+def _in_order(keys: set[str]) -> list[tuple[str, str]]:
+    """Keys of visits with their names, in order of their day."""
+    protocol = opening.folder().protocol
+    days = {key: int(day) for key in keys for _, _, day in [key.partition(":")] if day.isdecimal()}
+    names: dict[str, str] = {}
+    for arm in protocol.arms:
+        for visit in visits(protocol, arm, max(days.values(), default=0)):
+            names[f"{visit.id}:{visit.day}"] = visit.name
+    return [(key, names.get(key, key)) for key in sorted(days, key=lambda key: (days[key], key))]
 
 
 def _ages(waiting: list[tuple[int, str, Any]]) -> tuple[AgeLine, ...]:

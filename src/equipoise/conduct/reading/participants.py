@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from equipoise.conduct import opening
+from equipoise.conduct import clock, opening
 from equipoise.conduct.access import Viewer
-from equipoise.conduct.models import Form, Hold, Participant, Query
-from equipoise.conduct.reading.overview import (
-    DONE,
-    Person,
-    key_of,
-    overdue,
-    people,
-    shared_forms,
-    shared_visits,
-)
+from equipoise.conduct.models import Due, Hold, Participant, Query
+from equipoise.conduct.reading.overview import behind
 
-AHEAD_DAYS = 400
-"""How far the next visit is looked for."""
 STATUSES = (
     Participant.SCREENING, Participant.FAILED, "ever randomised", Participant.RANDOMIZED, Participant.ENDED,
     "completed", "died", "withdrew", "lost to follow-up",
@@ -87,26 +77,9 @@ def chosen(viewer: Viewer, wanted: Wanted) -> QuerySet[Participant]:
         waiting = Query.objects.filter(shown, state__in=(Query.OPEN, Query.ANSWERED))
         found = found.filter(pk__in=waiting.values("participant"))
     if wanted.overdue or wanted.visit:
-        found = found.filter(pk__in=_behind(found, wanted.visit))
+        late = behind().filter(key=wanted.visit) if wanted.visit else behind()
+        found = found.filter(pk__in=late.values("participant"))
     return found
-
-
-def _behind(found: QuerySet[Participant], visit: str) -> list[Any]:
-    everybody = people(found)
-    behind = overdue(everybody)
-    if not visit:
-        return list(behind)
-    there = [one for one in everybody if one.id in behind]
-    until = max((one.until for one in there), default=0)
-    planned = next((one for one in shared_visits(until) if key_of(one) == visit), None)
-    if planned is None:
-        return []
-    done = set(
-        shared_forms()
-        .filter(key=visit, status__in=DONE, participant__in=found.order_by())
-        .values_list("participant_id", flat=True)
-    )
-    return [one.id for one in there if one.until > planned.latest and one.id not in done]
 
 
 def _number(text: str) -> int:
@@ -116,51 +89,40 @@ def _number(text: str) -> int:
 def lines(participants: list[Participant], sees_arm: bool) -> list[Line]:
     """The lines of one page of the list."""
     ids = [one.pk for one in participants]
-    persons = {one.id: one for one in people(Participant.objects.filter(pk__in=ids))}
-    behind = overdue(list(persons.values()), narrowed=True)
-    done: dict[Any, set[str]] = {}
-    for participant, key in Form.objects.filter(
-        participant__in=ids, kind="visit", status__in=DONE
-    ).values_list("participant_id", "key"):
-        done.setdefault(participant, set()).add(key)
-    queries = dict(
-        Query.objects.filter(participant__in=ids, state__in=(Query.OPEN, Query.ANSWERED))
-        .filter(Q() if sees_arm else Q(reveals_arm=False))
-        .order_by()
-        .values_list("participant")
-        .annotate(n=Count("id"))
-        .values_list("participant", "n")
+    shown = Q() if sees_arm else Q(reveals_arm=False)
+    late = _counted(behind().filter(participant__in=ids))
+    queries = _counted(
+        Query.objects.filter(shown, participant__in=ids, state__in=(Query.OPEN, Query.ANSWERED)).order_by()
     )
+    coming: dict[Any, Due] = {}
+    for due in Due.objects.filter(shown, participant__in=ids, kind=Due.VISIT).order_by("-due"):
+        if due.closes is None or due.closes >= clock.today(opening.folder().zone):
+            coming[due.participant_id] = due
     held: set[Any] = set()
     if sees_arm:
-        held = set(
-            Hold.objects.filter(participant__in=ids, until__isnull=True).values_list(
-                "participant_id", flat=True
-            )
-        )
+        open_holds = Hold.objects.filter(participant__in=ids, until__isnull=True)
+        held = set(open_holds.values_list("participant_id", flat=True))
     return [
-        _line(
-            one,
-            persons[one.pk],
-            done.get(one.pk, set()),
-            behind[one.pk],
-            queries.get(one.pk, 0),
-            one.pk in held,
-        )
+        _line(one, coming.get(one.pk), late.get(one.pk, 0), queries.get(one.pk, 0), one.pk in held)
         for one in participants
     ]
 
 
-def _line(
-    participant: Participant, person: Person, done: set[str], behind: int, queries: int, held: bool
-) -> Line:
-    day, name, due, open_now = None, "", None, False
-    if person.randomized_on is not None:
-        day = (person.today - person.randomized_on).days
-        if participant.status == Participant.RANDOMIZED:
-            for visit in shared_visits(day + AHEAD_DAYS):
-                if visit.latest >= day and key_of(visit) not in done:
-                    name, due = visit.name, person.randomized_on + timedelta(days=visit.day)
-                    open_now = visit.earliest <= day
-                    break
-    return Line(participant, day, name, due, open_now, behind, queries, held)
+def _counted(rows: QuerySet[Any]) -> dict[Any, int]:
+    counted = rows.values_list("participant").annotate(n=Count("id"))
+    return dict(counted.values_list("participant", "n"))
+
+
+def _line(participant: Participant, coming: Due | None, late: int, queries: int, held: bool) -> Line:
+    today = clock.today(participant.site.zone)
+    start = participant.randomized_on
+    return Line(
+        participant=participant,
+        day=None if start is None else (today - start).days,
+        next_name="" if coming is None else coming.words,
+        next_on=None if coming is None else coming.due,
+        next_open=coming is not None and coming.opens <= today,
+        overdue=late,
+        queries=queries,
+        held=held,
+    )
