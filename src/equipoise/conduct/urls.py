@@ -7,5 +7,6 @@ urlpatterns = [
     path("account/second-factor/", include("allauth.mfa.urls")),
     path("api/", include("equipoise.conduct.api.urls")),
     path("", include("equipoise.conduct.pages.people_urls")),
+    path("", include("equipoise.conduct.pages.entry_urls")),
     path("", include("equipoise.conduct.pages.urls")),
 ]

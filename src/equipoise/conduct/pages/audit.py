@@ -42,7 +42,9 @@ def audit(request: HttpRequest) -> HttpResponse:
             "lines": list(reading.lines(page.object_list, viewer.sees_arm())),
             "page": page,
             "reviews": reading.FILTERS,
-            "commands": sorted(duties.MAY) if viewer.sees_arm() else sorted(reading.BLINDED_MAY_READ),
+            "commands": sorted(duties.MAY)
+            if viewer.sees_arm()
+            else sorted(reading.BLINDED_MAY_READ | reading.OF_FORMS),
             "recent": reading.RECENT_DAYS,
             "numbers": viewer.sees_arm(),
         },

@@ -120,14 +120,9 @@ def _act(
     answer = attempt(request, "decision.take", lambda: _decision(request, participant, regimen, what, on))
     if isinstance(answer, Refused):
         return answer, "", here
-    cycle = (
-        Cycle.objects.filter(participant=participant, regimen=regimen)
-        .select_related("decision").order_by("number").last()
-    )  # fmt: skip
-    latest = Decision.objects.filter(participant=participant, regimen=regimen).order_by("sequence").last()
-    if cycle is not None and latest is not None and cycle.decision_id == latest.id:
-        where = {"number": participant.number, "regimen": regimen, "cycle": cycle.number}
-        return answer, f"Cycle {cycle.number} is started and signed.", ("injections", where)
+    if answer["cycle"] is not None:
+        where = {"number": participant.number, "regimen": regimen, "cycle": answer["cycle"]}
+        return answer, f"Cycle {answer['cycle']} is started and signed.", ("injections", where)
     return answer, "The decision is signed.", here
 
 
@@ -168,7 +163,7 @@ def _shown(
     holds = Hold.objects.filter(participant=participant).order_by("-since", "-id")
     alternatives = tuple(
         Choice(
-            f"{one.word}:{one.dose:g}" if one.dose else one.word,
+            f"{one.word}:{one.dose!r}" if one.dose else one.word,
             ACTION_WORDS[one.word] + (f", {one.dose:g} {found.unit}" if one.dose else ""),
         )
         for one in found.alternatives
@@ -196,6 +191,7 @@ def _shown(
             overriding, typed_now if what == "override" else {}, refused if what == "override" else None
         ),
         "alternatives": alternatives,
+        "may_start": found.starts or any(one.dose for one in found.alternatives),
         "may_decide": may_decide,
         "earlier": [_earlier(one) for one in earlier.prefetch_related("flags")],
         "cycles": Cycle.objects.filter(participant=participant, regimen=regimen).order_by("number"),
@@ -267,7 +263,7 @@ def _hold(one: Hold, regimen: str) -> dict[str, Any]:
 
 STATES = (
     Choice("given", "Given"), Choice("reduced", "Reduced"), Choice("missed", "Missed"),
-    Choice("unknown", "Not known"), Choice("planned", "Still to come"),
+    Choice("unknown", "Not known"), Choice("planned", "Later"),
 )  # fmt: skip
 
 

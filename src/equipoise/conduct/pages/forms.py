@@ -204,7 +204,11 @@ def _shown(
         and view.form is not None and not view.signed and view.status in ("complete", "not done"),
         "may_verify": viewer.may("item.verify", site) and view.form is not None,
         "may_query": viewer.may("query.open", site),
-        "warned": [one for line in lines for one in line.asked.warnings] + list(view.warnings),
+        "warned": [
+            one
+            for one in (*(each for line in lines for each in line.asked.warnings), *view.warnings)
+            if one.level != "note"
+        ],
         "confirmed": request.POST.getlist("confirmed"), "confirmation": typed(request, "confirmation"),
         "reasons": REASONS, "reason": typed(request, "reason"), "reason_text": typed(request, "reason_text"),
         "not_done_reason": typed(request, "not_done_reason"), "meaning": SIGNED,

@@ -39,7 +39,12 @@ def participants(request: HttpRequest) -> HttpResponse:
             "sites": list(viewer.sites()),
             "statuses": reading.STATUSES,
             "events": {name: event.label for name, event in protocol.events.items()},
-            "screens": viewer.may("screening.start"),
-            "can_screen": viewer.may("screening.start") and access.rule_of("screening_start") is not None,
+            "screens_at": [
+                site
+                for site in viewer.sites()
+                if site.opened_on is not None
+                and site.closed_on is None
+                and viewer.may("screening.start", site)
+            ],
         },
     )

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from equipoise.conduct import clock, opening
 from equipoise.conduct.gateway import NotFound, Refused
-from equipoise.conduct.models import Form, Participant, Query, Site
+from equipoise.conduct.models import Cycle, Decision, Event, Form, Participant, Query, Site
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import (
     Choice,
@@ -77,7 +77,23 @@ def about(query: Query) -> str:
     parts = [item_name(query.item)] if query.item else []
     if query.form is not None:
         parts.append(form_name(query.form))
+    elif query.subject:
+        parts.append(_subject(query))
     return ", ".join(parts) or "the participant"
+
+
+def _subject(query: Query) -> str:
+    """What a query is about when it is about no form: an event, a decision, a cycle."""
+    key = _as_identifier(query.subject)
+    event = Event.objects.filter(id=key).first()
+    if event is not None:
+        latest = event.versions.order_by("-version").first()
+        return f"event {event.number}" if latest is None else f"event {event.number}, {latest.term}"
+    decision = Decision.objects.filter(id=key).first()
+    if decision is not None:
+        return f"dosing decision {decision.sequence}"
+    cycle = Cycle.objects.filter(id=key).first()
+    return "the participant" if cycle is None else f"cycle {cycle.number}"
 
 
 def _line(query: Query) -> Asked:
@@ -156,8 +172,16 @@ def place(query: Query) -> str:
             "form", kwargs={"number": number, "kind": query.form.kind, "key": query.form.key}
         )
         return f"{address}#item-{query.item}" if query.item else address
-    if query.participant.events.filter(id=_as_identifier(query.subject)).exists():
+    key = _as_identifier(query.subject)
+    if query.participant.events.filter(id=key).exists():
         return reverse("event", kwargs={"number": number, "event": query.subject})
+    decision = query.participant.decisions.filter(id=key).first()
+    if decision is not None:
+        return reverse("decide", kwargs={"number": number, "regimen": decision.regimen})
+    cycle = query.participant.cycles.filter(id=key).first()
+    if cycle is not None:
+        where = {"number": number, "regimen": cycle.regimen, "cycle": cycle.number}
+        return reverse("injections", kwargs=where)
     return ""
 
 

@@ -12,6 +12,7 @@ from equipoise.conduct.models import Allocation, Participant
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import attempt, participant_of, typed, viewer_of
 from equipoise.conduct.reading.eligibility import Screening, screening, stratum_differences
+from equipoise.conduct.reading.forms import VISIT, plan, planned_visits, visit_key
 
 
 def randomise(request: HttpRequest, number: str) -> HttpResponse:
@@ -94,8 +95,9 @@ def _after(request: HttpRequest, participant: Participant, allocation: Allocatio
     }
 
 
-def _due(participant: Participant) -> list[Any]:
-    from equipoise.conduct.reading.schedule import planned
-
-    today = clock.today(participant.site.zone)
-    return [visit for visit in planned(participant, today) if visit.day == 0]
+def _due(participant: Participant) -> list[dict[str, str]]:
+    """The visit of the day of randomisation, if the protocol has one."""
+    protocol = opening.folder().protocol
+    planned = planned_visits(protocol, participant, 1)
+    keys = [visit_key(visit) for visit in planned if visit.day == 0]
+    return [{"key": key, "name": plan(protocol, participant, VISIT, key).title} for key in keys]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, get_args
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from equipoise.conduct import clock, opening
 from equipoise.conduct.gateway import NotFound, Refused
 from equipoise.conduct.inputs import EventReport, RecordDisposition
 from equipoise.conduct.models import Event, EventVersion, Medication, Participant
+from equipoise.conduct.pages import tags
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import (
     Choice,
@@ -83,12 +84,18 @@ def event_fields(participant: Participant, shows_arm: bool, latest: EventVersion
 
     def was(name: str) -> str:
         value = None if latest is None else getattr(latest, name)
-        return {True: "yes", False: "no", None: ""}.get(value, str(value)) if latest is not None else ""
+        if value is None:
+            return ""
+        return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+    def was_on(name: str) -> str:
+        text = was(name)
+        return f"{date.fromisoformat(text):%d %b %Y}" if len(text) == 10 else text
 
     asked = [
         Field("term", "Event", value=was("term"), suggestions=_terms(), hint="diagnosis or main symptom"),
-        Field("onset", "Began on", "date", was("onset"), hint="as precisely as known: 3 may 2026, may 2026 or 2026"),
-        Field("ended", "Ended on", "date", was("ended"), needed=False, hint="empty while it lasts"),
+        Field("onset", "Began on", "date", was_on("onset"), hint="as precisely as known: 3 may 2026, may 2026 or 2026"),
+        Field("ended", "Ended on", "date", was_on("ended"), needed=False, hint="empty while it lasts"),
         Field("grade", "Grade", "choice", was("grade"), GRADES, needed=False),
         Field("serious", "Serious", "radio", was("serious"), YES_NO),
         Field("serious_because", "Serious because of", "choice", was("serious_because"),
@@ -179,13 +186,16 @@ _COMPARED = (
 """Field, its name in words, whether it tells the arm."""
 
 
-def _in_words(value: Any, zone: str) -> str:
+def _in_words(name: str, value: Any, zone: str) -> str:
     if value is None or value == "":
         return "–"
+    if name in ("onset", "ended"):
+        return tags.in_words(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if hasattr(value, "astimezone"):
-        return f"{value.astimezone(ZoneInfo(zone)):%d %b %Y %H:%M} ({zone})"
+        there = value.astimezone(ZoneInfo(zone))
+        return f"{tags.in_words(there.date())} {there:%H:%M} {zone}"
     return str(value)
 
 
@@ -195,7 +205,7 @@ def compared(versions: list[EventVersion], zone: str, shows_arm: bool) -> list[d
     for name, label, tells_arm in _COMPARED:
         if tells_arm and not shows_arm:
             continue
-        told = [_in_words(getattr(version, name), zone) for version in versions]
+        told = [_in_words(name, getattr(version, name), zone) for version in versions]
         cells = [
             {"words": words, "changed": i > 0 and words != told[i - 1]} for i, words in enumerate(told)
         ]

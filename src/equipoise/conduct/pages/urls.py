@@ -1,8 +1,8 @@
 """Addresses of the pages."""
 
-from django.urls import include, path
+from django.urls import path
 
-from equipoise.conduct.pages import audit, home, labs, overview, participants, trial
+from equipoise.conduct.pages import audit, charts, home, labs, overview, participants, trial
 
 urlpatterns = [
     path("", home.today, name="today"),
@@ -11,7 +11,7 @@ urlpatterns = [
     path("labs/", labs.labs, name="labs"),
     path("overview/", overview.overview, name="overview"),
     path("participants/", participants.participants, name="participants"),
-    path("participants/<str:number>/history/<str:form>/<str:item>/", audit.history, name="history"),
+    path("participant/<str:number>/", charts.chart, name="chart"),
+    path("participant/<str:number>/history/<str:form>/<str:item>/", audit.history, name="history"),
     path("trial/", trial.trial, name="trial"),
-    path("", include("equipoise.conduct.pages.people_urls")),
 ]

@@ -2,7 +2,8 @@
 review, and the history of one item.
 
 A viewer reads what happened at their sites. Whoever must not know the arm reads an allow-list of acts,
-without entries that tell the arm, without the numbers of entries (a gap would tell), and without clinical content.
+without entries that tell the arm, without the numbers of entries (a gap would tell), and without clinical
+content.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from equipoise.conduct import clock, duties, opening
 from equipoise.conduct.access import Viewer
 from equipoise.conduct.models import Chain, Entry, Site
 from equipoise.conduct.reading.forms import in_words
+from equipoise.conduct.reading.overview import of_every_arm
 from equipoise.protocol import criteria
 from equipoise.protocol.model import Protocol
 
@@ -31,9 +33,10 @@ MANY_IN_AN_HOUR = 25
 """Changes of recorded values by one person in one hour that a reviewer wants to see."""
 MOST_HOURS = 40
 
-BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - {"form.sign", "item.verify"}
-"""Acts of which a blinded viewer may hear, by command; what a person signs or verifies may be a form that
-only one arm has."""
+OF_FORMS = frozenset({"form.save", "form.not_done", "form.sign", "item.verify"})
+BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - OF_FORMS - {"medication.save"}
+"""Acts of which a blinded viewer may hear, by command. Of acts on forms they hear where the form is that of a
+visit that every arm has (`_shared_places`)."""
 BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "participant", "access", "account"})
 """Kinds of entry whose content a blinded viewer may read; of others they see that it was changed."""
 
@@ -98,8 +101,19 @@ def visible(viewer: Viewer) -> QuerySet[Entry]:
         found = found.filter(participant="")
     if not viewer.sees_arm():
         system = Q(person="system", participant="")
-        found = found.filter(Q(command__in=BLINDED_MAY_READ) | system, reveals_arm=False)
+        shared = Q(command__in=OF_FORMS) & _shared_places()
+        found = found.filter(Q(command__in=BLINDED_MAY_READ) | shared | system, reveals_arm=False)
     return found
+
+
+def _shared_places() -> Q:
+    """Entries whose place is the form of a visit that every arm has."""
+    protocol = opening.folder().protocol
+    wanted = Q(pk__in=[])
+    for visit in protocol.visits:
+        if of_every_arm(protocol, visit.id):
+            wanted |= Q(place=visit.label) | Q(place__startswith=f"{visit.label}: ")
+    return wanted
 
 
 def search(viewer: Viewer, wanted: Search) -> QuerySet[Entry]:

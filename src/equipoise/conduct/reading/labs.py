@@ -92,7 +92,7 @@ def lines(values: Iterable[Value]) -> list[Result]:
     decided: set[str] = set()
     people = {one.form.participant_id for one in shown}
     for sources in Decision.objects.filter(participant__in=people).values_list("sources", flat=True):
-        decided |= {str(one.get("id")) for one in sources if one.get("kind") == "value"}
+        decided |= {str(one["id"]) for one in sources["read"] if one["kind"] == "value"}
     return [_result(protocol, one, decided, corrected) for one in shown]
 
 
