@@ -157,6 +157,16 @@ class Subject:
             _, _, _, job = heapq.heappop(self._jobs)
             job(client)
 
+    def give_up(self, why: str) -> None:
+        """Nothing more is done with this candidate: the trial refused what it had to do."""
+        self.problems.append(f"{self.number or f'candidate {self.who.number + 1}'}: {why}")
+        self._jobs.clear()
+
+    @property
+    def forms(self) -> int:
+        """How many forms were saved, or said not to be done."""
+        return len(self._versions)
+
     def _at(self, day: date, part: int, job: Callable[[Client], None]) -> None:
         self._count += 1
         heapq.heappush(self._jobs, (day, part, self._count, job))

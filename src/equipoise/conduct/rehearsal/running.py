@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 
 from equipoise.conduct import clock as clocks
 from equipoise.conduct.rehearsal import preparing
-from equipoise.conduct.rehearsal.client import Client, Sent, SimulatedClock, Staff
+from equipoise.conduct.rehearsal.client import Client, Refusal, Sent, SimulatedClock, Staff
 from equipoise.conduct.rehearsal.clinic import IN_TURN, Subject
 
 RENEW_BEFORE_DAYS = 60
@@ -41,6 +41,8 @@ class Crew:
         client = self._free.get()
         try:
             subject.act(client, day, part)
+        except Refusal as refusal:
+            subject.give_up(f"{day.isoformat()}, {refusal}")
         finally:
             self._free.put(client)
 
