@@ -58,8 +58,8 @@ def processes() -> int:
 
 
 def serve(trial: TrialFolder, place: Place, *, say: Callable[[str], None], ready: Callable[[], None]) -> None:
-    """Serve a trial that was opened and checked (`checking.check`) until told to end. Raises UserError when it
-    cannot be served as it is."""
+    """Serve a trial that was opened and checked (`checking.check`) until told to end. Raises UserError when
+    it cannot be served as it is."""
     refuse_open_air(trial, place)
     os.environ[opening.TLS_VARIABLE] = "1" if place.behind_tls else "0"
     refuse_taken(trial, place)
