@@ -161,7 +161,5 @@ def copied_postgres(
     mine = server().new_database(database)
     shutil.copytree(path, folder)
     settings = folder / SETTINGS_FILE
-    settings.write_text(
-        settings.read_text().replace(server().address(database), server().address(mine))
-    )
+    settings.write_text(settings.read_text().replace(server().address(database), server().address(mine)))
     return opening.use(folder)

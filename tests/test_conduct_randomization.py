@@ -22,10 +22,30 @@ def trial(tmp_path: Path) -> Iterator[TrialFolder]:
 
 def test_x(trial: TrialFolder) -> None:
     import time
+
     for _ in range(3):
-        t = time.time(); n = screened(); print("screened", time.time()-t)
-        t = time.time(); s = assessment(n); print("assess", time.time()-t)
-        t = time.time(); sign(n); print("sign", time.time()-t)
-        t = time.time(); st=strata(n); t = time.time(); print(do("randomize", "ada", participant=n, strata=st, key=n)); print("rand", time.time()-t)
+        t = time.time()
+        n = screened()
+        print("screened", time.time() - t)
+        t = time.time()
+        s = assessment(n)
+        print("assess", time.time() - t)
+        t = time.time()
+        sign(n)
+        print("sign", time.time() - t)
+        t = time.time()
+        st = strata(n)
+        t = time.time()
+        print(do("randomize", "ada", participant=n, strata=st, key=n))
+        print("rand", time.time() - t)
     print(s.criteria[0], s.stands_in_way)
-    print((trial.journal/"allocations.jsonl").read_text()[:1500])
+    print((trial.journal / "allocations.jsonl").read_text()[:1500])
+
+
+def test_y(trial: TrialFolder) -> None:
+    from equipoise.conduct.verifying import verify
+
+    n = randomized()
+    ready()
+    screened()
+    assert verify(trial) == []

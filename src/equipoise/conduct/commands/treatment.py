@@ -1,8 +1,8 @@
-"""Treatment: dosing decisions, the cycles that they start and their injections, holds, and the flags on decisions
-whose record was corrected afterwards.
+"""Treatment: dosing decisions, the cycles that they start and their injections, holds, and the flags on
+decisions whose record was corrected afterwards.
 
-The rules propose; a named investigator decides and signs. A decision is never changed by anything: when what it
-was based on is corrected, it is flagged and a person looks.
+The rules propose; a named investigator decides and signs. A decision is never changed by anything: when what
+it was based on is corrected, it is flagged and a person looks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from equipoise.conduct import opening
-from equipoise.conduct.commands import randomization
+from equipoise.conduct import due, opening
 from equipoise.conduct.gateway import Act, Conflict, NotFound, Refused, as_text, command
 from equipoise.conduct.inputs import (
     InjectionGiven,
@@ -78,7 +77,7 @@ def take_decision(act: Act, given: TakeDecision) -> dict[str, Any]:
     act.sign(
         SIGNED_AS, decision.id, signed_content(decision), _meaning(found, action, dose), participant.number
     )
-    refresh_due(act, participant)
+    due.refresh(participant, act.today())
     return {
         "decision": str(decision.id),
         "sequence": decision.sequence,
@@ -424,7 +423,7 @@ def place_hold(act: Act, given: PlaceHold) -> dict[str, Any]:
         hold, "hold", participant=participant.number, place="hold", reason=given.reason,
         shown={"since": given.since, "reason": given.reason},
     )  # fmt: skip
-    refresh_due(act, participant)
+    due.refresh(participant, act.today())
     return {"hold": str(hold.id)}
 
 
@@ -447,18 +446,18 @@ def release_hold(act: Act, given: ReleaseHold) -> dict[str, Any]:
         hold, "hold", {"until": given.until}, reason=given.reason, participant=participant.number,
         place="hold",
     )  # fmt: skip
-    refresh_due(act, participant)
+    due.refresh(participant, act.today())
     return {"hold": str(hold.id)}
 
 
-# --- what follows a change of the record ----------------------------------------------------------------------
+# --- what follows a change of the record -------------------------------------------------------------------
 
 _ALWAYS = ("event.", "disposition.")
 
 
 def after_change(act: Act, participant: Participant) -> None:
-    """What a change of the record entails: the stratum is asked about if it is no longer the one used, the
-    holds of the protocol open and close as recorded, and decisions are flagged whose basis has changed.
+    """What a change of the record entails: the baseline follows corrected values of screening, the holds of
+    the protocol open and close as recorded, and decisions are flagged whose basis has changed.
 
     Called at the end of every command that changes values, events or the end of a participation.
     """
@@ -467,7 +466,6 @@ def after_change(act: Act, participant: Participant) -> None:
     values = [entry for entry in act.entries if entry["kind"] == "value"]
     forms = {entry["subject"] for entry in act.entries if entry["kind"] in ("value", "form")}
     if values and Form.objects.filter(id__in=forms, kind="screening").exists():
-        randomization.after_change(act, participant)
         _correct_baseline(act, participant)
     for past in reading.histories([participant])[participant.id]:
         if _touches(act, values, past.regimen):
@@ -503,18 +501,18 @@ def _follow_holds(act: Act, past: History) -> None:
     """Make the holds of the protocol on file those that the recorded values give. One that never was, as the
     corrected record has it, is left with an end on its first day."""
     names = {hold.id for hold in past.protocol.regimens[past.regimen].hold_while}
-    wanted = [each for each in past.protocol_holds if each.hold in names]
+    wanted = past.protocol_holds
     on_file = list(Hold.objects.filter(participant=past.participant, hold__in=names).order_by("since", "id"))
     where: dict[str, Any] = {"participant": past.participant.number, "place": "hold", "reveals_arm": True}
     for name in sorted(names):
         mine = [row for row in on_file if row.hold == name and row.until != row.since]
-        due = [each for each in wanted if each.hold == name]
-        for row, each in zip(mine, due, strict=False):
+        now = [each for each in wanted if each.hold == name]
+        for row, each in zip(mine, now, strict=False):
             act.change(row, "hold", {"since": each.since, "until": each.until}, **where)
-        for row in mine[len(due) :]:
+        for row in mine[len(now) :]:
             words = "the record was corrected: there was no such hold"
             act.change(row, "hold", {"until": row.since}, reason=words, **where)
-        for each in due[len(mine) :]:
+        for each in now[len(mine) :]:
             hold = Hold(
                 participant=past.participant, hold=name, since=each.since, until=each.until,
                 person=act.actor.person.username,
@@ -676,7 +674,3 @@ def settle_flag(act: Act, given: SettleFlag) -> dict[str, Any]:
     if not Flag.objects.filter(decision=flag.decision, settled="").exists():
         _close_queries(act, participant, flag.decision, given.text)
     return {"flag": str(flag.id)}
-
-
-def refresh_due(act: Act, participant: Participant) -> None:
-    """What is due next has moved."""

@@ -1,8 +1,8 @@
-"""What the record knows of one participant on one day, put as the dose rules ask for it, and what they answer.
+"""What the record knows of one participant on one day, as the dose rules ask for it, and what they answer.
 
-Only what is recorded counts: values by the day of their sample, events by their onset, cycles and decisions as
-they were taken. Every number says where it comes from, and what is unknown says where it can be entered. The
-rules themselves are those of `equipoise.rules`, which the simulation calls as well.
+Only what is recorded counts: values by the day of their sample, events by their onset, cycles and decisions
+as they were taken. Every number says where it comes from, and what is unknown says where it can be entered.
+The rules themselves are those of `equipoise.rules`, which the simulation calls as well.
 """
 
 from __future__ import annotations
@@ -789,7 +789,8 @@ def stored(now: Situation) -> dict[str, Any]:
 
 def restored(kept: Mapping[str, Any]) -> Situation:
     """The situation that `stored` kept."""
-    return Situation(**{name: math.nan if value is None else value for name, value in kept.items()})
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in kept.items()}
+    return Situation(**known)
 
 
 # --- the proposal -------------------------------------------------------------------------------------------
