@@ -1,8 +1,9 @@
 """The checks on what is entered: each with its number, its version, what it says and why it is made.
 
-Four levels. *block*: it cannot be, and is not stored. *query*: it is stored, and a query opens unless the site
-confirms the value in words; the query closes itself once the reason is gone. *confirm*: shown, with the wish
-that somebody looks. *note*: shown. Nothing here knows a database; the limits of a value are the protocol's.
+Four levels. *block*: it cannot be, and is not stored. *query*: it is stored, and a query opens unless the
+site confirms the value in words; the query closes itself once the reason is gone. *confirm*: shown, with the
+wish that somebody looks. *note*: shown. Nothing here knows a database; the limits of a value are the
+protocol's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from equipoise.conduct import entering
 from equipoise.protocol.criteria import Value
@@ -140,7 +141,8 @@ def _range(facts: Answered) -> str | None:
     limits, number = facts.item.range, facts.entered.number
     if limits is None or number is None or limits[0] <= number <= limits[1]:
         return None
-    return f"{facts.item.label}: {_told(facts)} is outside {limits[0]:g} to {limits[1]:g} {facts.item.unit}".strip()
+    allowed = f"{limits[0]:g} to {limits[1]:g} {facts.item.unit}".strip()
+    return f"{facts.item.label}: {_told(facts)} is outside {allowed}"
 
 
 @_check(

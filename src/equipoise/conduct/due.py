@@ -1,8 +1,8 @@
-"""What is due, kept at hand: one row for each visit and each cycle that a participant has before them, so that
-the list of the day is read with one question however many participants there are.
+"""What is due, kept at hand: one row for each visit and each cycle that a participant has before them, so
+that the list of the day is read with one question however many participants there are.
 
-The rows repeat what the rules say of the record and can be made anew at any time (`rebuild`); whatever changes
-a participant's schedule calls `refresh` in its own transaction.
+The rows repeat what the rules say of the record and can be made anew at any time (`rebuild`); whatever
+changes a participant's schedule calls `refresh` in its own transaction.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ USUAL_UNITS: Final = (
     "ug/L", "ng/mL", "mmol/L", "umol/L", "U/L", "mmHg", "kPa", "kg", "g", "m", "cm", "degC", "%", "days",
     "weeks", "months", "years", "hours", "mL/min", "L/min",
 )  # fmt: skip
-"""Units in which laboratories and clinics report; those that measure the same are offered beside an item's."""
+"""Units in which laboratories and clinics report; those that measure the same are offered for an item."""
 
 _NUMBER = re.compile(
     r"(?P<qualifier>[<>]?)\s*(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)"
@@ -158,7 +158,8 @@ def _why_no_number(text: str, item: Item) -> str:
         either = f" or, if thousands are meant, {whole}{decimals}" if len(decimals) == 3 else ""
         return f'"{shown}": write the decimals after a point: {whole}.{decimals}{either}'
     if re.fullmatch(r"[<>]?\s*[0-9]{1,3}(?:[ ,'_][0-9]{3})+(?:\.[0-9]+)?", text):
-        return f'"{shown}": write thousands without a sign between: {re.sub("[ ,_]", "", text).replace(chr(39), "")}'
+        plain = re.sub(r"[ ,_']", "", text)
+        return f'"{shown}": write thousands without a sign between: {plain}'
     if re.match(r"[<>]=|[≤≥]", text):
         return f'"{shown}": a value at the limit of the assay is written <50 or >50'
     if _NUMBER.match(text):

@@ -90,11 +90,7 @@ def save_form(act: Act, given: SaveForm) -> dict[str, Any]:
         given.confirmation,
         raise_new=form.completed_at is not None,
     )
-    due.refresh(participant, act.today())
-    if participant.randomized_on is not None:
-        from equipoise.conduct.commands import treatment
-
-        treatment.after_change(act, participant)
+    settle(act, participant)
     return {
         "form": str(form.id),
         "version": form.version,
@@ -104,6 +100,16 @@ def save_form(act: Act, given: SaveForm) -> dict[str, Any]:
             {"rule": one.key, "item": one.item, "level": one.level, "words": one.words} for one in warnings
         ],
     }
+
+
+def settle(act: Act, participant: Participant) -> None:
+    """What follows every change of a participant's record: strata and decisions that rested on what was
+    changed are looked at again, and what is due is worked out anew."""
+    if participant.randomized_on is not None:
+        from equipoise.conduct.commands import treatment
+
+        treatment.after_change(act, participant)
+    due.refresh(participant, act.today())
 
 
 def _open(act: Act, participant: Participant, kind: str, key: str, version: int, reason: str) -> _Saving:
@@ -150,7 +156,7 @@ def _changed_since(form: Form, version: int) -> FormChanged:
 
 def _check_day(saving: _Saving, done_on: date) -> None:
     """Refuse a day on which this cannot have been done."""
-    found = checks.blocked(queries.form_day(saving.participant, saving.plan, done_on, saving.act.today()))
+    found = checks.blocked(reading.form_day(saving.participant, saving.plan, done_on, saving.act.today()))
     if found is not None:
         raise Refused(found.words, "done_on")
 
@@ -290,11 +296,7 @@ def form_not_done(act: Act, given: FormNotDone) -> dict[str, Any]:
     )
     _lapse(saving, signatures)
     queries.follow(act, participant, form, saving.plan, (), "", raise_new=False)
-    due.refresh(participant, act.today())
-    if participant.randomized_on is not None:
-        from equipoise.conduct.commands import treatment
-
-        treatment.after_change(act, participant)
+    settle(act, participant)
     return {"form": str(form.id), "version": form.version, "status": form.status}
 
 

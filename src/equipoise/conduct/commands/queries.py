@@ -4,13 +4,12 @@ themselves once their reason is gone, and are not raised again for a value that 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from equipoise.conduct import checks, entering, opening
+from equipoise.conduct import checks, opening
 from equipoise.conduct.access import Viewer
-from equipoise.conduct.checks import Answered, Finding, FormDay
+from equipoise.conduct.checks import Finding
 from equipoise.conduct.gateway import SYSTEM, Act, Conflict, NotFound, Refused, as_text, command
 from equipoise.conduct.inputs import AnswerQuery, CloseQuery, OpenQuery
 from equipoise.conduct.models import Cycle, Decision, Event, Form, Participant, Query, QueryMessage, Value
@@ -24,50 +23,7 @@ ENDPOINT = "endpoint"
 """The rule under which an endpoint is followed up until it is documented."""
 
 
-# --- what the checks find on a form -----------------------------------------------------------------------
-
-
-def findings(participant: Participant, form: Form, plan: FormPlan, today: Any) -> list[Finding]:
-    """What the checks find on a form as it stands; nothing on one that was not done."""
-    if form.done_on is None:
-        return []
-    found = checks.look(form_day(participant, plan, form.done_on, today))
-    protocol = opening.folder().protocol
-    record = reading.recorded(participant)
-    known = {one.item: one.value for one in record}
-    for one in record:
-        if one.form.id != form.id:
-            continue
-        before = [
-            other for other in record
-            if other.item == one.item and other.on < one.on and isinstance(other.value, float)
-        ]  # fmt: skip
-        item = reading.item_of(protocol, one.item)
-        entered = entering.Entered(one.text, one.unit, one.qualifier, one.stored.number, one.missing)
-        facts = Answered(
-            one.item, item, entered, one.on, form.done_on,
-            previous=before[-1].value if before else None,  # type: ignore[arg-type]
-            previous_on=before[-1].on if before else None,
-            known=known, value=as_text(reading.answer_parts(one.stored)) or "",
-        )  # fmt: skip
-        found += checks.look(facts)
-    return found
-
-
-def form_day(participant: Participant, plan: FormPlan, done_on: Any, today: Any) -> FormDay:
-    """The day of a form with what it must lie between."""
-    start, visit = participant.randomized_on, plan.visit
-    return FormDay(
-        done_on=done_on,
-        today=today,
-        consent_on=participant.consent_on,
-        randomized_on=start,
-        after_randomization=plan.kind != reading.SCREENING,
-        ended_on=participant.ended_on,
-        named_on=plan.on,
-        earliest=None if visit is None else start + timedelta(days=visit.earliest),
-        latest=None if visit is None else start + timedelta(days=visit.latest),
-    )
+# --- following a form -------------------------------------------------------------------------------------
 
 
 def follow(
@@ -82,7 +38,7 @@ def follow(
 ) -> list[Finding]:
     """Let the queries of the checks follow a form that was saved: those that are mended close, what the site
     confirmed is noted, and new ones open if `raise_new`. Returns what is found and not confirmed."""
-    found = findings(participant, form, plan, act.today())
+    found = reading.findings(participant, form, plan, act.today())
     wanted = set(confirmed)
     if wanted and not confirmation.strip():
         raise Refused("say in words why the value is right", "confirmation")
@@ -115,7 +71,7 @@ def follow_findings(
         query = standing.pop((finding.rule, finding.item), None)
         if (finding.rule, finding.item, finding.value) in settled:
             if query is not None and query.confirmed != finding.value:
-                _move(act, query, Query.CLOSED, MENDED, place)
+                move(act, query, Query.CLOSED, MENDED, place)
             continue
         if finding.key in (confirmed or ()):
             _confirm(act, participant, finding, query, form, subject, confirmation, reveals_arm, place)
@@ -127,9 +83,9 @@ def follow_findings(
             if query.text != finding.words:
                 act.change(query, "query", {"text": finding.words}, **_where(query, place))
         elif raise_new:
-            _raise(act, participant, finding, form, subject, reveals_arm, place)
+            raise_query(act, participant, finding, form, subject, reveals_arm, place)
     for query in standing.values():
-        _move(act, query, Query.CLOSED, MENDED, place)
+        move(act, query, Query.CLOSED, MENDED, place)
     return open_findings
 
 
@@ -138,15 +94,16 @@ def _confirm(
     subject: str, words: str, reveals_arm: bool, place: str,
 ) -> None:  # fmt: skip
     if query is None:
-        query = _raise(act, participant, finding, form, subject, reveals_arm, place)
+        query = raise_query(act, participant, finding, form, subject, reveals_arm, place)
     act.change(query, "query", {"confirmed": finding.value}, **_where(query, place))
-    _move(act, query, Query.CLOSED, f"confirmed by the site: {words}", place)
+    move(act, query, Query.CLOSED, f"confirmed by the site: {words}", place)
 
 
-def _raise(
+def raise_query(
     act: Act, participant: Participant, finding: Finding, form: Form | None, subject: str, reveals_arm: bool,
     place: str,
 ) -> Query:  # fmt: skip
+    """Open a query for what a check has found."""
     query = Query(
         participant=participant, form=form, item=finding.item, subject=subject, rule=finding.rule,
         reveals_arm=reveals_arm, text=finding.words, opened_by=SYSTEM, opened_at=act.at, changed_at=act.at,
@@ -181,7 +138,7 @@ def _say(act: Act, query: Query, state: str, words: str) -> None:
     QueryMessage.objects.create(query=query, at=act.at, person=by, state=state, text=words)
 
 
-def _move(act: Act, query: Query, state: str, words: str, place: str = "") -> None:
+def move(act: Act, query: Query, state: str, words: str, place: str = "") -> None:
     """Take a query to another state, with what was said."""
     where = _where(query, place)
     act.change(query, "query", {"state": state}, reason=words, **where)
@@ -257,12 +214,12 @@ def answer_query(act: Act, given: AnswerQuery) -> dict[str, Any]:
     if query.state not in STANDING:
         raise Conflict(f"this query is {query.state}")
     if given.confirmed:
-        act.change(query, "query", {"confirmed": _standing_value(query)}, **_where(query, ""))
-    _move(act, query, Query.ANSWERED, given.text)
+        act.change(query, "query", {"confirmed": _standing_value(act, query)}, **_where(query, ""))
+    move(act, query, Query.ANSWERED, given.text)
     return {"query": str(query.id), "state": query.state}
 
 
-def _standing_value(query: Query) -> str:
+def _standing_value(act: Act, query: Query) -> str:
     """The value that a query is about, as a confirmation holds it."""
     if query.form is not None and query.item:
         value = Value.objects.filter(form=query.form, item=query.item).first()
@@ -270,7 +227,7 @@ def _standing_value(query: Query) -> str:
     if query.rule and query.subject:
         from equipoise.conduct.commands import safety
 
-        return safety.standing_value(query)
+        return safety.standing_value(act, query)
     return "as it stands"
 
 
@@ -282,7 +239,7 @@ def close_query(act: Act, given: CloseQuery) -> dict[str, Any]:
         raise Conflict(f"this query is {query.state} already")
     if query.state == Query.OPEN and not given.text.strip():
         raise Refused("nobody has answered: say why it is closed", "text")
-    _move(act, query, Query.CLOSED, given.text.strip() or "accepted")
+    move(act, query, Query.CLOSED, given.text.strip() or "accepted")
     return {"query": str(query.id), "state": query.state}
 
 
@@ -294,5 +251,5 @@ def cancel_query(act: Act, given: CloseQuery) -> dict[str, Any]:
         raise Conflict(f"this query is {query.state} already")
     if not given.text.strip():
         raise Refused("say why it is taken back", "text")
-    _move(act, query, Query.CANCELLED, given.text.strip())
+    move(act, query, Query.CANCELLED, given.text.strip())
     return {"query": str(query.id), "state": query.state}

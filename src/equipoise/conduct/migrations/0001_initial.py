@@ -489,6 +489,14 @@ class Migration(migrations.Migration):
             model_name='value',
             constraint=models.UniqueConstraint(fields=('form', 'item', 'row'), name='one_value_per_item'),
         ),
+        migrations.AddIndex(
+            model_name='form',
+            index=models.Index(fields=['signed', 'status'], name='conduct_for_signed_a1a531_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='value',
+            index=models.Index(condition=models.Q(('missing', 'awaited')), fields=['form'], name='values_awaited'),
+        ),
         migrations.CreateModel(
             name='Due',
             fields=[

@@ -121,7 +121,10 @@ class Form(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["participant", "kind", "key"], name="one_form_per_key")
         ]
-        indexes = [models.Index(fields=["participant", "done_on"])]
+        indexes = [
+            models.Index(fields=["participant", "done_on"]),
+            models.Index(fields=["signed", "status"]),
+        ]
 
 
 class Value(models.Model):
@@ -149,7 +152,10 @@ class Value(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["form", "item", "row"], name="one_value_per_item")]
-        indexes = [models.Index(fields=["item"])]
+        indexes = [
+            models.Index(fields=["item"]),
+            models.Index(fields=["form"], condition=models.Q(missing="awaited"), name="values_awaited"),
+        ]
 
 
 class Medication(models.Model):

@@ -8,14 +8,16 @@ cycle, ("update", "date:n") for what happened between visits.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
-from equipoise.conduct import clock, opening
+from equipoise.conduct import checks, clock, entering, opening
 from equipoise.conduct.access import Viewer
-from equipoise.conduct.gateway import NotAllowed, NotFound, content_hash
+from equipoise.conduct.checks import Answered, Finding, FormDay
+from equipoise.conduct.gateway import NotAllowed, NotFound, as_text, content_hash
 from equipoise.conduct.models import Entry, Form, Participant, Query, Signature
 from equipoise.conduct.models import Value as Stored
 from equipoise.protocol.criteria import Value
@@ -26,6 +28,8 @@ SCREENING, VISIT, CHECK, UPDATE = "screening", "visit", "check", "update"
 KINDS: Final = (SCREENING, VISIT, CHECK, UPDATE)
 
 TOXICITY_REVIEWED: Final = "toxicity_reviewed"
+UNKNOWN: Final = "unknown"
+"""The one word for a missing value that takes back an earlier answer."""
 SITE: Final = "site"
 """The item that is the participant's site, and so is never asked."""
 _BUILT_IN: Final = {
@@ -228,11 +232,11 @@ def recorded(participant: Participant, items: Iterable[str] | None = None) -> li
     return [_known(protocol, one) for one in ordered if one.item in protocol.items or one.item in _BUILT_IN]
 
 
-def _order(value: Stored) -> tuple[date, int, tuple[str, int], str, int]:
+def _order(value: Stored) -> tuple[date, date, int, tuple[str, int], str, int]:
     form = value.form
     key, _, count = form.key.partition(":")
     number = int(count) if form.kind == UPDATE and count.isdigit() else 0
-    return measured_on(value), KINDS.index(form.kind), (key, number), value.item, value.row
+    return measured_on(value), form.done_on, KINDS.index(form.kind), (key, number), value.item, value.row
 
 
 def measured_on(value: Stored) -> date:
@@ -261,15 +265,13 @@ def value_of(item: Item, value: Stored) -> Value:
 
 def values_known(participant: Participant, on: date) -> tuple[dict[str, Value], dict[str, int]]:
     """What is known on a day: the latest value of each item that is dated on or before it, and its age in
-    days. A measurement that was not done leaves the one before it standing, with its age; a state that is
-    said to be unknown (pregnant, say) is unknown from then on."""
+    days. A measurement that was not done leaves the one before it standing, with its age; what is said to be
+    unknown is unknown from then on."""
     protocol = opening.folder().protocol
     values: dict[str, Value] = {}
     ages: dict[str, int] = {}
     for known in recorded(participant):
-        if known.on > on or known.item in _BUILT_IN:
-            continue
-        if known.missing and not _makes_unknown(protocol.items[known.item], known.missing):
+        if known.on > on or known.item in _BUILT_IN or known.missing not in ("", UNKNOWN):
             continue
         values[known.item] = known.value
         ages[known.item] = (on - known.on).days
@@ -277,10 +279,6 @@ def values_known(participant: Participant, on: date) -> tuple[dict[str, Value], 
         values[SITE] = str(participant.site_id)
         ages[SITE] = 0
     return values, ages
-
-
-def _makes_unknown(item: Item, missing: str) -> bool:
-    return item.type != "number" and missing in ("unknown", "refused")
 
 
 # --- what is signed ---------------------------------------------------------------------------------------
@@ -312,7 +310,7 @@ def answer_parts(value: Stored) -> dict[str, str]:
 
 
 def in_words(parts: dict[str, str] | str | None) -> str:
-    """An answer of the ledger as people read it: "210 cells/mm3 (2 Mar 2026)"; "blank" when there was none."""
+    """An answer of the ledger as people read it: "210 cells/mm3 (2 Mar 2026)"; "blank" for none."""
     if parts is None or parts == "":
         return "blank"
     if isinstance(parts, str):
@@ -331,3 +329,355 @@ def in_words(parts: dict[str, str] | str | None) -> str:
 def content_sha256(form: Form, number: str) -> str:
     """The hash of what a form says, which a signature names."""
     return content_hash(content(form, number))
+
+
+# --- what the checks find on a form -----------------------------------------------------------------------
+
+
+def findings(participant: Participant, form: Form, plan: FormPlan, today: date) -> list[Finding]:
+    """What the checks find on a form as it stands; nothing on one that was not done."""
+    if form.done_on is None:
+        return []
+    found = checks.look(form_day(participant, plan, form.done_on, today))
+    protocol = opening.folder().protocol
+    record = recorded(participant)
+    known = {one.item: one.value for one in record}
+    for one in record:
+        if one.form.id != form.id:
+            continue
+        before = [
+            other for other in record
+            if other.item == one.item and other.on < one.on and isinstance(other.value, float)
+        ]  # fmt: skip
+        item = item_of(protocol, one.item)
+        entered = entering.Entered(one.text, one.unit, one.qualifier, one.stored.number, one.missing)
+        facts = Answered(
+            one.item, item, entered, one.on, form.done_on,
+            previous=before[-1].value if before else None,  # type: ignore[arg-type]
+            previous_on=before[-1].on if before else None,
+            known=known, value=as_text(answer_parts(one.stored)) or "",
+        )  # fmt: skip
+        found += checks.look(facts)
+    return found
+
+
+def form_day(participant: Participant, plan: FormPlan, done_on: date, today: date) -> FormDay:
+    """The day of a form with what it must lie between."""
+    start, visit = participant.randomized_on, plan.visit
+    return FormDay(
+        done_on=done_on,
+        today=today,
+        consent_on=participant.consent_on,
+        randomized_on=start,
+        after_randomization=plan.kind != SCREENING,
+        ended_on=participant.ended_on,
+        named_on=plan.on,
+        earliest=None if visit is None else start + timedelta(days=visit.earliest),
+        latest=None if visit is None else start + timedelta(days=visit.latest),
+    )
+
+
+# --- what a page shows ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The value before: shown beside an item, never copied."""
+
+    words: str
+    number: float | None
+    on: date
+
+
+@dataclass(frozen=True)
+class QueryShown:
+    """A query in a list."""
+
+    id: UUID
+    state: str
+    text: str
+    item: str
+    rule: str
+    opened_by: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True)
+class Field:
+    """One item of a form as a page shows it. `unit` is that of the item, `preset` the one to offer first,
+    `reported` the one in which the present value stands; `converted` says the value in the unit of the item
+    when that is another one."""
+
+    item: str
+    label: str
+    type: str
+    required: bool
+    unit: str
+    preset: str
+    accepted_units: tuple[str, ...]
+    categories: tuple[str, ...]
+    range: tuple[float, float] | None
+    detection_limit: float | None
+    text: str
+    reported: str
+    qualifier: str
+    number: float | None
+    missing: str
+    measured_on: date | None
+    converted: str
+    previous: Previous | None
+    warnings: tuple[Finding, ...]
+    queries: tuple[QueryShown, ...]
+    verified_by: str
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is entered yet."""
+        return not self.text and not self.missing
+
+
+@dataclass(frozen=True)
+class SignatureShown:
+    """A signature with whether it still holds."""
+
+    printed_name: str
+    role: str
+    at: datetime
+    zone: str
+    meaning: str
+    valid: bool
+
+
+@dataclass(frozen=True)
+class FormView:
+    """Everything that a page needs of a form. `form` is None while nothing was saved; `named_on` is the day
+    that the form is of, where its key names it; `window` says when a planned visit should be."""
+
+    participant: Participant
+    form: Form | None
+    kind: str
+    key: str
+    title: str
+    fields: tuple[Field, ...]
+    done_on: date | None
+    named_on: date | None
+    window: str
+    version: int
+    status: str
+    not_done_reason: str
+    needs_reason: bool
+    warnings: tuple[Finding, ...]
+    queries: tuple[QueryShown, ...]
+    signatures: tuple[SignatureShown, ...]
+    signed: bool
+    content_sha256: str
+
+    @property
+    def blank(self) -> tuple[str, ...]:
+        """Items that must be answered and are not."""
+        return tuple(one.item for one in self.fields if one.required and one.is_blank)
+
+
+def form_view(participant: Participant, kind: str, key: str, viewer: Viewer) -> FormView:
+    """A form as a page shows it. Raises NotFound when there is none, NotAllowed when it would tell the arm to
+    somebody who does not see it."""
+    protocol = opening.folder().protocol
+    if kind != SCREENING and not viewer.sees_arm(participant.site):
+        raise NotAllowed("what is measured after randomisation would tell the arm")
+    found = plan(protocol, participant, kind, key)
+    form = Form.objects.filter(participant=participant, kind=kind, key=key).first()
+    today = clock.today(participant.site.zone)
+    warnings = [] if form is None else findings(participant, form, found, today)
+    queries = _queries(participant, form)
+    return FormView(
+        participant=participant,
+        form=form,
+        kind=kind,
+        key=key,
+        title=found.title,
+        fields=_fields(protocol, participant, form, found, warnings, queries),
+        done_on=None if form is None else form.done_on,
+        named_on=found.on,
+        window=_window(participant, found),
+        version=0 if form is None else form.version,
+        status=Form.EMPTY if form is None else form.status,
+        not_done_reason="" if form is None else form.not_done_reason,
+        needs_reason=form is not None and form.completed_at is not None,
+        warnings=tuple(one for one in warnings if not one.item),
+        queries=tuple(one for one in queries if not one.item),
+        signatures=() if form is None else _signatures(form, participant),
+        signed=form is not None and form.signed,
+        content_sha256="" if form is None else content_sha256(form, participant.number),
+    )
+
+
+def _window(participant: Participant, found: FormPlan) -> str:
+    if found.visit is None:
+        return ""
+    days = (found.visit.day, found.visit.earliest, found.visit.latest)
+    due, first, last = (_short(participant.randomized_on + timedelta(days=day)) for day in days)
+    return f"due {due}" if first == last else f"due {due}, between {first} and {last}"
+
+
+def _queries(participant: Participant, form: Form | None) -> tuple[QueryShown, ...]:
+    if form is None:
+        return ()
+    found = Query.objects.filter(participant=participant, form=form).order_by("opened_at")
+    return tuple(
+        QueryShown(one.id, one.state, one.text, one.item, one.rule, one.opened_by, one.opened_at)
+        for one in found
+    )
+
+
+def _signatures(form: Form, participant: Participant) -> tuple[SignatureShown, ...]:
+    digest = content_sha256(form, participant.number)
+    found = Signature.objects.filter(kind="form", subject=str(form.id)).order_by("at")
+    return tuple(
+        SignatureShown(
+            one.printed_name, one.role, one.at, one.zone, one.meaning, one.content_sha256 == digest
+        )
+        for one in found
+    )
+
+
+def _fields(
+    protocol: Protocol,
+    participant: Participant,
+    form: Form | None,
+    found: FormPlan,
+    warnings: list[Finding],
+    queries: tuple[QueryShown, ...],
+) -> tuple[Field, ...]:
+    on = (form.done_on if form is not None else None) or found.on or clock.today(participant.site.zone)
+    present: dict[str, Stored] = {}
+    before: dict[str, Known] = {}
+    for one in recorded(participant, found.asked):
+        if form is not None and one.form.id == form.id:
+            present[one.item] = one.stored
+        elif one.on <= on and not one.missing:
+            before[one.item] = one
+    return tuple(
+        _field(
+            name, item_of(protocol, name), name in found.required, present.get(name), before.get(name),
+            tuple(one for one in warnings if one.item == name),
+            tuple(one for one in queries if one.item == name),
+        )
+        for name in found.asked
+    )  # fmt: skip
+
+
+def _field(
+    name: str,
+    item: Item,
+    required: bool,
+    value: Stored | None,
+    before: Known | None,
+    warnings: tuple[Finding, ...],
+    queries: tuple[QueryShown, ...],
+) -> Field:
+    converted = ""
+    if value is not None and value.number is not None and value.unit not in ("", item.unit):
+        converted = f"{value.qualifier}{value.number:g} {item.unit}"
+    return Field(
+        item=name,
+        label=item.label,
+        type=item.type,
+        required=required,
+        unit=item.unit,
+        preset=(value.unit if value is not None else "") or (before.unit if before else "") or item.unit,
+        accepted_units=entering.accepted_units(item.unit),
+        categories=tuple(item.categories or ()),
+        range=item.range,
+        detection_limit=item.detection_limit,
+        text="" if value is None else value.text,
+        reported="" if value is None else value.unit,
+        qualifier="" if value is None else value.qualifier,
+        number=None if value is None else value.number,
+        missing="" if value is None else value.missing,
+        measured_on=None if value is None else value.measured_on,
+        converted=converted,
+        previous=None
+        if before is None
+        else Previous(f"{before.text} {before.unit}".strip(), before.stored.number, before.on),
+        warnings=warnings,
+        queries=queries,
+        verified_by="" if value is None else value.verified_by,
+    )
+
+
+# --- history ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the ledger about an item, in words."""
+
+    n: int
+    at: datetime
+    person: str
+    role: str
+    participant: str
+    place: str
+    item: str
+    label: str
+    old: str
+    new: str
+    reason: str
+
+
+def history(form: Form, item: str, row: int = 0) -> tuple[Change, ...]:
+    """Everything that was ever done to one item of a form: entered, changed, cleared, compared with its
+    source. The first comes first."""
+    entries = Entry.objects.filter(
+        subject=str(form.id), field=item, row=row, kind__in=("value", "verification")
+    )
+    return tuple(_change(entry) for entry in entries.order_by("n"))
+
+
+def _change(entry: Entry) -> Change:
+    protocol = opening.folder().protocol
+    known = entry.field in protocol.items or entry.field in _BUILT_IN
+    compared = entry.kind == "verification"
+    old, new = entry.old, entry.new
+    return Change(
+        n=entry.n,
+        at=entry.at,
+        person=entry.person,
+        role=entry.role,
+        participant=entry.participant,
+        place=entry.place,
+        item=entry.field,
+        label=item_of(protocol, entry.field).label if known else entry.field,
+        old=_compared(old) if compared else in_words(old),
+        new=_compared(new) if compared else in_words(new),
+        reason=entry.reason,
+    )
+
+
+def _compared(who: str | None) -> str:
+    return f"compared with the source by {who}" if who else "not compared with the source"
+
+
+def changed_since(viewer: Viewer, moment: datetime, most: int = 500) -> tuple[Change, ...]:
+    """What was entered or changed at the viewer's sites since a moment, the latest first: what a monitor asks
+    first. What would tell the arm is left out for those who do not see it."""
+    first = _first_entry_after(moment)
+    sites = list(viewer.sites().values_list("number", flat=True))
+    entries = Entry.objects.filter(n__gte=first, kind="value", site__in=sites).order_by("-n")
+    if not viewer.sees_arm():
+        entries = entries.filter(reveals_arm=False)
+    return tuple(_change(entry) for entry in entries[:most])
+
+
+def _first_entry_after(moment: datetime) -> int:
+    """Number of the first entry made after a moment: the ledger stands in order of time, so that halving it
+    finds the place."""
+    low, high = 1, (Entry.objects.order_by("-n").values_list("n", flat=True).first() or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        at = Entry.objects.filter(n__gte=middle).order_by("n").values_list("at", flat=True).first()
+        if at is not None and at <= moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
