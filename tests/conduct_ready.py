@@ -3,15 +3,17 @@ erythropoietin protocol, randomised in permuted blocks."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from conduct_trial import actor, do, fill
-from equipoise.conduct import clock
+from conduct_trial import START, actor, copied, do, fill
+from equipoise.conduct import clock, opening
+from equipoise.conduct.folder import TrialFolder
 
 ANSWERS = {
     "age": "61", "sex": "female", "weight": "70", "haemoglobin": "8.5", "ferritin": "200", "egfr": "20",
@@ -39,7 +41,7 @@ def protocol_file(method: str = "permuted blocks") -> str:
     file = Path(mkdtemp(prefix="equipoise-protocol-")) / "few.yaml"
     file.write_text(text.replace("method: minimisation", METHODS[method]), encoding="utf-8")
     if method == "simple":
-        file.write_text(file.read_text().replace("  strata: [haemoglobin_stratum, dialysis]\n", ""))
+        file.write_text(file.read_text().replace("\n  strata: [haemoglobin_stratum, dialysis]\n", "\n"))
     return str(file)
 
 
@@ -103,21 +105,35 @@ def randomized(who: str = "ada", **answers: str) -> str:
     return number
 
 
+@cache
 def filled_with(number: int) -> Callable[[], None]:
-    """For a template: people, sites, and so many who are ready."""
-    return _filled_with(number)
+    """What fills a new trial with people, sites, and so many participants who are ready."""
+
+    def work() -> None:
+        fill()
+        add_ready(number)
+
+    return work
+
+
+def add_ready(number: int) -> None:
+    """Add so many participants who are ready the day after the trial began, at two sites in turn."""
+    with clock.at(START + timedelta(days=1)):
+        for one in range(number):
+            ready(list(SITES)[one % 2])
 
 
 @cache
-def _filled_with(number: int) -> Callable[[], None]:
-    def work() -> None:
-        from datetime import timedelta
+def _template(number: int, method: str) -> Path:
+    path = Path(mkdtemp(prefix="equipoise-ready-")) / "trial"
+    copied(path, protocol_file(method))
+    add_ready(number)
+    return path
 
-        from conduct_trial import START
 
-        fill()
-        with clock.at(START + timedelta(days=1)):
-            for one in range(number):
-                ready(list(SITES)[one % 2])
-
-    return work
+def copied_ready(folder: Path, number: int, method: str = "permuted blocks") -> TrialFolder:
+    """A trial of one's own in `folder`, on SQLite, open, with so many participants who are ready."""
+    template = _template(number, method)
+    opening.close()
+    shutil.copytree(template, folder)
+    return opening.use(folder)

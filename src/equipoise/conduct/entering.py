@@ -162,6 +162,8 @@ def _why_no_number(text: str, item: Item) -> str:
         return f'"{shown}": write thousands without a sign between: {plain}'
     if re.match(r"[<>]=|[≤≥]", text):
         return f'"{shown}": a value at the limit of the assay is written <50 or >50'
+    if len(text) > _LONGEST_NUMBER:
+        return f'"{shown}" is too long for a number'
     if _NUMBER.match(text):
         return f'"{shown}": only the number stands here; the unit has its own place'
     return f'expected a number such as {_example(item)}, not "{shown}"'

@@ -58,6 +58,12 @@ class Conflict(Refused):
     status = 409
 
 
+class Unavailable(Refused):
+    """The machine cannot keep what is entered now: a full disk, a database that cannot be written to."""
+
+    status = 503
+
+
 @dataclass(frozen=True)
 class Actor:
     """Who acts, in which role, how they came in, and what they have proved.
@@ -330,7 +336,15 @@ def perform(
     except OperationalError as error:
         if "locked" in str(error) or "timeout" in str(error):
             raise Conflict("the database is busy; try again in a moment") from error
+        if any(word in str(error) for word in _CANNOT_WRITE):
+            raise Unavailable(
+                "the disk is full, or cannot be written to: nothing was saved; tell who keeps the server"
+            ) from error
         raise
+
+
+_CANNOT_WRITE = ("full", "disk I/O", "readonly", "read-only", "No space left", "unable to open")
+"""Words in which the databases say that they cannot write."""
 
 
 def _answered(actor: Actor, key: str | None, digest: str) -> dict[str, Any] | None:

@@ -45,18 +45,18 @@ _log = logging.getLogger(__name__)
 # --- writing ----------------------------------------------------------------------------------------------
 
 
-def catch_up(trial: TrialFolder) -> int:
-    """Write what the database has and the journal lacks at its end; how many lines were added.
+def catch_up(trial: TrialFolder) -> None:
+    """Write what the database has and the journal lacks at its end.
 
     Called after each screening and allocation, and at the start of a server. The transaction is closed by
     then: a disk that is full now loses nothing, the lines are written the next time.
     """
     try:
         with _held(trial):
-            return _add(trial, SCREENINGS, _screened()) + _add(trial, ALLOCATIONS, _allocated())
+            _add(trial, SCREENINGS, _screened)
+            _add(trial, ALLOCATIONS, _allocated)
     except OSError as error:
         _log.error("the journal could not be written: %s", error.strerror)
-        return 0
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def _held(trial: TrialFolder) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _add(trial: TrialFolder, name: str, told: Callable[[int], Iterable[dict[str, Any]]]) -> int:
+def _add(trial: TrialFolder, name: str, told: Callable[[int], Iterable[dict[str, Any]]]) -> None:
     file = trial.journal / name
     _drop_torn_line(file)
     key = ledger.signing_key(trial)
@@ -81,7 +81,6 @@ def _add(trial: TrialFolder, name: str, told: Callable[[int], Iterable[dict[str,
         lines.append(json.dumps({**json.loads(text), "signature": key.sign(text.encode()).hex()}))
     if lines:
         ledger.append_line(file, "\n".join(lines), durable=True)
-    return len(lines)
 
 
 def _drop_torn_line(file: Path) -> None:
@@ -116,20 +115,14 @@ def last_sequence(trial: TrialFolder) -> int:
     return _last_number(trial.journal / ALLOCATIONS)
 
 
-def _screened() -> Callable[[int], Iterator[dict[str, Any]]]:
-    def after(last: int) -> Iterator[dict[str, Any]]:
-        found = Participant.objects.filter(candidate__gt=last).order_by("candidate")
-        return (_screening_line(one) for one in found.iterator(_CHUNK))
-
-    return after
+def _screened(last: int) -> Iterator[dict[str, Any]]:
+    found = Participant.objects.filter(candidate__gt=last).order_by("candidate")
+    return (_screening_line(one) for one in found.iterator(_CHUNK))
 
 
-def _allocated() -> Callable[[int], Iterator[dict[str, Any]]]:
-    def after(last: int) -> Iterator[dict[str, Any]]:
-        found = Allocation.objects.filter(sequence__gt=last).select_related("participant")
-        return (_allocation_line(one) for one in found.order_by("sequence").iterator(_CHUNK))
-
-    return after
+def _allocated(last: int) -> Iterator[dict[str, Any]]:
+    found = Allocation.objects.filter(sequence__gt=last).select_related("participant")
+    return (_allocation_line(one) for one in found.order_by("sequence").iterator(_CHUNK))
 
 
 def _screening_line(participant: Participant) -> dict[str, Any]:

@@ -130,6 +130,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_CALLABLE = "equipoise.conduct.accounts.locked_out"
 AXES_HANDLER = "equipoise.conduct.accounts.Lockouts"
 AXES_USERNAME_CALLABLE = "equipoise.conduct.accounts.lockout_name"

@@ -102,7 +102,7 @@ def _up_to(
     behind the head of the database but was signed long before is a tail that was cut off, and stays."""
     began = ledger.utc(clock.now())
     for line, one in statements:
-        if one is not None and one.n > n and one.at >= began:
+        if one is not None and one.n > n and one.at > began:
             continue
         yield line, one
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from equipoise.conduct import journal, opening
@@ -119,7 +119,7 @@ def screening(participant: Participant, on: date) -> Screening:
     strata = _strata(protocol, usable.values, results)
     content = _content(protocol, trial.protocol_sha256, participant, assessed, strata, results)
     last_day = participant.screened_on + timedelta(days=days(protocol.eligibility.within))
-    needed = _needed(protocol)
+    needed = _names(trial.protocol_sha256).needed
     expiring = [
         found.valid_until for name, found in results.items()
         if name in needed and found.valid_until is not None and not found.expired
@@ -173,30 +173,50 @@ def stratum_differences(participant: Participant) -> dict[str, tuple[str | None,
 # --- parts ------------------------------------------------------------------------------------------------
 
 
-def _needed(protocol: Protocol) -> set[str]:
-    """Items on which eligibility or a stratum depends, with those that these are derived from."""
-    items = protocol.items
-    names: set[str] = set()
-    for criterion in protocol.eligibility.criteria:
-        names.update(_names(criterion.require or criterion.exclude or "", protocol))
-    for stratum in protocol.strata.values():
-        names.update([stratum.item] if stratum.item else [])
-        for condition in (stratum.levels or {}).values():
-            names.update(_names(condition, protocol))
-    return _with_sources(names, items)
+@dataclass(frozen=True)
+class _Names:
+    """Which items the rules of a protocol speak of; `sources` adds those that an item is derived from."""
+
+    by_criterion: Mapping[str, tuple[str, ...]]
+    by_stratum: Mapping[str, tuple[str, ...]]
+    derived_from: Mapping[str, tuple[str, ...]]
+    derived_by: Mapping[str, str]
+
+    def sources(self, names: Iterable[str]) -> set[str]:
+        """These items, and those from which they are derived."""
+        found = set(names)
+        for name in reversed(list(self.derived_from)):
+            if name in found:
+                found.update(self.derived_from[name])
+        return found
+
+    @cached_property
+    def needed(self) -> set[str]:
+        """Items on which eligibility or a stratum depends."""
+        spoken_of = [*self.by_criterion.values(), *self.by_stratum.values()]
+        return self.sources(name for names in spoken_of for name in names)
 
 
-def _names(expression: str, protocol: Protocol) -> tuple[str, ...]:
-    return criteria.compile(expression, protocol.items).names
+@lru_cache(maxsize=8)
+def _names(protocol_sha256: str) -> _Names:
+    """The names of the protocol that is open, worked out once for each version."""
+    protocol = opening.folder().protocol
 
+    def names(expression: str) -> tuple[str, ...]:
+        return criteria.compile(expression, protocol.items).names
 
-def _with_sources(names: Iterable[str], items: Mapping[str, Any]) -> set[str]:
-    derivations = criteria.derivations(items)
-    found = set(names)
-    for name in reversed(list(derivations)):
-        if name in found:
-            found.update(derivations[name].names)
-    return found
+    derivations = criteria.derivations(protocol.items)
+    return _Names(
+        {one.id: names(one.require or one.exclude or "") for one in protocol.eligibility.criteria},
+        {
+            name: (stratum.item,)
+            if stratum.item is not None
+            else tuple(part for condition in (stratum.levels or {}).values() for part in names(condition))
+            for name, stratum in protocol.strata.items()
+        },
+        {name: expression.names for name, expression in derivations.items()},
+        {name: expression.text for name, expression in derivations.items()},
+    )
 
 
 def _results(
@@ -209,14 +229,13 @@ def _results(
     expired: tuple[str, ...],
 ) -> dict[str, Result]:
     """What is known of each item that matters, in the order of the protocol."""
-    derivations = criteria.derivations(protocol.items)
-    needed = _needed(protocol)
-    on_forms = _forms(participant, needed)
+    spoken_of = _names(opening.folder().protocol_sha256)
+    on_forms = _forms(participant, spoken_of.needed)
     found: dict[str, Result] = {}
     for name, item in protocol.items.items():
-        if name not in needed:
+        if name not in spoken_of.needed:
             continue
-        parts = derivations[name].names if name in derivations else ()
+        parts = spoken_of.derived_from.get(name, ())
         worked_out = bool(parts) and usable.get(name) is not None
         worked_out = worked_out and all(usable.get(part) is not None for part in parts)
         age = None if worked_out else ages.get(name)
@@ -236,7 +255,7 @@ def _results(
             valid_until=until,
             days_left=None if until is None else (until - on).days,
             expired=name in expired,
-            derived=derivations[name].text if worked_out else "",
+            derived=spoken_of.derived_by[name] if worked_out else "",
         )
     return found
 
@@ -249,8 +268,8 @@ def _forms(participant: Participant, items: Iterable[str]) -> dict[tuple[str, da
     return {(value.item, value.measured_on or value.form.done_on): value.form for value in stored}
 
 
-def _of(names: Iterable[str], results: Mapping[str, Result], items: Mapping[str, Any]) -> tuple[Result, ...]:
-    chosen = _with_sources(names, items)
+def _of(names: Iterable[str], results: Mapping[str, Result]) -> tuple[Result, ...]:
+    chosen = _names(opening.folder().protocol_sha256).sources(names)
     return tuple(result for name, result in results.items() if name in chosen)
 
 
@@ -261,15 +280,16 @@ def _criteria(
     written = {criterion.id: criterion for criterion in protocol.eligibility.criteria}
     shown = []
     for one in assessed.criteria:
-        kind, names = "screening period", ()
+        kind = "screening period"
+        names: tuple[str, ...] = ()
         if one.id != SCREENING_PERIOD:
             criterion = written[one.id]
             kind = "inclusion" if criterion.require is not None else "exclusion"
-            names = _names(criterion.require or criterion.exclude or "", protocol)
+            names = _names(opening.folder().protocol_sha256).by_criterion[one.id]
         shown.append(
             CriterionShown(
                 one.id, one.text, kind, truth.word(one.met), one.words,
-                _of(names, results, protocol.items),
+                _of(names, results),
                 tuple(protocol.items[name].label for name in one.missing if name in protocol.items),
             )
         )  # fmt: skip
@@ -284,16 +304,14 @@ def _strata(
     shown = []
     for name, stratum in protocol.strata.items():
         if stratum.item is not None:
-            names: list[str] = [stratum.item]
             item = protocol.items[stratum.item]
             possible = ("yes", "no") if item.type == "boolean" else tuple(item.categories or ())
         else:
-            written = stratum.levels or {}
-            possible = tuple(written)
-            names = [part for condition in written.values() for part in _names(condition, protocol)]
+            possible = tuple(stratum.levels or {})
+        names = _names(opening.folder().protocol_sha256).by_stratum[name]
         shown.append(
             StratumShown(
-                name, stratum.label, levels[name], possible, _of(names, results, protocol.items),
+                name, stratum.label, levels[name], possible, _of(names, results),
                 name in protocol.randomization.strata,
             )
         )  # fmt: skip
