@@ -87,6 +87,44 @@ def _administrator(printed: str | None) -> tuple[str, str]:
 
 
 @conduct.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make for the demonstration.")],
+    protocol: Annotated[
+        str, typer.Option("--protocol", metavar="PROTOCOL", help="Bundled protocol or protocol file.")
+    ] = "silcaat",
+    participants: Annotated[
+        int, typer.Option("--participants", min=20, max=500, help="Fictitious participants.")
+    ] = 60,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what happens to them.")] = 1,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the server.")] = 8000,
+) -> None:
+    """Make a trial to look at: sites, people of every role, fictitious participants in mid-trial.
+
+    Example:  equipoise conduct demo demo/
+    """
+    from equipoise.cli.progress import Stages
+    from equipoise.cli.trials import sound
+    from equipoise.conduct import require
+
+    require()
+    sound(protocol)
+    with Stages() as stages:
+        from equipoise.conduct import demo as demonstration
+
+        made = demonstration.make(
+            folder, protocol, participants=participants, seed=seed, port=port, progress=stages
+        )
+    typer.echo(f"{made.trial.path}: {made.trial.name}, a demonstration. Everybody is fictitious.")
+    typer.echo(f"Password of all of them:  {made.password}   (shown only now)")
+    for member in made.people:
+        typer.echo(f"  {member.username:<8}{member.role:<24}{member.name}, {member.site}")
+    typer.echo(
+        f"Next:  equipoise conduct serve {folder}\n"
+        f"       equipoise conduct code {folder} ada   prints the code that the log-in asks for"
+    )
+
+
+@conduct.command()
 def serve(
     folder: Trial,
     port: Annotated[
