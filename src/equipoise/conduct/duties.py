@@ -103,7 +103,8 @@ SIGNS: Final = frozenset(
 SECOND_FACTOR: Final = SIGNS | frozenset(
     {
         "randomize", "randomization.resume", "person.add", "person.deactivate", "person.reset",
-        "duty.grant", "duty.revoke", "trial.freeze", "trial.unfreeze", "trial.places", "site.open", "token.issue",
+        "duty.grant", "duty.revoke", "trial.freeze", "trial.unfreeze", "trial.places", "site.open",
+        "token.issue",
     }
 )  # fmt: skip
 """Commands for which the session must have been opened with a second factor."""
