@@ -35,7 +35,7 @@ _YES: Final = frozenset({"yes", "y", "1", "true"})
 _NO: Final = frozenset({"no", "n", "0", "2", "false"})
 
 USUAL_UNITS: Final = (
-    "cells/mm3", "cells/uL", "10^9/L", "10^6/L", "copies/mL", "copies/L", "g/dL", "g/L", "mg/dL", "mg/L",
+    "cells/mm3", "cells/uL", "10^9/L", "10^6/L", "copies/mL", "g/dL", "g/L", "mg/dL", "mg/L",
     "ug/L", "ng/mL", "mmol/L", "umol/L", "U/L", "mmHg", "kPa", "kg", "g", "m", "cm", "degC", "%", "days",
     "weeks", "months", "years", "hours", "mL/min", "L/min",
 )  # fmt: skip

@@ -141,7 +141,8 @@ def _say(act: Act, query: Query, state: str, words: str) -> None:
 def move(act: Act, query: Query, state: str, words: str, place: str = "") -> None:
     """Take a query to another state, with what was said."""
     where = _where(query, place)
-    act.change(query, "query", {"state": state}, reason=words, **where)
+    if not act.change(query, "query", {"state": state}, reason=words, **where):
+        act.record("query", query.id, field="message", new=words, **where)
     query.changed_at = act.at
     query.save(update_fields=["changed_at"])
     _say(act, query, state, words)
