@@ -1,8 +1,8 @@
 """Things for the tests that open every address: one value for each parameter that an address may have.
 
-A part of the application that adds a parameter adds a line to `SAMPLES`: a function of the screening number of
-the participant whose page is opened, and whether there is such a thing (a page about something that is not
-there may answer 404).
+A part of the application that adds a parameter adds a line to `SAMPLES`: a function of the screening number
+of the participant whose page is opened, and whether there is such a thing (a page about something that is
+not there may answer 404).
 """
 
 from __future__ import annotations

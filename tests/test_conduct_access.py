@@ -104,8 +104,8 @@ def address(route: Route, number: str) -> tuple[str, bool]:
 
     unknown = [name for name in route.parameters if name not in SAMPLES]
     assert not unknown, (
-        f'the address "{route.name}" has the parameter "{unknown[0]}", which the tests of access do not know: '
-        "add a line to SAMPLES in tests/conduct_samples.py"
+        f'the address "{route.name}" has the parameter "{unknown[0]}", which the tests of access do not '
+        "know: add a line to SAMPLES in tests/conduct_samples.py"
     )
     samples = {name: SAMPLES[name](number) for name in route.parameters}
     made = reverse(route.name, kwargs={name: sample.value for name, sample in samples.items()})
@@ -113,7 +113,7 @@ def address(route: Route, number: str) -> tuple[str, bool]:
 
 
 def expected(rule: Any, who: Somebody | None, site: int) -> str:
-    """"in", "log in", "not allowed" or "not there"."""
+    """ "in", "log in", "not allowed" or "not there"."""
     if rule.scope == "closed":
         return "not there"
     if rule.scope == "open":
@@ -221,7 +221,11 @@ def _given(model: Any) -> dict[str, Any]:
         if "anyOf" in shape:
             return value(name, shape["anyOf"][0])
         if kind == "object":
-            return {key: value(key, one) for key, one in shape.get("properties", {}).items() if key in shape.get("required", ())}
+            return {
+                key: value(key, one)
+                for key, one in shape.get("properties", {}).items()
+                if key in shape.get("required", ())
+            }
         if kind == "array":
             return [value(name, shape["items"])] if shape.get("minItems") else []
         if kind in ("integer", "number"):
@@ -236,7 +240,9 @@ def _given(model: Any) -> dict[str, Any]:
             return NOT_THERE
         return _TEXTS.get(name, "x" * max(3, shape.get("minLength", 3)))
 
-    return {name: value(name, shape) for name, shape in schema["properties"].items() if name in schema["required"]}
+    return {
+        name: value(name, shape) for name, shape in schema["properties"].items() if name in schema["required"]
+    }
 
 
 @pytest.mark.requirement("U1", "U8", "U9")
@@ -341,7 +347,12 @@ def test_when_a_delegation_ends_entry_is_refused_and_the_pages_close(other: Tria
     from equipoise.conduct.models import Participant
 
     Participant.objects.create(
-        number=OWN, candidate=1, site_id=1, screened_on=START.date(), consent_on=START.date(), consent_version="1"
+        number=OWN,
+        candidate=1,
+        site_id=1,
+        screened_on=START.date(),
+        consent_on=START.date(),
+        consent_version="1",
     )
     today = START.date() + timedelta(days=1)
     do("person.add", "admin", username="pat", full_name="Pat Example")
