@@ -11,6 +11,8 @@ from equipoise.protocol.quantities import DAYS_PER_YEAR
 from equipoise.record import AnalysisInput, Record
 
 ENDS = ("completed", "died", "lost to follow-up", "withdrew")
+STILL_FOLLOWED = "in follow-up"
+"""At the data cut of a trial that goes on; there is a row for it only where there is somebody."""
 _CONSORT_WORDS = {"completed": "completed follow-up"}
 _PEOPLE = {"percent": "%"}
 
@@ -82,6 +84,7 @@ def add_flow(rows: Rows, record: Record, protocol: Protocol) -> None:
         pl.col("day").fill_null(0),
         started=pl.col("participant").is_in(started),
     )
+    how = (*ENDS, STILL_FOLLOWED) if (ends["status"] == STILL_FOLLOWED).any() else ENDS
     rows.add("consort", "all", "randomised", "participants", n=people.height)
     for arm, given in protocol.arms.items():
         own = ends.filter(pl.col("arm") == arm)
@@ -91,7 +94,7 @@ def add_flow(rows: Rows, record: Record, protocol: Protocol) -> None:
         rows.add("consort", arm, "allocated", "participants", n=n)
         rows.add("consort", arm, "received allocated treatment", "participants", n=received)
         rows.add("consort", arm, "did not receive allocated treatment", "participants", n=n - received)
-        for end in ENDS:
+        for end in how:
             words = _CONSORT_WORDS.get(end, end)
             rows.add("consort", arm, words, "participants", n=int((own["status"] == end).sum()))
         rows.add("consort", arm, "analysed", "participants", n=n)
@@ -107,7 +110,7 @@ def add_flow(rows: Rows, record: Record, protocol: Protocol) -> None:
         own = ends if group == "all" else ends.filter(pl.col("arm") == group)
         n = own.height
         rows.add("disposition", group, "randomised", "participants", n=n)
-        for end in ENDS:
+        for end in how:
             k = int((own["status"] == end).sum())
             rows.add(
                 "disposition", group, end, "participants", _PEOPLE,
@@ -160,7 +163,8 @@ def check_flow(table: pl.DataFrame, arms: list[str]) -> None:
         n = count[arm, "allocated"]
         treated = "received allocated treatment"
         close(f"{arm}, treatment", n, [count[arm, treated], count[arm, f"did not receive {treated[9:]}"]])
-        close(f"{arm}, follow-up", n, [count[arm, _CONSORT_WORDS.get(e, e)] for e in ENDS])
+        still = count.get((arm, STILL_FOLLOWED), 0)
+        close(f"{arm}, follow-up", n, [*(count[arm, _CONSORT_WORDS.get(e, e)] for e in ENDS), still])
         close(f"{arm}, analysis", n, [count[arm, "analysed"], count[arm, "excluded from analysis"]])
 
 

@@ -12,6 +12,7 @@ from equipoise.analyse.results import Rows
 from equipoise.protocol.model import Protocol, Regimen
 from equipoise.protocol.quantities import DAYS_PER, DAYS_PER_YEAR, round_half_away
 from equipoise.record import Record
+from equipoise.record.schemas import PLACED_HOLD
 
 _FULL = ("n", "mean", "sd", "median", "q1", "q3", "minimum", "maximum")
 _BRIEF = ("n", "mean", "median", "q1", "q3")
@@ -181,7 +182,7 @@ def _decisions(
 def _holds(
     rows: Rows, record: Record, regimen: Regimen, arm: str, prefix: str, members: pl.LazyFrame, n: int
 ) -> None:
-    mine = [hold.id for hold in regimen.hold_while]
+    mine = [*(hold.id for hold in regimen.hold_while), PLACED_HOLD]
     held = (
         record.scan("holds")
         .filter(pl.col("hold").is_in(mine))

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 import equipoise
 from equipoise.cli import (
     boundaries,
+    conduct,
     design,
     ending,
     explain,
@@ -23,6 +24,7 @@ from equipoise.cli import (
     power,
     protocols,
     records,
+    rehearse,
     surrogate,
     trials,
 )
@@ -114,6 +116,8 @@ surrogate.add_to(app)
 explain.add_to(app)
 protocols.add_to(app)
 records.add_to(app)
+conduct.add_to(app)
+rehearse.add_to(app)
 boundaries.add_to(app)
 design.add_to(app)
 

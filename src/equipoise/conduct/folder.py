@@ -166,6 +166,11 @@ def write(folder: TrialFolder) -> None:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as out:
             out.write(secrets.token_hex(KEY_BYTES) + "\n")
+    write_settings(folder)
+
+
+def write_settings(folder: TrialFolder) -> None:
+    """Write the settings of a trial, whole or not at all."""
     lines = [
         f"name = {json.dumps(folder.name)}",
         f"database = {json.dumps(folder.database)}",
@@ -174,7 +179,9 @@ def write(folder: TrialFolder) -> None:
         f"port = {folder.port}",
         f"hosts = {json.dumps(list(folder.hosts))}",
     ]
-    file = folder.path / SETTINGS_FILE
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    temporary = folder.path / f".{SETTINGS_FILE}"
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write("\n".join(lines) + "\n")
+    os.replace(temporary, folder.path / SETTINGS_FILE)

@@ -20,7 +20,7 @@ from django.db import IntegrityError, OperationalError, models, transaction
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import equipoise
-from equipoise.conduct import clock, duties, ledger, opening
+from equipoise.conduct import clock, duties, ledger, opening, sealing
 from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Request, Signature, Site, Trial
 from equipoise.errors import UserError
 
@@ -58,6 +58,12 @@ class Conflict(Refused):
     status = 409
 
 
+class Unavailable(Refused):
+    """The machine cannot keep what is entered now: a full disk, a database that cannot be written to."""
+
+    status = 503
+
+
 @dataclass(frozen=True)
 class Actor:
     """Who acts, in which role, how they came in, and what they have proved.
@@ -73,6 +79,11 @@ class Actor:
     proved: bool = False
     scopes: frozenset[str] | None = None
     """Of an API token; None for a session."""
+
+
+class Secret(str):
+    """A part of an answer that must stand nowhere in plain (an arm, a password, a token): who asked gets it,
+    and gets it again for the same request; the database keeps it enciphered."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +336,15 @@ def perform(
     except OperationalError as error:
         if "locked" in str(error) or "timeout" in str(error):
             raise Conflict("the database is busy; try again in a moment") from error
+        if any(word in str(error) for word in _CANNOT_WRITE):
+            raise Unavailable(
+                "the disk is full, or cannot be written to: nothing was saved; tell who keeps the server"
+            ) from error
         raise
+
+
+_CANNOT_WRITE = ("full", "disk I/O", "readonly", "read-only", "No space left", "unable to open")
+"""Words in which the databases say that they cannot write."""
 
 
 def _answered(actor: Actor, key: str | None, digest: str) -> dict[str, Any] | None:
@@ -336,7 +355,32 @@ def _answered(actor: Actor, key: str | None, digest: str) -> dict[str, Any] | No
         return None
     if done.inputs_sha256 != digest:
         raise Conflict("this request was sent before with other content: load the page again")
-    return dict(done.answer)
+    return _opened(dict(done.answer), f"{actor.person.username} {key}")
+
+
+_SEALED = "sealed"
+
+
+def _kept(answer: Mapping[str, Any], secret: Mapping[str, Any], bound_to: str) -> dict[str, Any]:
+    """An answer as the database keeps it: what is shown once is left out, a secret enciphered."""
+    key = opening.folder().key("allocation")
+    hidden = {
+        name: {_SEALED: sealing.seal(key, value, bound_to)}
+        for name, value in secret.items()
+        if isinstance(value, Secret)
+    }
+    return {**answer, **hidden}
+
+
+def _opened(kept: Mapping[str, Any], bound_to: str) -> dict[str, Any]:
+    """The answer that was kept."""
+    key = opening.folder().key("allocation")
+    return {
+        name: sealing.unseal(key, value[_SEALED], bound_to)
+        if isinstance(value, dict) and set(value) == {_SEALED}
+        else value
+        for name, value in kept.items()
+    }
 
 
 def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, digest: str) -> dict[str, Any]:
@@ -350,15 +394,20 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
         if trial.frozen and found.name not in duties.WHILE_FROZEN:
             raise NotAllowed(f"the data are frozen: {trial.frozen}")
         act = Act(actor, found.name, trial, clock.now())
-        answer = json.loads(as_text(dict(found.work(act, given))) or "{}")
+        given_back = dict(found.work(act, given))
+        answer = json.loads(as_text(given_back) or "{}")
         if not act.role:
             raise RuntimeError(f"{found.name} did not ask who may do it")
         n, head = act._close()
         if key is not None:
-            kept = {name: part for name, part in answer.items() if name not in duties.SHOWN_ONCE}
+            kept = {
+                name: part
+                for name, part in answer.items()
+                if name not in duties.SHOWN_ONCE or isinstance(given_back.get(name), Secret)
+            }
             Request.objects.create(
                 person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
-                answer=kept, at=act.at,
+                answer=_kept(kept, given_back, f"{actor.person.username} {key}"), at=act.at,
             )  # fmt: skip
     ledger.write_checkpoint(opening.folder(), n, head, act.at)
     for then in act.after:
@@ -404,6 +453,6 @@ def with_system(name: str, work: Callable[[Act], None], origin: str = "command l
 
 
 __all__ = [
-    "COMMANDS", "Act", "Actor", "Conflict", "Inputs", "NotAllowed", "NotFound", "Refused", "command",
-    "content_hash", "duties_on", "perform", "reaches", "with_system",
+    "COMMANDS", "Act", "Actor", "Conflict", "Inputs", "NotAllowed", "NotFound", "Refused", "Secret",
+    "command", "content_hash", "duties_on", "perform", "reaches", "with_system",
 ]  # fmt: skip

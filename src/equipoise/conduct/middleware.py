@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from equipoise.conduct import accounts, clock, drafts, opening
+from equipoise.conduct import accounts, clock, drafts, opening, tokens
 from equipoise.conduct.gateway import Actor, Refused
 
 CLOCK_HEADER = "Equipoise-Now"
@@ -139,7 +139,13 @@ class ActorMiddleware:
 
 
 def actor_of(request: HttpRequest) -> Actor | None:
-    """Who acts, from the session."""
+    """Who acts: the owner of the token that the request names; else, from the session. A token that does not
+    count is nobody, whatever session comes with it."""
+    stated = request.headers.get("Authorization")
+    if stated is not None and request.path.startswith("/api/"):
+        kind, _, token = stated.partition(" ")
+        origin = f"api {accounts.client_address(request)}"
+        return tokens.actor_of_token(token.strip(), origin) if kind.lower() == "bearer" else None
     user: Any = request.user
     if not user.is_authenticated:
         return None

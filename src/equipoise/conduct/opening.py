@@ -55,22 +55,38 @@ def use(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
     import django
     from django.apps import apps
     from django.conf import settings
-    from django.db import connections
 
     if not apps.ready:
         django.setup()
         return _open
-    connections["default"].close()
-    with suppress(AttributeError):
-        del connections["default"]
-    wanted = database_settings(_open)
-    connections.settings["default"] = connections.configure_settings({"default": wanted})["default"]
+    _turn_to(database_settings(_open))
     settings.SECRET_KEY = _open.key("web").hex()
     settings.ALLOWED_HOSTS = [
         *_open.hosts,
         *(["testserver"] if "testserver" in settings.ALLOWED_HOSTS else []),
     ]
     return _open
+
+
+def _turn_to(database: dict[str, Any]) -> None:
+    from django.db import connections
+
+    close()
+    connections.settings["default"] = connections.configure_settings({"default": database})["default"]
+
+
+def use_database(trial: TrialFolder, file: Path) -> None:
+    """Work on another SQLite file with the settings of a trial, until `use` is called again."""
+    _turn_to({**database_settings(trial), "NAME": str(file)})
+
+
+def close() -> None:
+    """Close the connection to the database; the next question opens it again."""
+    from django.db import connections
+
+    connections["default"].close()
+    with suppress(AttributeError):
+        del connections["default"]
 
 
 def sqlite_may_corrupt(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:

@@ -38,7 +38,7 @@ class Record:
         self.protocol = protocol
         self.manifest = manifest
         self.folder = Path(folder) if folder is not None else None
-        self._schemas = schemas.tables(protocol)
+        self._schemas = schemas.tables(protocol, self.manifest.provenance.kind)
         self._frames = dict(frames or {})
         self._truth = dict(truth or {})
 

@@ -104,6 +104,10 @@ def _day(name: str, meaning: str, **more: Any) -> Column:
 
 
 STRATUM_PREFIX = "stratum_"
+ADVERSE_EVENT = "adverse_event"
+"""Kind of an adverse event that is none of those that the protocol declares."""
+PLACED_HOLD = "investigator"
+"""A hold that an investigator placed, for a reason that is none of the protocol's."""
 
 _TABLES = (
     Table(
@@ -341,8 +345,8 @@ _TABLES = (
             Column(
                 "status",
                 _TEXT,
-                "How follow-up ended",
-                allowed=("completed", "died", "lost to follow-up", "withdrew"),
+                "How follow-up ended; in follow-up: it goes on beyond the data cut",
+                allowed=("completed", "died", "lost to follow-up", "withdrew", "in follow-up"),
             ),
         ),
         key=("participant",),
@@ -373,9 +377,19 @@ def table(name: str, protocol: Protocol) -> Table:
     return replace(plain, columns=plain.columns + strata)
 
 
-def tables(protocol: Protocol) -> dict[str, Table]:
-    """All tables as they are for this protocol."""
-    return {name: table(name, protocol) for name in TABLES}
+def tables(protocol: Protocol, kind: str = "simulated") -> dict[str, Table]:
+    """All tables as they are for this protocol. A conducted trial may have sites in countries that the
+    protocol's simulation does not list."""
+    found = {name: table(name, protocol) for name in TABLES}
+    return found if kind == "simulated" else {name: _anywhere(each) for name, each in found.items()}
+
+
+def _anywhere(plain: Table) -> Table:
+    columns = tuple(
+        replace(column, named_in=None) if column.named_in == "countries" else column
+        for column in plain.columns
+    )
+    return replace(plain, columns=columns)
 
 
 def names(protocol: Protocol, which: From) -> tuple[str, ...] | None:
@@ -394,9 +408,10 @@ def names(protocol: Protocol, which: From) -> tuple[str, ...] | None:
         case "regimens":
             return tuple(protocol.regimens)
         case "events":
-            return tuple(protocol.events)
+            return (*protocol.events, ADVERSE_EVENT)
         case "holds":
-            return tuple(hold.id for regimen in protocol.regimens.values() for hold in regimen.hold_while)
+            holds = (hold.id for regimen in protocol.regimens.values() for hold in regimen.hold_while)
+            return (*holds, PLACED_HOLD)
         case "sex categories":
             item = protocol.items.get("sex")
             return tuple(item.categories) if item is not None and item.categories else None
@@ -422,13 +437,13 @@ _WORDS_FOR_TYPE = {
 }
 _WORDS_FOR_LIST: Mapping[str, str] = {
     "arms": "an arm of the protocol",
-    "countries": "a country of the protocol's accrual, where it lists them",
+    "countries": "simulated: a country of the protocol's accrual, where it lists them",
     "items": "an item of the protocol",
     "measured items": "a number item of the protocol",
     "visits": "a visit id of the protocol",
     "regimens": "a regimen of the protocol",
-    "events": "an event kind of the protocol",
-    "holds": "a hold id of the protocol",
+    "events": "an event kind of the protocol, or `adverse_event`",
+    "holds": "a hold id of the protocol, or `investigator`",
     "sex categories": "a category of the item `sex`, where the protocol has one",
     "strata": "a category of the item that the stratum follows",
 }

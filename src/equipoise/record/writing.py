@@ -54,7 +54,7 @@ class RecordWriter:
         self._path = Path(path)
         self._protocol = protocol
         self._provenance = provenance if provenance is not None else Provenance()
-        self._tables = schemas.tables(protocol)
+        self._tables = schemas.tables(protocol, self._provenance.kind)
         self._parts: dict[str, _Parts] = {}
         self._stack = ExitStack()
         self._folder = self._stack.enter_context(new_folder(path, force=force, marker=manifest.FILE_NAME))

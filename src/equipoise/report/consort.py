@@ -18,17 +18,19 @@ from equipoise.report.document import Row, Table, columns, row
 from equipoise.report.tables import Arms, Rows
 
 ENDS = ("completed follow-up", "died", "lost to follow-up", "withdrew")
+STILL_FOLLOWED = "in follow-up"
+"""At the data cut of a trial that goes on."""
 
 
 @dataclass(frozen=True)
 class ArmFlow:
-    """One arm of the diagram, in participants. `ends` are in the order of `ENDS`."""
+    """One arm of the diagram, in participants. `ends` are in the order of the flow's `ends`."""
 
     label: str
     allocated: int
     received: int
     not_received: int
-    ends: tuple[int, int, int, int]
+    ends: tuple[int, ...]
     analysed: int
     excluded: int
 
@@ -42,6 +44,8 @@ class Flow:
     reasons: tuple[tuple[str, int], ...]
     randomised: int
     arms: tuple[ArmFlow, ...]
+    ends: tuple[str, ...] = ENDS
+    """How follow-up ended, and `STILL_FOLLOWED` where it goes on for somebody."""
 
     def gaps(self) -> list[str]:
         """Every place where the numbers do not add up, in words; none when the diagram closes."""
@@ -72,6 +76,8 @@ def flow(rows: Rows, protocol: Protocol, arms: Arms) -> Flow | None:
 
     if rows.value("consort", "all", "randomised", "n") is None:
         return None
+    going_on = any(n(a, STILL_FOLLOWED) for a in arms.names)
+    ends = (*ENDS, STILL_FOLLOWED) if going_on else ENDS
     reasons: tuple[tuple[str, int], ...] = ()
     assessed = rows.value("consort", "all", "assessed for eligibility", "n")
     if assessed is not None:
@@ -91,12 +97,13 @@ def flow(rows: Rows, protocol: Protocol, arms: Arms) -> Flow | None:
                 n(a, "allocated"),
                 n(a, "received allocated treatment"),
                 n(a, "did not receive allocated treatment"),
-                tuple(n(a, end) for end in ENDS),  # type: ignore[arg-type]
+                tuple(n(a, end) for end in ends),
                 n(a, "analysed"),
                 n(a, "excluded from analysis"),
             )
             for a in arms.names
         ),
+        ends,
     )
     if gaps := result.gaps():
         raise UserError(
@@ -120,7 +127,7 @@ def flow_table(found: Flow) -> Table:
         ("Received the allocated treatment", [a.received for a in found.arms]),
         ("Did not receive it", [a.not_received for a in found.arms]),
     ]
-    lines += [(w.capital(end), [a.ends[i] for a in found.arms]) for i, end in enumerate(ENDS)]
+    lines += [(w.capital(end), [a.ends[i] for a in found.arms]) for i, end in enumerate(found.ends)]
     lines += [
         ("Analysed", [a.analysed for a in found.arms]),
         ("Excluded from analysis", [a.excluded for a in found.arms]),
@@ -261,8 +268,8 @@ def _paint(found: Flow, sheet: f.Sheet) -> str:
         ],
         [
             [
-                (w.capital(ENDS[0]), a.ends[0], True),
-                *((w.capital(end), k, False) for end, k in zip(ENDS[1:], a.ends[1:], strict=True)),
+                (w.capital(found.ends[0]), a.ends[0], True),
+                *((w.capital(end), k, False) for end, k in zip(found.ends[1:], a.ends[1:], strict=True)),
             ]
             for a in found.arms
         ],
@@ -302,7 +309,9 @@ def in_words(found: Flow) -> str:
         f"{a.label}: {w.count(a.allocated)} allocated, {w.count(a.received)} received it, "
         f"{w.count(a.ends[0])} completed follow-up, {w.count(a.ends[1])} "
         f"died, {w.count(a.ends[2])} were lost, "
-        f"{w.count(a.ends[3])} withdrew, {w.count(a.analysed)} analysed"
+        f"{w.count(a.ends[3])} withdrew, "
+        + "".join(f"{w.count(k)} were still followed, " for k in a.ends[4:])
+        + f"{w.count(a.analysed)} analysed"
         for a in found.arms
     )
     return w.sentence(f"{start}{w.count(found.randomised)} were randomised. {per_arm}")

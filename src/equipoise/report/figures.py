@@ -762,6 +762,7 @@ def swimmer(
         axes.set_ylim(height, -size)
         ends = {
             "completed": (">", MUTED, MUTED),
+            "in follow-up": (">", MUTED, MUTED),
             "lost to follow-up": ("o", PAPER, MUTED),
             "withdrew": ("o", PAPER, MUTED),
         }

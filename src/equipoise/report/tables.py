@@ -904,7 +904,8 @@ def disposition(rows: Rows, arms: Arms) -> Table | None:
                 for g, n in zip(groups, total, strict=True)
             ),
         )
-        for p in ("completed", "died", "lost to follow-up", "withdrew")
+        for p in ("completed", "died", "lost to follow-up", "withdrew", "in follow-up")
+        if p != "in follow-up" or rows.value("disposition", "all", p, "n") is not None
     ]
     observed = [rows.triple("disposition", g, "observation", "median", "q1", "q3") for g in groups]
     body.append(row("Years observed, median (quartiles)", *(w.with_interval(*o, 1) for o in observed)))

@@ -19,11 +19,15 @@ calendar lets a cycle start, plus the person's delay; after a declined offer it 
 later at the earliest, and until then visits make no offer. A person off therapy has no cover. Every draw is
 a function of purpose, index, person and trial (see `equipoise.virtual.streams`), never of the order of the
 walk.
+
+`steps` tells what happens as it happens, and asks the clinic for each dosing decision; `walk` is `steps` with
+a clinic that does what the rules say. A rehearsal lets the conduct system be the clinic.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -110,6 +114,43 @@ class Happened(NamedTuple):
     process: int
     index: int  # type: ignore[assignment]
     """Occurrence of the process, or the cycle for 4 and 5, from 0."""
+
+
+class Episode(NamedTuple):
+    """An episode that may hold cycles began, or ended, on `day`. kind: 0 pregnancy, 1 no contraception, 2 off
+    therapy."""
+
+    day: int
+    kind: int
+    began: bool
+
+
+class Asked(NamedTuple):
+    """A dosing decision is needed. `came`: at a visit of this day, else at a contact for a cycle. `offered`: a
+    cycle that the clinic decides on now would be offered; not so soon after a declined offer."""
+
+    situation: Situation
+    came: bool
+    offered: bool
+
+
+class Answered(NamedTuple):
+    """What became of a decision: the participant's answer to the offer, and the cycle if one was given."""
+
+    day: int
+    accepted: int
+    cycle: Given | None
+
+
+class Ended(NamedTuple):
+    """The last day, and how it came: the codes of `equipoise.simulate.trial`."""
+
+    day: int
+    status: int
+
+
+Step = Measured | Happened | Episode | Asked | Answered | Ended
+"""One thing that happens to a participant."""
 
 
 @dataclass
@@ -231,6 +272,31 @@ def walk(
     `person` from `equipoise.virtual.latent.person`; `course` None in an arm without cycles. The same person,
     seed and trial with another course is that person's other potential outcome.
     """
+    following = steps(kernel, person, visits, course, end_day, seed, trial)
+    decision: Decision | None = None
+    while True:
+        try:
+            step = following.send(decision)
+        except StopIteration as end:
+            finished: Walk = end.value
+            return finished
+        decision = None
+        if isinstance(step, Asked):
+            assert course is not None
+            decision = decide(course.rules, step.situation)
+
+
+def steps(
+    kernel: Kernel,
+    person: Person,
+    visits: tuple[VisitPlan, ...],
+    course: Course | None,
+    end_day: int,
+    seed: int,
+    trial: int,
+) -> Generator[Step, Decision | None, Walk]:
+    """As `walk`, one thing at a time, in the order of time: what happens, and an `Asked` for each decision,
+    to which the clinic sends its `Decision` (to everything else, None). Returns the whole walk."""
     b, h = kernel.biology, kernel.habits
     out = Walk()
     body = _Virtual(kernel, person, seed, trial)
@@ -295,19 +361,23 @@ def walk(
         # 1-4. Clinical events.
         if body.due[0] == day:
             out.events.append(Happened(day, OD, body.occurrence[0]))
+            yield out.events[-1]
             body.end_piece(day)
             body.after_od = 1
             body.next_occurrence(0)
             body.start_piece(day)
         while body.due[2] == day:
             out.events.append(Happened(day, BACKGROUND4, body.occurrence[2]))
+            yield out.events[-1]
             body.next_occurrence(2)
             body.due[2] = body._crossing(2)
         if not toxicity_reported and toxicity_day == day:
             toxicity_reported = True
             out.events.append(Happened(day, CYCLE4 if toxicity == 4 else CYCLE3, cycles - 1))
+            yield out.events[-1]
         if body.due[1] == day:
             out.events.append(Happened(day, DIED_OF, 0))
+            yield out.events[-1]
             last, out.status = day, DIED
             break
 
@@ -330,6 +400,7 @@ def walk(
                     mask &= ~(1 << kind)
                     out.holds.append((kind, held_since[kind], day))
                     held_since[kind] = -1
+                yield Episode(day, kind, episode_index[kind] % 2 == 0)
                 episode_index[kind] += 1
                 episode_day[kind] = habits.episode_switch(
                     h, person, seed, trial, kind, episode_index[kind], day
@@ -345,6 +416,7 @@ def walk(
             count = observation.measured_count(b, true_count, u) if plan.count else math.nan
             copies = observation.copies(virology.level(b, person, body.viraemic, v)) if plan.rna else math.nan
             out.measured.append(Measured(visit, day, count, copies, true_count))
+            yield out.measured[-1]
             if plan.count:
                 measure, measured_day = count, day
             next_visit(visit)
@@ -362,9 +434,13 @@ def walk(
                 toxicity if toxicity_reported else 0,
                 course.baseline, measure, measured_day, course.goal,
             )  # fmt: skip
-            decision = decide(course.rules, now)
+            decided = yield Asked(now, came, day >= offer_from)
+            if decided is None:
+                raise RuntimeError("a decision was needed, and the clinic sent none")
+            decision = decided
             contact_day = hazards.NEVER
             accepted = -1
+            cycle = None
             due = decision.not_before
             if decision.action in (START, REDUCE, ESCALATE):
                 if day < offer_from:
@@ -379,17 +455,16 @@ def walk(
                         )
                         toxicity_day, toxicity_reported = day + delay, toxicity == 0
                         body.start_cycle(day, decision.dose, given / course.administrations)
-                        out.cycles.append(
-                            Given(
-                                day,
-                                decision.dose,
-                                given,
-                                not maintenance,
-                                len(out.decided),
-                                toxicity,
-                                toxicity_day,
-                            )
+                        cycle = Given(
+                            day,
+                            decision.dose,
+                            given,
+                            not maintenance,
+                            len(out.decided),
+                            toxicity,
+                            toxicity_day,
                         )
+                        out.cycles.append(cycle)
                         at_dose = at_dose + 1 if decision.dose == dose and cycles > 0 else 1
                         if decision.action == REDUCE:
                             reduced = YES
@@ -412,9 +487,11 @@ def walk(
                 contact_day = due + habits.contact_delay(h, seed, trial, person.number, contacts)
                 contacts += 1
             out.decided.append(Decided(now, decision, accepted))
+            yield Answered(day, accepted, cycle)
 
     for kind in range(3):
         if held_since[kind] >= 0:
             out.holds.append((kind, held_since[kind], -1))
     out.last_day = last
+    yield Ended(last, out.status)
     return out

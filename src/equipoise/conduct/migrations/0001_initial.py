@@ -249,6 +249,7 @@ class Migration(migrations.Migration):
                 ('not_done_reason', models.TextField(blank=True)),
                 ('version', models.PositiveIntegerField(default=0)),
                 ('completed_at', models.DateTimeField(null=True)),
+                ('signed', models.BooleanField(default=False)),
                 ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='forms', to='conduct.participant')),
             ],
         ),
@@ -444,6 +445,14 @@ class Migration(migrations.Migration):
             model_name='form',
             index=models.Index(fields=['participant', 'done_on'], name='conduct_for_partici_a5b168_idx'),
         ),
+        migrations.AddIndex(
+            model_name='form',
+            index=models.Index(fields=['kind', 'status', 'key'], name='conduct_for_kind_0c4d05_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='form',
+            index=models.Index(fields=['done_on'], name='conduct_for_done_on_cd380c_idx'),
+        ),
         migrations.AddConstraint(
             model_name='form',
             constraint=models.UniqueConstraint(fields=('participant', 'kind', 'key'), name='one_form_per_key'),
@@ -487,5 +496,32 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='value',
             constraint=models.UniqueConstraint(fields=('form', 'item', 'row'), name='one_value_per_item'),
+        ),
+        migrations.AddIndex(
+            model_name='form',
+            index=models.Index(fields=['signed', 'status'], name='conduct_for_signed_a1a531_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='value',
+            index=models.Index(fields=['missing'], name='conduct_val_missing_4ea154_idx'),
+        ),
+        migrations.CreateModel(
+            name='Due',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=10)),
+                ('key', models.CharField(max_length=80)),
+                ('words', models.CharField(max_length=200)),
+                ('opens', models.DateField()),
+                ('due', models.DateField()),
+                ('closes', models.DateField(null=True)),
+                ('passes', models.DateField(null=True)),
+                ('reveals_arm', models.BooleanField(default=False)),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='dues', to='conduct.participant')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['opens'], name='conduct_due_opens_2eefbb_idx')],
+                'constraints': [models.UniqueConstraint(fields=('participant', 'kind', 'key'), name='one_due_per_key')],
+            },
         ),
     ]

@@ -16,7 +16,8 @@ def protect(apps: Any, editor: Any) -> None:
     if vendor == "postgresql":
         editor.execute(
             "CREATE FUNCTION conduct_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            "RAISE EXCEPTION 'rows of % are never changed', TG_TABLE_NAME; END $$"
+            "RAISE EXCEPTION 'rows of % are never changed', TG_TABLE_NAME; END $$",
+            params=None,
         )
     for table in TABLES:
         if vendor == "postgresql":

@@ -3,6 +3,7 @@
 from equipoise.conduct.models.data import (
     Allocation,
     AllocationError,
+    Due,
     Form,
     Medication,
     Participant,
@@ -16,7 +17,7 @@ from equipoise.conduct.models.people import Draft, Duty, Person, Site, Token
 from equipoise.conduct.models.treatment import Cycle, Decision, Event, EventVersion, Flag, Hold, Injection
 
 __all__ = [
-    "Allocation", "AllocationError", "Chain", "Cycle", "Decision", "Draft", "Duty", "Entry", "Event",
+    "Allocation", "AllocationError", "Chain", "Cycle", "Decision", "Draft", "Due", "Duty", "Entry", "Event",
     "EventVersion", "Flag", "Form", "Hold", "Injection", "Medication", "Outbox", "Participant", "Person",
     "Query", "QueryMessage", "Request", "Signature", "Site", "Token", "Trial", "Value",
 ]  # fmt: skip

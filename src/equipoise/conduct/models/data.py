@@ -114,12 +114,19 @@ class Form(models.Model):
     """Counts the times it was saved: who saves names the version they saw."""
     completed_at = models.DateTimeField(null=True)
     """First completion; from then on every change has a reason."""
+    signed = models.BooleanField(default=False)
+    """Whether a signature holds for the form as it stands."""
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["participant", "kind", "key"], name="one_form_per_key")
         ]
-        indexes = [models.Index(fields=["participant", "done_on"])]
+        indexes = [
+            models.Index(fields=["participant", "done_on"]),
+            models.Index(fields=["kind", "status", "key"]),
+            models.Index(fields=["done_on"]),
+            models.Index(fields=["signed", "status"]),
+        ]
 
 
 class Value(models.Model):
@@ -147,7 +154,10 @@ class Value(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["form", "item", "row"], name="one_value_per_item")]
-        indexes = [models.Index(fields=["item"])]
+        indexes = [
+            models.Index(fields=["item"]),
+            models.Index(fields=["missing"]),
+        ]
 
 
 class Medication(models.Model):
@@ -196,3 +206,28 @@ class QueryMessage(models.Model):
     person = models.CharField(max_length=60)
     state = models.CharField(max_length=10)
     text = models.TextField()
+
+
+class Due(models.Model):
+    """Something that a participant has before them, or that was missed and is not explained. Worked out from
+    the record by the rules (`conduct.due`): kept at hand for lists, never a record itself."""
+
+    VISIT, CYCLE = "visit", "cycle"
+
+    participant = models.ForeignKey(Participant, models.PROTECT, related_name="dues")
+    kind = models.CharField(max_length=10)
+    key = models.CharField(max_length=80)
+    """Key of the form of a visit; regimen of a cycle."""
+    words = models.CharField(max_length=200)
+    """Name of the visit; what is to be decided."""
+    opens = models.DateField()
+    due = models.DateField()
+    closes = models.DateField(null=True)
+    """Last day of the window."""
+    passes = models.DateField(null=True)
+    """First day on which it can no longer be attended: another visit is due."""
+    reveals_arm = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["participant", "kind", "key"], name="one_due_per_key")]
+        indexes = [models.Index(fields=["opens"])]
