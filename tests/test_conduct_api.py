@@ -21,7 +21,7 @@ HOSTILE = (
     "'; DROP TABLE conduct_participant; --", "1 OR 1=1", "\" UNION SELECT password FROM conduct_person --",
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 7 * 7 }}", "{% debug %}", "${7*7}",
     "__import__('os').system('touch /tmp/equipoise-was-here')", "=cmd|' /C calc'!A0", "../../etc/passwd",
-    "%00", "\u202e", "𝕏" * 50,
+    "%00", "\u202eabc", "𝕏" * 50,
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A trial with a participant under treatment at site 1, whom everybody may read."""
     opened = copied(tmp_path_factory.mktemp("api") / "trial")
     with clock.at(START + timedelta(hours=3)):
-        person = in_silcaat(DAY_0)
+        person = in_silcaat(DAY_0, number=900)
         form(person, "visit", "entry:0", DAY_0, cd4="150", hiv_rna="50", on_art="yes")
         check(person, "aldesleukin", DAY_0, **SILCAAT_CHECK)
         decide(person, "aldesleukin", DAY_0, "yes")
@@ -43,7 +43,7 @@ def _now(trial: Any) -> Iterator[None]:
         yield
 
 
-NUMBER = "001-0001-A"
+NUMBER = "001-0900-A"
 
 
 def token(name: str, *scopes: str) -> str:
@@ -65,20 +65,20 @@ class Caller:
     def get(self, path: str, **query: Any) -> Any:
         return self.client.get(f"/api{path}", query, headers=self.headers)
 
-    def post(self, command: str, key: str = "", password: str = "", **inputs: Any) -> Any:
+    def post(self, command: str, key_: str = "", password_: str = "", **inputs: Any) -> Any:
         headers = dict(self.headers)
-        headers |= {"Idempotency-Key": key} if key else {}
-        headers |= {"Equipoise-Password": password} if password else {}
+        headers |= {"Idempotency-Key": key_} if key_ else {}
+        headers |= {"Equipoise-Password": password_} if password_ else {}
         return self.client.post(
             f"/api/commands/{command.replace('.', '/')}", json.dumps(inputs, default=str),
             content_type="application/json", headers=headers,
         )  # fmt: skip
 
 
-def screen(caller: Caller, key: str = "", **more: Any) -> Any:
+def screen(caller: Caller, key_: str = "", **more: Any) -> Any:
     """Start screening somebody at site 1."""
     told = {"site": 1, "screened_on": DAY_0, "consent_on": DAY_0, "consent_version": "1", **more}
-    return caller.post("screening.start", key, **told)
+    return caller.post("screening.start", key_, **told)
 
 
 def entries() -> int:
@@ -149,13 +149,13 @@ def test_a_token_does_what_its_scopes_name_and_no_more(trial: Any) -> None:
 
 def test_a_signed_command_needs_the_password_and_wrong_ones_lock_out(trial: Any) -> None:
     ivo = api("ivo")
-    told = {"participant": "001-0001-A", "regimen": "aldesleukin", "on": DAY_0, "content_sha256": "x"}
+    told = {"participant": NUMBER, "regimen": "aldesleukin", "on": DAY_0, "content_sha256": "x"}
     assert ivo.post("decision.take", **told).status_code == 403
     # the right password: now the content is looked at, and it is not what was shown
-    assert ivo.post("decision.take", password=PASSWORD, **told).status_code == 409
-    answers = [ivo.post("decision.take", password="wrong", **told).status_code for _ in range(5)]
+    assert ivo.post("decision.take", password_=PASSWORD, **told).status_code == 409
+    answers = [ivo.post("decision.take", password_="wrong", **told).status_code for _ in range(5)]
     assert answers[0] == 403 and answers[-1] == 429
-    assert ivo.post("decision.take", password=PASSWORD, **told).status_code in (403, 429)
+    assert ivo.post("decision.take", password_=PASSWORD, **told).status_code in (403, 429)
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -333,22 +333,27 @@ def test_whatever_the_schema_allows_is_answered_and_never_breaks_the_server(tria
 
     from equipoise.conduct.wsgi import application
 
-    people = {"admin": api("admin"), "theo": api("theo"), "mona": api("mona"), "ina": api("ina"), "cas": api("cas"),
-              "stan": api("stan")}  # fmt: skip
+    from equipoise.conduct.duties import MAY
+
+    people = {name: api(name) for name in ("admin", "theo", "mona", "ina", "cas", "stan", "rosa")}
+    held = {"admin": "administrator", "theo": "trial manager", "mona": "monitor", "ina": "investigator",
+            "cas": "coordinator", "stan": "unblinded statistician", "rosa": "inspector"}  # fmt: skip
     described = people["theo"].get("/openapi.json").json()
     schema = schemathesis.openapi.from_dict(described)
     asked: list[int] = []
     wanted = sorted(schema.get_all_operations(), key=lambda one: "freeze" in one.ok().path)
     for result in wanted:
         operation = result.ok()
+        name = operation.path.removeprefix("/api/commands/").replace("/", ".")
+        callers = [people[one] for one, role in held.items() if role in MAY.get(name, ("coordinator", "trial manager"))]
 
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=4, database=None, deadline=None, derandomize=True, phases=[Phase.generate],
+            max_examples=2, database=None, deadline=None, derandomize=True, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         def ask(case: Any) -> None:
-            for caller in (people["theo"], people["cas"]) if case.method == "GET" else people.values():
+            for caller in callers[:2]:
                 with clock.at(START + timedelta(hours=4)):
                     answer = case.call(
                         app=application, base_url="http://localhost",
@@ -358,5 +363,5 @@ def test_whatever_the_schema_allows_is_answered_and_never_breaks_the_server(tria
                 case.validate_response(answer, checks=[checks.not_a_server_error])
 
         ask()
-    assert len(asked) > 300
+    assert len(asked) > 80
     assert {200, 403, 404, 422} <= set(asked)
