@@ -186,10 +186,12 @@ def test_cycles_are_checked_decided_and_given(trial: TrialFolder) -> None:
 
     number = randomized_to("epo")
     save(number, "visit", "entry:0", DAY, VISIT, complete=True)
-    assert [kind for kind, _ in tasks("ivo")] == ["decision", "sign"]
-    (decision,) = [one for one in listed(viewer("pia")) if one.kind == "decision"]
+    assert [kind for kind, _ in tasks("ivo", number)] == ["decision", "sign"]
+    (decision,) = [
+        one for one in listed(viewer("pia")) if one.kind == "decision" and one.participant == number
+    ]
     assert (decision.url, decision.kwargs) == ("decide", {"number": number, "regimen": "erythropoietin"})
-    (check,) = [one for one in listed(viewer("ada")) if one.kind == "check"]
+    (check,) = [one for one in listed(viewer("ada")) if one.kind == "check" and one.participant == number]
     key = f"erythropoietin:{DAY}"
     assert (check.url, check.kwargs) == ("form", {"number": number, "kind": "check", "key": key})
     save(
@@ -268,7 +270,7 @@ def test_what_is_due_can_be_made_anew_from_the_record(trial: TrialFolder) -> Non
     save(number, "visit", "entry:0", DAY, VISIT, complete=True)
 
     def rows() -> list[Any]:
-        found = Due.objects.order_by("kind", "due")
+        found = Due.objects.filter(participant__number=number).order_by("kind", "due")
         return list(
             found.values_list("kind", "key", "words", "opens", "due", "closes", "passes", "reveals_arm")
         )
@@ -277,7 +279,7 @@ def test_what_is_due_can_be_made_anew_from_the_record(trial: TrialFolder) -> Non
     assert len(kept) > 10
     assert all(row[-1] for row in kept), "visits of one arm, and cycles, would tell it"
     Due.objects.all().delete()
-    assert make_due_anew() == 1
+    assert make_due_anew() >= 1
     assert rows() == kept
 
 
