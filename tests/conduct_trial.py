@@ -32,10 +32,20 @@ PEOPLE = {
 """Name -> printed name, duties. The administrator is "admin"."""
 
 
+def _hash_cheaply() -> None:
+    """Passwords of tests are hashed as those of a trial are, with less work."""
+    from django.contrib.auth.hashers import Argon2PasswordHasher
+
+    Argon2PasswordHasher.time_cost = 1
+    Argon2PasswordHasher.memory_cost = 64
+    Argon2PasswordHasher.parallelism = 1
+
+
 @cache
 def _template(protocol: str) -> Path:
     from equipoise.conduct import clock
 
+    _hash_cheaply()
     path = Path(mkdtemp(prefix="equipoise-template-")) / "trial"
     with clock.at(START):
         initialise(path, protocol, kind="rehearsal")

@@ -24,6 +24,7 @@ from equipoise.cli import (
     power,
     protocols,
     records,
+    rehearse,
     surrogate,
     trials,
 )
@@ -116,6 +117,7 @@ explain.add_to(app)
 protocols.add_to(app)
 records.add_to(app)
 conduct.add_to(app)
+rehearse.add_to(app)
 boundaries.add_to(app)
 design.add_to(app)
 

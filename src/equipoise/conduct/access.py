@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.utils.http import urlencode
 
 from equipoise.conduct import clock, duties
 from equipoise.conduct.duties import (
@@ -31,8 +32,8 @@ from equipoise.conduct.middleware import shown
 from equipoise.conduct.models import Duty, Participant, Site
 
 Scope = Literal["closed", "open", "person", "trial", "site", "participant"]
-"""closed: nobody, it does not exist here; open: anybody, logged in or not; person: anybody who is logged in; trial: one of the roles, anywhere;
-site and participant: one of the roles, at that site."""
+"""closed: nobody, it does not exist here; open: anybody, logged in or not; person: anybody who is logged in;
+trial: one of the roles, anywhere; site and participant: one of the roles, at that site."""
 
 
 class Rule(NamedTuple):
@@ -51,16 +52,41 @@ _NOBODY = Rule("closed")
 
 RULES: dict[str, Rule] = {
     # reading pages
+    "audit": Rule("trial", _WITH_MANAGER | _PEOPLE),
+    "audit_csv": Rule("trial", _WITH_MANAGER | _PEOPLE),
+    "chart": Rule("participant", _WITH_MANAGER),
+    "history": Rule("participant", _WITH_MANAGER),
+    "labs": Rule("trial", _SEES_DATA),
+    "overview": Rule("trial", _WITH_MANAGER),
     "participants": Rule("trial", _WITH_MANAGER),
     "today": Rule("person"),
+    "trial": Rule("person"),
     # people
     "access_report": Rule("trial", _PEOPLE),
     "account": Rule("person"),
-    "choose_role": Rule("person"),
     "delegation_log": Rule("site", _PEOPLE | _SITE_STAFF | {MONITOR}),
     "draft": Rule("person"),
     "people": Rule("trial", _PEOPLE),
     "person": Rule("trial", _PEOPLE),
+    "role": Rule("person"),
+    "tokens": Rule("person"),
+    # over HTTP: who may carry out a command, the gateway says
+    **{f"api:do {name}": Rule("person") for name in duties.MAY},
+    "api:api-root": _NOBODY,
+    "api:decisions": Rule("participant", _SEES_DATA),
+    "api:events": Rule("participant", _SEES_DATA),
+    "api:form": Rule("participant", _SEES_DATA),
+    "api:holds": Rule("participant", _SEES_DATA),
+    "api:ledger": Rule("person"),
+    "api:openapi-json": Rule("person"),
+    "api:participant": Rule("participant", _WITH_MANAGER),
+    "api:participants": Rule("trial", _WITH_MANAGER),
+    "api:proposal": Rule("participant", _SEES_DATA),
+    "api:queries": Rule("participant", _SEES_DATA),
+    "api:schedule": Rule("participant", _SEES_DATA),
+    "api:screening": Rule("participant", _SEES_DATA),
+    "api:status": Rule("person"),
+    "api:tasks": Rule("person"),
     # log-in and second factor
     "account_change_password": Rule("person"),
     "account_confirm_email": _NOBODY,
@@ -90,6 +116,24 @@ RULES: dict[str, Rule] = {
     "mfa_reauthenticate_webauthn": Rule("person"),
     "mfa_remove_webauthn": Rule("person"),
     "mfa_view_recovery_codes": Rule("person"),
+    # pages where people act
+    "cycle_print": Rule("participant", _SEES_DATA),
+    "decide": Rule("participant", _SEES_DATA),
+    "disposition": Rule("participant", _WITH_MANAGER),
+    "event": Rule("participant", _WITH_MANAGER),
+    "event_new": Rule("participant", _ENTRY),
+    "form": Rule("participant", _WITH_MANAGER),
+    "form_print": Rule("participant", _WITH_MANAGER),
+    "injections": Rule("participant", _SEES_DATA),
+    "medication": Rule("participant", _SEES_DATA),
+    "queries": Rule("trial", _WITH_MANAGER),
+    "query": Rule("participant", _WITH_MANAGER),
+    "query_new": Rule("participant", _ENTRY | {MONITOR, MANAGER}),
+    "randomise": Rule("participant", _SEES_DATA),
+    "safety": Rule("trial", _WITH_MANAGER),
+    "screening": Rule("participant", _WITH_MANAGER),
+    "screening_start": Rule("site", _ENTRY),
+    "update_new": Rule("participant", _ENTRY),
 }
 """Name of the address -> rule. Each part of the application adds its own lines here, in order of name."""
 
@@ -165,13 +209,13 @@ class AccessMiddleware:
         request.viewer = Viewer(actor) if actor is not None else None
         request.participant = None
         if rule.scope == "closed":
-            raise NotFound("there is nothing of that name")
+            return shown(request, NotFound("there is nothing of that name"))
         if rule.scope == "open":
             return None
         if actor is None:
             if request.path.startswith("/api/"):
                 return JsonResponse({"refused": "log in, or send a token"}, status=401)
-            return redirect(f"/account/login/?next={request.get_full_path()}")
+            return redirect(f"/account/login/?{urlencode({'next': request.get_full_path()})}")
         try:
             check(rule, request.viewer, request, kwargs)
         except Refused as error:

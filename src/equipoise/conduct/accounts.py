@@ -218,7 +218,7 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """Where a person goes who named no page: with several duties, to choose the role."""
-        return reverse("choose_role" if len(roles_today(request.user)) > 1 else "today")
+        return reverse("role" if len(roles_today(request.user)) > 1 else "today")
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """To log in with the new password."""
@@ -260,7 +260,9 @@ class SecondFactor(DefaultMFAAdapter):  # type: ignore[misc]
     """What is kept of a second factor is encrypted with the key of the trial, which is in no backup."""
 
     def _cipher(self) -> Fernet:
-        secret = hashlib.blake2b(opening.folder().key("web"), digest_size=32, person=b"second factor").digest()
+        secret = hashlib.blake2b(
+            opening.folder().key("web"), digest_size=32, person=b"second factor"
+        ).digest()
         return Fernet(base64.urlsafe_b64encode(secret))
 
     def encrypt(self, text: str) -> str:
@@ -342,7 +344,11 @@ def on_failure(sender: Any, credentials: dict[str, Any], request: Any = None, **
     if request is None or getattr(request, "axes_failures_since_start", None) is None:
         return
     person = Person.objects.filter(username__iexact=axes_name(credentials)).first()
-    at = "signing or confirming" if getattr(request, "user", None) and request.user.is_authenticated else "log-in"
+    at = (
+        "signing or confirming"
+        if getattr(request, "user", None) and request.user.is_authenticated
+        else "log-in"
+    )
     note("failed log-in", request, person, at=kwargs.get("at", at))
     if request.axes_locked_out:
         note("lock-out", request, person, address=client_address(request))

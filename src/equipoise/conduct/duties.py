@@ -58,6 +58,7 @@ MAY: Final[dict[str, frozenset[str]]] = {
     "trial.unfreeze": frozenset({MANAGER}),
     "person.add": frozenset({ADMINISTRATOR}),
     "person.deactivate": frozenset({ADMINISTRATOR}),
+    "person.reset": frozenset({ADMINISTRATOR}),
     "duty.grant": frozenset({ADMINISTRATOR}),
     "duty.revoke": frozenset({ADMINISTRATOR}),
     "access.review": frozenset({ADMINISTRATOR}),
@@ -101,8 +102,9 @@ SIGNS: Final = frozenset(
 """Commands that are signed: the person gives the password again."""
 SECOND_FACTOR: Final = SIGNS | frozenset(
     {
-        "randomize", "randomization.resume", "person.add", "person.deactivate", "duty.grant", "duty.revoke",
-        "trial.freeze", "trial.unfreeze", "trial.places", "site.open", "token.issue",
+        "randomize", "randomization.resume", "person.add", "person.deactivate", "person.reset",
+        "duty.grant", "duty.revoke", "trial.freeze", "trial.unfreeze", "trial.places", "site.open",
+        "token.issue",
     }
 )  # fmt: skip
 """Commands for which the session must have been opened with a second factor."""
@@ -114,6 +116,6 @@ SHOWN_ONCE: Final = frozenset({"password", "token", "arm"})
 """Parts of an answer that are kept nowhere: a request sent again gets its answer without them."""
 WHILE_FROZEN: Final = frozenset(
     {"trial.unfreeze", "token.issue", "token.revoke", "duty.grant", "duty.revoke", "person.add",
-     "person.deactivate", "access.review"}
+     "person.deactivate", "person.reset", "access.review"}
 )  # fmt: skip
 """What may still be done while the data are frozen."""

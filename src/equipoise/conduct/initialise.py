@@ -7,13 +7,12 @@ import io
 import math
 import os
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import equipoise
 from equipoise._atomic import explain
+from equipoise.conduct import clock, ledger, opening, require
 from equipoise.conduct import folder as folders
-from equipoise.conduct import ledger, opening, require
 from equipoise.conduct.folder import Kind, TrialFolder
 from equipoise.errors import UserError
 from equipoise.protocol import canonical, load, loads, sha256
@@ -103,7 +102,7 @@ def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, 
             protocol_sha256=sha256(protocol),
             protocol=canonical(protocol).decode(),
             software=equipoise.__version__,
-            activated_at=datetime.now(UTC),
+            activated_at=clock.now(),
             places=places or math.ceil((planned or 1000) * (1 + SPARE_PLACES)),
         )
     found: list[str] = []

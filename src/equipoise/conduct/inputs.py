@@ -65,6 +65,13 @@ class DeactivatePerson(Inputs):
     reason: Reason
 
 
+class ResetPerson(Inputs):
+    """The answer holds a new password for the first log-in; the second factor is removed."""
+
+    username: Name
+    reason: Reason
+
+
 class GrantDuty(Inputs):
     username: Name
     role: Name
@@ -86,7 +93,7 @@ class ReviewAccess(Inputs):
 class IssueToken(Inputs):
     """The answer holds the token, shown once."""
 
-    label: Name
+    label: Annotated[str, Field(min_length=1, max_length=80)]
     scopes: Annotated[list[str], Field(min_length=1)]
     days: Annotated[int, Field(ge=1, le=366)] = 90
 

@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from equipoise.conduct import accounts, clock, drafts, opening
+from equipoise.conduct import accounts, clock, drafts, opening, tokens
 from equipoise.conduct.gateway import Actor, Refused
 
 CLOCK_HEADER = "Equipoise-Now"
@@ -36,7 +36,7 @@ class ClockMiddleware:
 
 
 class SessionMiddleware:
-    """Ends a session that was idle, keeping what was typed; sends to the first steps who has not done them."""
+    """Ends a session that was idle, keeping what was typed; first steps come before anything else."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -46,6 +46,8 @@ class SessionMiddleware:
         known = request.user.is_authenticated
         if known and not drafts.is_automatic(request):
             self._look_at_time(request)
+        if request.user.is_authenticated:
+            request.idle_seconds = settings.IDLE_MINUTES * 60  # type: ignore[attr-defined]
         response = self.get_response(request)
         if known:
             response.headers.setdefault("Cache-Control", "no-store, private")
@@ -137,7 +139,13 @@ class ActorMiddleware:
 
 
 def actor_of(request: HttpRequest) -> Actor | None:
-    """Who acts, from the session."""
+    """Who acts: the owner of the token that the request names; else, from the session. A token that does not
+    count is nobody, whatever session comes with it."""
+    stated = request.headers.get("Authorization")
+    if stated is not None and request.path.startswith("/api/"):
+        kind, _, token = stated.partition(" ")
+        origin = f"api {accounts.client_address(request)}"
+        return tokens.actor_of_token(token.strip(), origin) if kind.lower() == "bearer" else None
     user: Any = request.user
     if not user.is_authenticated:
         return None

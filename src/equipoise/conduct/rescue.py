@@ -44,6 +44,30 @@ def new_password(username: str, *, forget_second_factor: bool = False) -> str:
     return made
 
 
+def set_password(found: Person, encoded: str) -> None:
+    """Give a person of a demonstration a password (as `make_password` gives it) that is not to be changed,
+    and record that it was set."""
+
+    def work(act: Act) -> None:
+        found.password = encoded
+        found.must_change_password = False
+        found.save()
+        act.record("person", found.id, field="password", new="set for a demonstration")
+
+    with_system("person.password", work)
+
+
+def activate_code(found: Person) -> None:
+    """Give a person of a demonstration a second factor that shows codes, and record it."""
+    from allauth.mfa.totp.internal import auth
+
+    def work(act: Act) -> None:
+        auth.TOTP.activate(found, auth.generate_totp_secret())
+        act.record("person", found.id, field="second factor", new="codes, for a demonstration")
+
+    with_system("person.second_factor", work)
+
+
 def _forget_second_factor(act: Act, found: Person) -> None:
     from allauth.mfa.models import Authenticator
 

@@ -445,6 +445,14 @@ class Migration(migrations.Migration):
             model_name='form',
             index=models.Index(fields=['participant', 'done_on'], name='conduct_for_partici_a5b168_idx'),
         ),
+        migrations.AddIndex(
+            model_name='form',
+            index=models.Index(fields=['kind', 'status', 'key'], name='conduct_for_kind_0c4d05_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='form',
+            index=models.Index(fields=['done_on'], name='conduct_for_done_on_cd380c_idx'),
+        ),
         migrations.AddConstraint(
             model_name='form',
             constraint=models.UniqueConstraint(fields=('participant', 'kind', 'key'), name='one_form_per_key'),

@@ -123,6 +123,8 @@ class Form(models.Model):
         ]
         indexes = [
             models.Index(fields=["participant", "done_on"]),
+            models.Index(fields=["kind", "status", "key"]),
+            models.Index(fields=["done_on"]),
             models.Index(fields=["signed", "status"]),
         ]
 

@@ -25,12 +25,7 @@ NAVIGATION = (
     ("trial", "Protocol and sites"),
 )
 """Main navigation, in order; each role sees what its rule of access opens."""
-OWN = (
-    ("role", "Change role"),
-    ("account_change_password", "Change password"),
-    ("mfa_index", "Second factor"),
-    ("tokens", "Access tokens"),
-)
+OWN = (("role", "Change role"), ("account", "Your account"), ("tokens", "Access tokens"))
 KIND_WORDS = {
     "demonstration": "All participants are fictitious. Nothing here concerns a real person.",
     "rehearsal": "Virtual participants on a simulated clock. Nothing here concerns a real person.",

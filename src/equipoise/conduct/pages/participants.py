@@ -2,10 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+
+from equipoise.conduct import access, opening
+from equipoise.conduct.reading import participants as reading
+
+PER_PAGE = 50
 
 
 def participants(request: HttpRequest) -> HttpResponse:
-    """Everybody at the sites of who looks."""
-    return render(request, "participants.html", {})
+    """Everybody at the sites of who looks, narrowed by what the address asks for; a number that is found
+    exactly opens its chart."""
+    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    asked = {one.name: request.GET.get(one.name, "").strip()[:80] for one in fields(reading.Wanted)}
+    if asked["visit"] and "%" in asked["visit"]:
+        asked["visit"] = ""
+    wanted = reading.Wanted(**asked)
+    if wanted.q:
+        exact = viewer.participants().filter(number__iexact=wanted.q).first()
+        if exact is not None:
+            return redirect("chart", number=exact.number)
+    pages = Paginator(reading.chosen(viewer, wanted), PER_PAGE)
+    page = pages.get_page(request.GET.get("page"))
+    protocol = opening.folder().protocol
+    return render(
+        request,
+        "participants.html",
+        {
+            "page": page,
+            "lines": reading.lines(list(page.object_list), viewer.sees_arm()),
+            "wanted": wanted,
+            "sites": list(viewer.sites()),
+            "statuses": reading.STATUSES,
+            "events": {name: event.label for name, event in protocol.events.items()},
+            "screens_at": [
+                site
+                for site in viewer.sites()
+                if site.opened_on is not None
+                and site.closed_on is None
+                and viewer.may("screening.start", site)
+            ],
+        },
+    )

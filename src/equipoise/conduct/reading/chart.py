@@ -18,7 +18,7 @@ from equipoise.conduct.models import Event, EventVersion, Flag, Form, Hold, Inje
 from equipoise.conduct.reading import forms
 from equipoise.conduct.reading import situation as treatment
 from equipoise.conduct.reading.arms import arm_of
-from equipoise.conduct.reading.situation import History, amount, shown, span
+from equipoise.conduct.reading.history import History, amount, histories, shown, span
 from equipoise.protocol.model import Protocol
 from equipoise.rules import schedule
 from equipoise.rules.schedule import PlannedVisit
@@ -224,7 +224,7 @@ def chart(participant: Participant, viewer: Viewer) -> Chart:
     today = clock.today(participant.site.zone)
     sees_arm = viewer.sees_arm(participant.site)
     arm = arm_of(participant) if sees_arm else None
-    past = treatment.histories([participant])[participant.id] if arm is not None else ()
+    past = histories([participant])[participant.id] if arm is not None else ()
     holds = _holds(protocol, participant, past) if sees_arm else ()
     visits = _visits(protocol, participant, arm, today)
     return Chart(
@@ -372,6 +372,7 @@ def _cycles(protocol: Protocol, past: Iterable[History]) -> tuple[CycleBar, ...]
                 for state in (Injection.GIVEN, Injection.REDUCED, Injection.MISSED)
             }
             given = count[Injection.GIVEN] + count[Injection.REDUCED]
+            dose = amount(cycle.dose, cycle.unit)
             bars.append(
                 CycleBar(
                     id=cycle.id,
@@ -390,9 +391,7 @@ def _cycles(protocol: Protocol, past: Iterable[History]) -> tuple[CycleBar, ...]
                     open=len(mine) - given - count[Injection.MISSED],
                     planned=len(mine),
                     complete=cycle.completed_at is not None,
-                    words=(
-                        f"Cycle {cycle.number}, {amount(cycle.dose, cycle.unit)}, {given} of {len(mine)} given"
-                    ),
+                    words=f"Cycle {cycle.number}, {dose}, {given} of {len(mine)} given",
                 )
             )
     return tuple(sorted(bars, key=lambda bar: (bar.on, bar.number)))
@@ -522,8 +521,8 @@ def _screening_mark(person: Participant, id: str, label: str, form: Form | None,
     if on is None and (person.randomized_on is not None or person.status == Participant.FAILED):
         state = NOT_DONE
     return VisitMark(
-        id, label, label, (forms.SCREENING, id), on or person.screened_on, person.screened_on, last, on, state,
-        Form.EMPTY if form is None else form.status,
+        id, label, label, (forms.SCREENING, id), on or person.screened_on, person.screened_on, last, on,
+        state, Form.EMPTY if form is None else form.status,
     )  # fmt: skip
 
 

@@ -1,0 +1,46 @@
+"""Results of laboratories at the sites of who looks."""
+
+from __future__ import annotations
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from equipoise.conduct import access, clock, opening
+from equipoise.conduct.reading import labs as reading
+
+PER_PAGE = 50
+DAYS = (14, 60, 180, 730)
+
+
+def labs(request: HttpRequest) -> HttpResponse:
+    """Recent and awaited results."""
+    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    get = request.GET
+    items = reading.measured(opening.folder().protocol)
+    item = get.get("item", "") if get.get("item", "") in items else ""
+    days = next((one for one in DAYS if str(one) == get.get("days")), DAYS[1])
+    only = get.get("only", "") if get.get("only", "") in (reading.AWAITED, "out of range") else ""
+    participants, site = viewer.participants(), get.get("site", "")
+    if site.isdecimal() and len(site) < 9:
+        participants = participants.filter(site_id=int(site))
+    if get.get("participant"):
+        participants = participants.filter(number=get["participant"][:20])
+    found = reading.results(participants, clock.today(opening.folder().zone), days, item, only)
+    page = Paginator(found, PER_PAGE).get_page(get.get("page"))
+    return render(
+        request,
+        "labs.html",
+        {
+            "results": reading.lines(page.object_list),
+            "page": page,
+            "items": items,
+            "item": item,
+            "days": days,
+            "choices": DAYS,
+            "only": only,
+            "site": site,
+            "participant": get.get("participant", "")[:20],
+            "sites": list(viewer.sites()),
+        },
+    )
