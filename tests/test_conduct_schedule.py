@@ -159,7 +159,6 @@ def test_screening_is_completed_then_signed_then_randomised(trial: TrialFolder) 
 def test_visits_are_listed_when_open_closing_overdue_or_missed(trial: TrialFolder) -> None:
     number = randomized_to("usual")
     save(number, "visit", "entry:0", DAY, VISIT, complete=True)
-    make_due_anew()
     expected = {
         60: [],
         71: [("visit", "week 13: window open until 9 Jun 2026")],
@@ -179,6 +178,12 @@ def test_visits_are_listed_when_open_closing_overdue_or_missed(trial: TrialFolde
             reason="was abroad",
         )  # fmt: skip
         assert [kind for kind, _ in tasks("ada", number)].count("visit") == 1
+
+
+def test_whoever_is_randomised_stands_on_the_list_at_once(trial: TrialFolder) -> None:
+    number = randomized_to("epo")
+    assert ("visit", "day 0: window closes on 3 Mar 2026") in tasks("ada", number)
+    assert "decision" in [kind for kind, _ in tasks("ivo", number)]
 
 
 def test_cycles_are_checked_decided_and_given(trial: TrialFolder) -> None:
@@ -254,12 +259,10 @@ def test_a_list_asks_the_database_as_often_for_many_as_for_few(trial: TrialFolde
 
     randomized_to("epo")
     screened()
-    make_due_anew()
     few = {who: asked(who) for who in ("ada", "ivo")}
     for _ in range(4):
         randomized_to("epo")
         screened()
-    make_due_anew()
     assert {who: asked(who) for who in ("ada", "ivo")} == few
 
 
