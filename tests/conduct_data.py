@@ -93,3 +93,10 @@ def randomized_to(arm: str, **answers: str) -> str:
         if arms(number) == arm:
             return number
     raise AssertionError(f"nobody fell to {arm}")
+
+
+def make_due_anew() -> int:
+    """Work out anew what is due; for how many participants."""
+    from equipoise.conduct import due
+
+    return due.rebuild()

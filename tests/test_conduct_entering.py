@@ -109,7 +109,7 @@ def test_why_there_is_no_value_has_its_words_and_zero_is_a_value(item: Item) -> 
     assert read(item, "nd").missing == "not done"
     assert read(item, "").is_blank
     assert not read(item, "0" if item is CD4 else "1").is_blank
-    with pytest.raises(EntryError, match="a value .* and a reason"):
+    with pytest.raises(EntryError, match=r"a value .* and a reason"):
         read(item, "1", missing="unknown")
     with pytest.raises(EntryError, match="one of"):
         read(item, "", missing="lost")
@@ -152,7 +152,8 @@ def test_whatever_is_typed_is_stored_as_typed_or_refused(text: str) -> None:
         ("3 may 2003", date(2003, 5, 3)), ("3 May 2003", date(2003, 5, 3)), ("3-MAY-2003", date(2003, 5, 3)),
         ("03 September 2003", date(2003, 9, 3)), ("03052003", date(2003, 5, 3)),
         ("2003-05-03", date(2003, 5, 3)), ("2003-5-3", date(2003, 5, 3)), ("t", TODAY), ("T", TODAY),
-        ("-1", TODAY - timedelta(days=1)), ("+7", TODAY + timedelta(days=7)), ("29feb2024", date(2024, 2, 29)),
+        ("-1", TODAY - timedelta(days=1)), ("+7", TODAY + timedelta(days=7)),
+        ("29feb2024", date(2024, 2, 29)),
     ],
 )  # fmt: skip
 def test_dates_are_read_in_the_ways_people_write_them(text: str, expected: date) -> None:

@@ -1,4 +1,4 @@
-"""The record of a conducted trial is the same as that of a simulated one: it passes its checks, and analysis and
+"""The record of a conducted trial is like that of a simulated one: it passes its checks, and analysis and
 report work on it; the ledger can be checked without the system."""
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def _lived(trial: TrialFolder) -> dict[str, list[Any]]:
     who = _randomised(6)
     for person in (*who["epo"], *who["usual"]):
         visit(person, "entry:0", DAY0, haemoglobin="8.6", weight="70", systolic="140")
-    failed = do(
-        "screening.start", "ada", site=1, screened_on=DAY0, consent_on=DAY0, consent_version="1.0"
-    )["participant"]
+    failed = do("screening.start", "ada", site=1, screened_on=DAY0, consent_on=DAY0, consent_version="1.0")[
+        "participant"
+    ]
     do("screening.fail", "ada", participant=failed, reason="moved away before the tests")
     first, second = who["epo"][:2]
     _cycle(first, 1)
@@ -141,9 +141,7 @@ def test_a_trial_in_conduct_is_exported_checked_analysed_and_reported(
     below = record.table("measurements").filter(pl.col("qualifier") == "<")
     assert below.select("item", "value").row(0) == ("ferritin", 5.0)
     results = run(record)
-    flow = results.table.filter(
-        (pl.col("analysis") == "consort") & (pl.col("parameter") == "in follow-up")
-    )
+    flow = results.table.filter((pl.col("analysis") == "consort") & (pl.col("parameter") == "in follow-up"))
     assert flow["value"].sum() == 4
     assert len(who["epo"]) + len(who["usual"]) == 6
     pages = write(results, record.protocol, record, out=tmp_path / "report", paper="never")
@@ -159,7 +157,7 @@ def test_the_ledger_is_exported_whole_and_can_be_checked_without_the_system(
     from equipoise.conduct.exporting import export_ledger
     from equipoise.conduct.models import Chain
 
-    do("trial.places", "theo", places=1800, reason="=1+1 more, \"as agreed\"")
+    do("trial.places", "theo", places=1800, reason='=1+1 more, "as agreed"')
     head = Chain.objects.get(id=1)
     found = export_ledger(trial, tmp_path / "ledger")
     assert (found.entries, found.final_hash, found.linked) == (head.n, head.hash, True)
@@ -177,8 +175,8 @@ def test_the_ledger_is_exported_whole_and_can_be_checked_without_the_system(
     with (tmp_path / "ledger" / "ledger.csv").open(newline="", encoding="utf-8") as file:
         exact = list(csv.DictReader(file))
     assert [row["hash"] for row in exact] == frame["hash"].to_list()
-    assert exact[-1]["reason"] == "=1+1 more, \"as agreed\""
+    assert exact[-1]["reason"] == '=1+1 more, "as agreed"'
     with (tmp_path / "ledger" / "ledger-for-spreadsheets.csv").open(newline="", encoding="utf-8") as file:
         safe = list(csv.DictReader(file))
-    assert safe[-1]["reason"] == "'=1+1 more, \"as agreed\""
+    assert safe[-1]["reason"] == '\'=1+1 more, "as agreed"'
     assert not any(value.startswith(("=", "+", "-", "@")) for row in safe for value in row.values())

@@ -123,8 +123,8 @@ def test_each_change_leaves_an_entry_with_all_its_parts(trial: TrialFolder) -> N
     assert told == [(None, first), (first, None), (None, last)]
     entry = entries.last()
     parts = (
-        entry.person, entry.role, entry.site, entry.participant, entry.place, entry.field, entry.new, entry.at,
-        entry.reason, entry.origin, entry.protocol_sha256, entry.software,
+        entry.person, entry.role, entry.site, entry.participant, entry.place, entry.field, entry.new,
+        entry.at, entry.reason, entry.origin, entry.protocol_sha256, entry.software,
     )  # fmt: skip
     assert all(parts)
     assert (entry.person, entry.role, entry.site, entry.row) == ("ada", "coordinator", 1, 0)
@@ -161,7 +161,7 @@ def test_values_come_back_from_the_database_exactly_as_they_were_reported(trial:
     from equipoise.conduct import entering
     from equipoise.conduct.models import Form, Value
 
-    number = begun(weight="70")
+    begun(weight="70")
     draw, form = random.Random(3), Form.objects.get()
     item = trial.protocol.items["haemoglobin"]
     rows = []
@@ -177,7 +177,7 @@ def test_values_come_back_from_the_database_exactly_as_they_were_reported(trial:
                 unit=entered.unit,
                 qualifier=entered.qualifier,
                 number=entered.number,
-            )  # fmt: skip
+            )
         )
     Value.objects.bulk_create(rows, batch_size=500)
     kept = {value.row: value for value in Value.objects.filter(item="haemoglobin")}

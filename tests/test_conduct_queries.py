@@ -39,8 +39,8 @@ def at(done_on: date, **more: Any) -> FormDay:
 
 REPORT = Reported(
     kind="vascular", label="Vascular event", terminal=False, grade=3, serious=True,
-    serious_because="hospital stay", outcome="recovering", onset="2026-03-01", ended="", aware_at=NOW, now=NOW,
-    today=DAY, consent_on=date(2026, 2, 3),
+    serious_because="hospital stay", outcome="recovering", onset="2026-03-01", ended="", aware_at=NOW,
+    now=NOW, today=DAY, consent_on=date(2026, 2, 3),
 )  # fmt: skip
 DEATH = replace(REPORT, kind="death", label="Death", terminal=True, outcome="fatal", ended_how="died")
 
@@ -90,14 +90,16 @@ EXAMPLES: dict[str, tuple[list[Any], list[Any]]] = {
         [replace(REPORT, onset="2026-03-04"), replace(REPORT, onset="2026-01"),
          replace(REPORT, ended="2026-03-04"), replace(REPORT, ended="2026-02-28"),
          replace(REPORT, ended_on=date(2026, 2, 28)), replace(REPORT, onset="2027")],
-        [REPORT, replace(REPORT, onset="2026"), replace(REPORT, ended="2026-03"), replace(REPORT, ended_on=DAY)],
+        [REPORT, replace(REPORT, onset="2026"), replace(REPORT, ended="2026-03"),
+         replace(REPORT, ended_on=DAY)],
     ),
     "serious": (
         [replace(REPORT, serious_because=""), replace(REPORT, aware_at=None)],
         [REPORT, replace(REPORT, serious=False, serious_because="", aware_at=None)],
     ),
     "aware": (
-        [replace(REPORT, aware_at=NOW + timedelta(hours=1)), replace(REPORT, aware_at=NOW - timedelta(days=5))],
+        [replace(REPORT, aware_at=NOW + timedelta(hours=1)),
+         replace(REPORT, aware_at=NOW - timedelta(days=5))],
         [REPORT, replace(REPORT, aware_at=None)],
     ),
     "grade-of-kind": (
@@ -158,7 +160,10 @@ def queries(number: str) -> list[tuple[str, str, str]]:
     """(rule, item, state) of the queries of a participant."""
     from equipoise.conduct.models import Query
 
-    return [(q.rule, q.item, q.state) for q in Query.objects.filter(participant__number=number).order_by("opened_at")]
+    return [
+        (q.rule, q.item, q.state)
+        for q in Query.objects.filter(participant__number=number).order_by("opened_at")
+    ]
 
 
 def messages(number: str) -> list[tuple[str, str, str]]:
@@ -211,9 +216,9 @@ def test_it_says_the_present_value_and_is_not_raised_twice(heavy: str) -> None:
 def test_a_value_confirmed_when_it_is_entered_is_not_asked_about(trial: TrialFolder) -> None:
     from equipoise.conduct.gateway import Refused
 
-    number = send(
-        "screening.start", "ada", site=1, screened_on=DAY, consent_on=DAY, consent_version="1.0"
-    )["participant"]
+    number = send("screening.start", "ada", site=1, screened_on=DAY, consent_on=DAY, consent_version="1.0")[
+        "participant"
+    ]
     given = {**ANSWERS, "weight": "301"}
     with pytest.raises(Refused, match="say in words"):
         save(number, "screening", "screening", DAY, given, complete=True, confirmed=["range:weight"])
@@ -241,9 +246,9 @@ def test_a_query_answered_as_right_is_not_raised_again(heavy: str) -> None:
 
 
 def test_while_a_form_is_incomplete_warnings_are_shown_and_nobody_is_asked(trial: TrialFolder) -> None:
-    number = send(
-        "screening.start", "ada", site=1, screened_on=DAY, consent_on=DAY, consent_version="1.0"
-    )["participant"]
+    number = send("screening.start", "ada", site=1, screened_on=DAY, consent_on=DAY, consent_version="1.0")[
+        "participant"
+    ]
     answer = save(number, "screening", "screening", DAY, {"weight": "301"})
     assert [(one["rule"], one["level"]) for one in answer["warnings"]] == [("range:weight", "query")]
     assert queries(number) == []
@@ -255,7 +260,15 @@ def test_striking_a_form_closes_the_queries_on_it(trial: TrialFolder) -> None:
     save(number, "visit", "entry:0", DAY, values, complete=True)
     assert queries(number) == [("range", "systolic", "open")]
     assert only(number).reveals_arm
-    send("form.not_done", "ada", participant=number, kind="visit", key="entry:0", version=1, reason="wrong person")
+    send(
+        "form.not_done",
+        "ada",
+        participant=number,
+        kind="visit",
+        key="entry:0",
+        version=1,
+        reason="wrong person",
+    )
     assert queries(number) == [("range", "systolic", "closed")]
 
 
@@ -346,7 +359,13 @@ def test_a_large_change_is_shown_beside_the_value_before(trial: TrialFolder) -> 
         ]
         assert queries(number) == []
         answer = save(
-            number, "visit", "four_weekly:28", day, {}, confirmed=["large-change:weight"], confirmation="oedema"
+            number,
+            "visit",
+            "four_weekly:28",
+            day,
+            {},
+            confirmed=["large-change:weight"],
+            confirmation="oedema",
         )
         assert answer["warnings"] == []
         assert queries(number) == [("large-change", "weight", "closed")]

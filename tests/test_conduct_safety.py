@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conduct_data import later, person, randomized_to, save, send, viewer
+from conduct_data import later, make_due_anew, person, randomized_to, save, send, viewer
 from conduct_ready import protocol_file, screened
 from conduct_trial import START, copied
 from equipoise.conduct import clock
@@ -81,7 +81,7 @@ def test_an_event_is_reported_and_followed_up_and_no_report_is_lost(number: str)
     with pytest.raises(Conflict, match="nothing is new"):
         send("event.follow_up", "ada", **again)
     send("event.follow_up", "ada", **{**again, "outcome": "recovering", "attributed": False})
-    corrected = {**again, "outcome": "recovering", "attributed": False, "onset": "2026-03-02"}
+    corrected = {**again, "outcome": "recovering", "attributed": False, "onset": "2026-03"}
     with pytest.raises(Refused, match="say why it is corrected: onset"):
         send("event.follow_up", "ada", **corrected)
     with pytest.raises(Refused, match="kind of an event does not change"):
@@ -90,12 +90,12 @@ def test_an_event_is_reported_and_followed_up_and_no_report_is_lost(number: str)
     assert answer["version"] == 3
     (event,) = events(number)
     assert [(one.version, one.onset, one.outcome) for one in event.reports] == [
-        (1, "2026-03-03", ""), (2, "2026-03-03", "recovering"), (3, "2026-03-02", "recovering"),
+        (1, "2026-03-03", ""), (2, "2026-03-03", "recovering"), (3, "2026-03", "recovering"),
     ]  # fmt: skip
-    assert event.latest.onset == "2026-03-02"
+    assert event.latest.onset == "2026-03"
     assert event.is_open
     entry = Entry.objects.filter(subject=first["event"], field="onset").latest("n")
-    assert (entry.old, entry.new, entry.reason) == ("2026-03-03", "2026-03-02", "seen in the discharge letter")
+    assert (entry.old, entry.new, entry.reason) == ("2026-03-03", "2026-03", "seen in the discharge letter")
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_the_24_hours_run_from_when_the_site_knew_in_its_own_zone(trial: TrialFo
         (event,) = events(number, "cas")
         deadline = event.deadline
         assert deadline.due.astimezone(UTC) == aware + timedelta(hours=24)
-        assert deadline.words == (
-            "to be completed by Saturday 7 March 2026, 23:20 (America/New_York)"
-        )
+        assert deadline.words == ("to be completed by Saturday 7 March 2026, 23:20 (America/New_York)")
     with clock.at(aware + timedelta(hours=24, minutes=1)):
-        assert events(number, "cas")[0].deadline.words.startswith("overdue since Saturday 7 March 2026, 23:20")
+        assert events(number, "cas")[0].deadline.words.startswith(
+            "overdue since Saturday 7 March 2026, 23:20"
+        )
 
 
 def screened_there() -> str:
@@ -200,16 +200,17 @@ def test_24_hours_are_24_hours_when_the_clocks_change(trial: TrialFolder) -> Non
             "screening.start", "ada", site=1, screened_on=date(2026, 3, 28), consent_on=date(2026, 3, 28),
             consent_version="1.0",
         )["participant"]  # fmt: skip
+        aware = datetime(2026, 3, 28, 12, tzinfo=UTC)
         said = {"kind": "adverse_event", "term": "fall", "onset": "2026-03-28", "serious": True,
-                "serious_because": "hospital stay", "aware_at": datetime(2026, 3, 28, 12, tzinfo=UTC)}  # fmt: skip
+                "serious_because": "hospital stay", "aware_at": aware}  # fmt: skip
         report(number, said)
         (event,) = events(number)
     assert event.deadline.words == "to be completed by Sunday 29 March 2026, 14:00 (Europe/Copenhagen)"
 
 
 def test_a_serious_event_is_reported_once_cause_and_course_are_told(number: str) -> None:
-    from equipoise.conduct.reading.safety import unreported
     from equipoise.conduct.models import Participant
+    from equipoise.conduct.reading.safety import unreported
 
     everybody = Participant.objects.all()
     first = report(number, STROKE)
@@ -228,7 +229,13 @@ def test_a_serious_event_is_reported_once_cause_and_course_are_told(number: str)
 
 
 def test_the_protocol_sets_times_for_kinds_that_are_not_serious(number: str) -> None:
-    said = {"kind": "transfusion", "term": "two units", "onset": "2026-03-03", "serious": False, "aware_at": AWARE}
+    said = {
+        "kind": "transfusion",
+        "term": "two units",
+        "onset": "2026-03-03",
+        "serious": False,
+        "aware_at": AWARE,
+    }
     report(number, said)
     (event,) = events(number)
     assert event.deadline.due.astimezone(UTC) == AWARE + timedelta(days=7)
@@ -284,7 +291,10 @@ def test_a_candidate_follows_what_is_learned_of_the_event(number: str) -> None:
     event = report(number, said)["event"]
     again = {"participant": number, "event": event, **said, "reason": "seen again"}
     send("event.follow_up", "ada", **{**again, "term": "fall with fracture"})
-    assert Query.objects.get().text == "Endpoint to be documented: Adverse event, fall with fracture, onset 2026-03-03"
+    assert (
+        Query.objects.get().text
+        == "Endpoint to be documented: Adverse event, fall with fracture, onset 2026-03-03"
+    )
     send("event.follow_up", "ada", **{**again, "serious": False, "serious_because": "", "aware_at": None})
     assert queries(number) == [("endpoint", "cancelled")]
 
@@ -307,8 +317,16 @@ def test_the_site_confirms_what_a_check_asks_about_an_event(number: str) -> None
 
     event = report(number, {**STROKE, "outcome": "fatal"})["event"]
     query = Query.objects.get(rule="fatal")
-    send("query.answer", "ada", query=query.id, text="the patient died of another cause later", confirmed=True)
-    again = {"participant": number, "event": event, **STROKE, "outcome": "fatal", "narrative": "more is known"}
+    send(
+        "query.answer", "ada", query=query.id, text="the patient died of another cause later", confirmed=True
+    )
+    again = {
+        "participant": number,
+        "event": event,
+        **STROKE,
+        "outcome": "fatal",
+        "narrative": "more is known",
+    }
     send("event.follow_up", "ada", **again)
     assert queries(number).count(("fatal", "answered")) == 1
     assert ("fatal", "open") not in queries(number)
@@ -351,15 +369,33 @@ def test_a_death_and_the_end_of_follow_up_agree(number: str) -> None:
     with later(2), pytest.raises(Refused, match="reported on 2026-03-03, not on Wednesday 4 March 2026"):
         end(number, "died", date(2026, 3, 4))
     end(number, "died")
-    assert (person(number).status, person(number).ended_how, person(number).ended_on) == ("ended", "died", DAY)
+    assert (person(number).status, person(number).ended_how, person(number).ended_on) == (
+        "ended",
+        "died",
+        DAY,
+    )
     with pytest.raises(Conflict, match="not in follow-up"):
         end(number, "completed")
     death = Event.objects.get(kind="death")
     with pytest.raises(Refused, match="undo that first"):
         send("event.remove", "ivo", event=death.id, reason="was alive")
-    moved = {**DEATH, "onset": "2026-03-02", "aware_at": AWARE, "reason": "certificate"}
-    with pytest.raises(Refused):
+    moved = {**DEATH, "onset": "2026-03-04", "aware_at": AWARE + timedelta(days=1), "reason": "certificate"}
+    with later(2), pytest.raises(Refused, match="after the end of follow-up"):
         send("event.follow_up", "ada", participant=number, event=death.id, **moved)
+
+
+def test_the_day_of_a_death_is_not_moved_away_from_the_end(number: str) -> None:
+    from equipoise.conduct.gateway import Refused
+
+    with later(10):
+        said = {**DEATH, "onset": "2026-03-12", "aware_at": clock.now()}
+        event = report(number, said)["event"]
+        end(number, "died", date(2026, 3, 12))
+        moved = {**said, "onset": "2026-03-11", "reason": "certificate"}
+        with pytest.raises(Refused, match="Thursday 12 March 2026: undo that first"):
+            send("event.follow_up", "ada", participant=number, event=event, **moved)
+        less = {**said, "onset": "2026-03", "reason": "the day is not certain"}
+        send("event.follow_up", "ada", participant=number, event=event, **less)
 
 
 def test_a_death_of_which_only_the_month_is_known_ends_follow_up_within_it(number: str) -> None:
@@ -388,9 +424,12 @@ def test_nothing_is_recorded_after_the_end_but_what_stands_may_be_corrected(numb
     with later(60):
         with pytest.raises(Refused, match="after the end of follow-up"):
             save(number, "visit", "four_weekly:56", clock.today("Europe/Copenhagen"), values)
-        assert "after the end of follow-up" in refused(
-            number, {"kind": "adverse_event", "term": "fall", "onset": "2026-04-20", "serious": False}
-        ).words
+        assert (
+            "after the end of follow-up"
+            in refused(
+                number, {"kind": "adverse_event", "term": "fall", "onset": "2026-04-20", "serious": False}
+            ).words
+        )
         save(number, "visit", "entry:0", DAY, {"weight": "71"}, reason="source corrected")
 
 
@@ -399,6 +438,7 @@ def test_the_end_is_taken_back_only_by_a_signature_with_a_reason(number: str) ->
     from equipoise.conduct.gateway import Conflict, NotAllowed, perform
     from equipoise.conduct.models import Due, Signature
 
+    make_due_anew()
     assert Due.objects.filter(participant__number=number).exists()
     end(number, "lost to follow-up", reason="no answer to three letters")
     assert not Due.objects.filter(participant__number=number).exists()

@@ -14,6 +14,7 @@ from equipoise.conduct.gateway import SYSTEM, Act, Conflict, NotFound, Refused, 
 from equipoise.conduct.inputs import AnswerQuery, CloseQuery, OpenQuery
 from equipoise.conduct.models import Cycle, Decision, Event, Form, Participant, Query, QueryMessage, Value
 from equipoise.conduct.reading import forms as reading
+from equipoise.conduct.reading import safety as events
 from equipoise.conduct.reading.forms import FormPlan
 
 STANDING = (Query.OPEN, Query.ANSWERED)
@@ -200,7 +201,7 @@ def _subject(participant: Participant, subject: str) -> tuple[bool, str]:
         raise NotFound("there is nothing of that name for you") from None
     event = Event.objects.filter(id=key, participant=participant).first()
     if event is not None:
-        return False, f"event {event.number}"
+        return events.reveals_arm(opening.folder().protocol, event.kind), f"event {event.number}"
     if Decision.objects.filter(id=key, participant=participant).exists():
         return True, "dose decision"
     if Cycle.objects.filter(id=key, participant=participant).exists():

@@ -503,7 +503,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='value',
-            index=models.Index(condition=models.Q(('missing', 'awaited')), fields=['form'], name='values_awaited'),
+            index=models.Index(fields=['missing'], name='conduct_val_missing_4ea154_idx'),
         ),
         migrations.CreateModel(
             name='Due',

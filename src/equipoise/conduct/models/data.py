@@ -156,7 +156,7 @@ class Value(models.Model):
         constraints = [models.UniqueConstraint(fields=["form", "item", "row"], name="one_value_per_item")]
         indexes = [
             models.Index(fields=["item"]),
-            models.Index(fields=["form"], condition=models.Q(missing="awaited"), name="values_awaited"),
+            models.Index(fields=["missing"]),
         ]
 
 

@@ -239,7 +239,7 @@ def _holds_open(asked: _Asked) -> list[Task]:
 
 
 def _incomplete(asked: _Asked) -> list[Task]:
-    rows = asked.of(Form.objects.filter(status=Form.INCOMPLETE).exclude(kind=reading.SCREENING))
+    rows = asked.of(Form.objects.filter(signed=False, status=Form.INCOMPLETE).exclude(kind=reading.SCREENING))
     return [
         _task("incomplete", f"{_named(row)}: not complete", row.participant, row.done_on, INCOMPLETE, "form",
               kind=row.kind, key=row.key)
