@@ -108,7 +108,7 @@ def _wait_for(url: str, server: Any, told: Path) -> None:
     raise AssertionError("the server does not answer")
 
 
-# --- somebody at a keyboard -----------------------------------------------------------------------------------
+# --- somebody at a keyboard -------------------------------------------------------------------------------
 
 
 class Keyboard:
@@ -122,7 +122,8 @@ class Keyboard:
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
-            "console", lambda one: self.complaints.append(one.text) if "Content Security" in one.text else None
+            "console",
+            lambda one: self.complaints.append(one.text) if "Content Security" in one.text else None,
         )
 
     def it_is(self, moment: str) -> None:
@@ -155,7 +156,10 @@ class Keyboard:
         for _ in range(MOST_STEPS):
             self.press("Tab")
             found = self.here()
-            if all(found[name] == value or (name == "words" and value in found[name]) for name, value in wanted.items()):
+            if all(
+                found[name] == value or (name == "words" and value in found[name])
+                for name, value in wanted.items()
+            ):
                 return found
         raise AssertionError(f"{wanted} cannot be reached by keyboard on {self.page.url}")
 

@@ -48,7 +48,7 @@ def screening_start(request: HttpRequest, site: int) -> HttpResponse:
             return done(request, f"Screening of {number} has begun.", "screening", number=number)
         refused = answer
     asked = (
-        Field("consent_on", "Consent signed on", "date", hint="3 may 2026, 03052026; t is today, -1 yesterday"),
+        Field("consent_on", "Consent signed on", "date", hint="3 may 2026; t is today, -1 yesterday"),
         Field("consent_version", "Version of the consent form", hint="as printed on the form, such as 2.1"),
         Field("screened_on", "First screening visit on", "date", hint="screening lasts at most "
               f"{days(opening.folder().protocol.eligibility.within)} days from here"),
@@ -107,9 +107,7 @@ def _counts(found: Screening) -> dict[str, int]:
 
 def forms_grid(participant: Participant) -> list[dict[str, Any]]:
     """The forms of the screening visits, in the order of the protocol, with their state."""
-    stored = {
-        form.key: form for form in Form.objects.filter(participant=participant, kind="screening")
-    }
+    stored = {form.key: form for form in Form.objects.filter(participant=participant, kind="screening")}
     return [
         {"key": visit.id, "label": visit.label, "form": stored.get(visit.id), "activities": visit.activities}
         for visit in opening.folder().protocol.visits
