@@ -1,14 +1,19 @@
 """What is due, kept at hand: one row for each visit and each cycle that a participant has before them, so
 that the list of the day is read with one question however many participants there are.
 
-The rows repeat what the rules say of the record and can be made anew at any time (`rebuild`); whatever
-changes a participant's schedule calls `refresh` in its own transaction.
+The rows repeat what the rules say of the record and can be made anew at any time (`rebuild`). They follow
+the status of a participant by themselves; whatever else changes a schedule (values, visits, decisions, holds)
+calls `refresh` in its own transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from typing import Any
+
+from django.db.models.signals import post_save
+from django.dispatch import receiver
 
 from equipoise.conduct import clock, opening
 from equipoise.conduct.models import Due, Participant
@@ -39,6 +44,15 @@ def rebuild() -> int:
         refresh(participant, clock.today(participant.site.zone))
         count += 1
     return count
+
+
+@receiver(post_save, sender=Participant)
+def _follow(
+    sender: type[Participant], instance: Participant, update_fields: Iterable[str] | None, **more: Any
+) -> None:
+    """Whoever is randomised gets their rows in that very transaction, and loses them when follow-up ends."""
+    if update_fields is not None and "status" in update_fields:
+        refresh(instance, clock.today(instance.site.zone))
 
 
 def _told(row: Due) -> tuple[object, ...]:
