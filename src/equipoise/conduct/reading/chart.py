@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -480,7 +480,11 @@ def _events(protocol: Protocol, person: Participant, sees_arm: bool) -> tuple[Ev
                 cycle=version.cycle if sees_arm else None,
             )
         )
-    return tuple(sorted(marks, key=lambda mark: (mark.first, mark.number)))
+    marks.sort(key=lambda mark: (mark.first, mark.number))
+    if sees_arm:
+        return tuple(marks)
+    # a gap in the numbers would tell of what is not shown
+    return tuple(replace(mark, number=position) for position, mark in enumerate(marks, start=1))
 
 
 def _visits(protocol: Protocol, person: Participant, arm: str | None, today: date) -> tuple[VisitMark, ...]:

@@ -16,6 +16,7 @@ from uuid import UUID
 from equipoise.conduct import opening, sealing
 from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
+from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
 from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Value
 from equipoise.protocol.model import Protocol
@@ -25,13 +26,6 @@ from equipoise.rules.terms import NEVER, DoseRules
 from equipoise.rules.truth import NO, YES
 from equipoise.rules.values import current, is_valid
 
-REVIEWED = "toxicity_reviewed"
-"""Item of the check before a cycle: all adverse events since the last cycle are entered."""
-SITE = "site"
-"""The item that is the participant's site."""
-_UNKNOWN_WORDS = ("unknown", "refused")
-_KINDS = ("screening", "visit", "check", "update")
-"""Kinds of forms, in the order in which what they say of one day counts."""
 _YEAR = 366
 
 
@@ -123,7 +117,7 @@ class History:
         for value in self.values:
             if value.on > on:
                 break
-            if value.item in wanted and _counts(self.protocol, value):
+            if value.item in wanted and _counts(value):
                 found[value.item] = value
         return found
 
@@ -215,7 +209,7 @@ def items_read(regimen: str) -> frozenset[str]:
     """Every item that a dosing decision of this regimen looks at."""
     protocol = opening.folder().protocol
     block = protocol.regimens[regimen]
-    names = {REVIEWED, *hold_items(regimen)}
+    names = {TOXICITY_REVIEWED, *hold_items(regimen)}
     if block.goal is not None:
         names.add(block.goal.measure)
     if (cover := cover_item(protocol, regimen)) is not None:
@@ -332,11 +326,11 @@ def _values(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, li
     return found
 
 
-def _order(value: Noted) -> tuple[date, int, str, int]:
+def _order(value: Noted) -> tuple[date, date, int, str, int]:
     """In order of the day of the sample; of one day, what was recorded between visits comes last."""
     key, _, count = value.key.partition(":")
     number = int(count) if value.kind == "update" and count.isdigit() else 0
-    return value.on, _KINDS.index(value.kind), key, number
+    return value.on, value.done_on, KINDS.index(value.kind), key, number
 
 
 def baseline_on_record(participant: Participant) -> dict[str, Value]:
@@ -345,7 +339,7 @@ def baseline_on_record(participant: Participant) -> dict[str, Value]:
     assert day0 is not None
     latest: dict[str, Noted] = {}
     for value in _values([participant.id], protocol.items).get(participant.id, ()):
-        if value.kind == "screening" and value.on <= day0 and _counts(protocol, value):
+        if value.kind == "screening" and value.on <= day0 and _counts(value):
             latest[value.item] = value
     values = {name: plain(protocol, value) for name, value in latest.items()}
     ages = {name: (day0 - value.on).days for name, value in latest.items()}
@@ -355,11 +349,10 @@ def baseline_on_record(participant: Participant) -> dict[str, Value]:
     return {name: value for name, value in usable.items() if value is not None}
 
 
-def _counts(protocol: Protocol, value: Noted) -> bool:
-    """Whether an answer counts: a measurement that was not done leaves the one before it standing; a state
-    that is said to be unknown is unknown from then on."""
-    state = value.item not in protocol.items or protocol.items[value.item].type != "number"
-    return not value.missing or (state and value.missing in _UNKNOWN_WORDS)
+def _counts(value: Noted) -> bool:
+    """Whether an answer counts: a measurement that was not done leaves the one before it standing; what is
+    said to be unknown is unknown from then on."""
+    return value.missing in ("", UNKNOWN)
 
 
 def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
