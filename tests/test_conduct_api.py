@@ -114,7 +114,9 @@ def test_every_operation_is_let_in_by_a_token_or_by_a_session_with_its_csrf_toke
 def test_a_session_alone_changes_nothing_without_the_csrf_token(trial: Any) -> None:
     client = at_work("ada")
     client.handler.enforce_csrf_checks = True
-    told = json.dumps({"site": 1, "screened_on": "2026-03-02", "consent_on": "2026-03-02", "consent_version": "1"})
+    told = json.dumps(
+        {"site": 1, "screened_on": "2026-03-02", "consent_on": "2026-03-02", "consent_version": "1"}
+    )
     before = entries()
     refused = client.post("/api/commands/screening/start", told, content_type="application/json")
     assert refused.status_code == 403
@@ -345,7 +347,11 @@ def test_whatever_the_schema_allows_is_answered_and_never_breaks_the_server(tria
     for result in wanted:
         operation = result.ok()
         name = operation.path.removeprefix("/api/commands/").replace("/", ".")
-        callers = [people[one] for one, role in held.items() if role in MAY.get(name, ("coordinator", "trial manager"))]
+        callers = [
+            people[one]
+            for one, role in held.items()
+            if role in MAY.get(name, ("coordinator", "trial manager"))
+        ]
 
         @given(case=operation.as_strategy())
         @settings(

@@ -200,7 +200,11 @@ def _sections(
                     f"SQLite {sqlite3.sqlite_version}"),
     ]  # fmt: skip
     compared = [
-        (check.name, f"{check.looked_at:,}", "holds" if check.holds else f"{len(check.disagreements):,} disagree")
+        (
+            check.name,
+            f"{check.looked_at:,}",
+            "holds" if check.holds else f"{len(check.disagreements):,} disagree",
+        )
         for check in checks
     ]
     told = [(check.name, words) for check in checks for words in check.disagreements[:MOST_SHOWN]]
@@ -230,7 +234,9 @@ def _title(facts: Facts) -> str:
     return f"Rehearsal of {facts.protocol}, {facts.begun:%d %B %Y}"
 
 
-def _markdown(facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]) -> str:
+def _markdown(
+    facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]
+) -> str:
     parts = [f"# {_title(facts)}", verdict(checks)]
     for title, head, rows in sections:
         lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -246,7 +252,9 @@ _STYLE = (
 )
 
 
-def _html(facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]) -> str:
+def _html(
+    facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]
+) -> str:
     title = html.escape(_title(facts))
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -258,7 +266,9 @@ def _html(facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, t
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
         )
-        parts.append(f"<h2>{html.escape(name)}</h2><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")
+        parts.append(
+            f"<h2>{html.escape(name)}</h2><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+        )
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
