@@ -182,7 +182,8 @@ def _sections(
     for subject in subjects:
         for fault in subject.what_went_wrong:
             went_wrong[fault.fault] = went_wrong.get(fault.fault, 0) + 1
-    about = [
+    rate = len(sent) / max(facts.seconds_living, 1e-9)
+    about: Rows = [
         ("protocol", f"{facts.protocol}, SHA-256 {facts.protocol_sha256}"),
         ("software", f"Equipoise {equipoise.__version__}"),
         ("begun", f"{facts.begun:%d %b %Y %H:%M} UTC"),
@@ -192,14 +193,14 @@ def _sections(
         ("follow-up", follow_up),
         ("decisions compared", f"{len(judged):,}"),
         ("requests", f"{len(sent):,}, from {facts.clients} people at once"),
-        ("seconds", f"{facts.seconds_living:.0f} for the trial ({len(sent) / max(facts.seconds_living, 1e-9):.0f} "
-                    f"requests a second), {facts.seconds_preparing:.0f} to prepare it, "
+        ("seconds", f"{facts.seconds_living:.0f} for the trial ({rate:.0f} requests a second), "
+                    f"{facts.seconds_preparing:.0f} to prepare it, "
                     f"{facts.seconds_judging:.0f} to judge it"),
         ("ledger", f"{facts.entries:,} entries, head {facts.head}"),
         ("machine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
                     f"SQLite {sqlite3.sqlite_version}"),
     ]  # fmt: skip
-    compared = [
+    compared: Rows = [
         (
             check.name,
             f"{check.looked_at:,}",
@@ -207,12 +208,13 @@ def _sections(
         )
         for check in checks
     ]
-    told = [(check.name, words) for check in checks for words in check.disagreements[:MOST_SHOWN]]
+    told: Rows = [(check.name, words) for check in checks for words in check.disagreements[:MOST_SHOWN]]
+    wrong: Rows = [(fault, f"{times:,}") for fault, times in sorted(went_wrong.items())]
     sections: list[tuple[str, tuple[str, ...], Rows]] = [
-        ("What was rehearsed", ("", ""), list(about)),
+        ("What was rehearsed", ("", ""), about),
         ("What was checked", ("check", "looked at", "outcome"), compared),
         ("What disagreed", ("check", "what"), told),
-        ("What went wrong on purpose", ("fault", "times"), [(k, f"{v:,}") for k, v in sorted(went_wrong.items())]),
+        ("What went wrong on purpose", ("fault", "times"), wrong),
         ("Seconds to answer", ("request", "number", "median (ms)", "95th percentile (ms)", "longest (ms)"),
          latencies(sent)),
         ("Libraries", ("library", "version"), _versions()),
