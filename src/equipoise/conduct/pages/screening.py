@@ -84,6 +84,7 @@ def screening(request: HttpRequest, number: str) -> HttpResponse:
     open_ = participant.status == Participant.SCREENING
     context = {
         "participant": participant, "found": found, "forms": forms_grid(participant),
+        "over": participant.randomized_on is not None, "used": strata_used(participant),
         "counts": _counts(found), "derived": [one for one in found.results if one.derived],
         "expiring": sorted(
             (one for one in found.results if one.valid_until is not None and not one.derived),
@@ -103,6 +104,15 @@ def screening(request: HttpRequest, number: str) -> HttpResponse:
 def _counts(found: Screening) -> dict[str, int]:
     met = [one.met for one in found.criteria]
     return {"not_met": met.count("no"), "unknown": met.count("unknown"), "met": met.count("yes")}
+
+
+def strata_used(participant: Participant) -> list[dict[str, str]]:
+    """The strata as they were confirmed at randomisation, in words."""
+    known = opening.folder().protocol.strata
+    return [
+        {"label": known[name].label if name in known else name, "level": level}
+        for name, level in participant.strata.items()
+    ]
 
 
 def forms_grid(participant: Participant) -> list[dict[str, Any]]:
