@@ -149,6 +149,7 @@ def test_a_token_does_what_its_scopes_name_and_no_more(trial: Any) -> None:
     assert screens.post("hold.place", participant=NUMBER, since=DAY_0, reason="ill").status_code == 403
 
 
+@pytest.mark.requirement("S3", "S4", "D15")
 def test_a_signed_command_needs_the_password_and_wrong_ones_lock_out(trial: Any) -> None:
     ivo = api("ivo")
     told = {"participant": NUMBER, "regimen": "aldesleukin", "on": DAY_0, "content_sha256": "x"}
@@ -174,6 +175,7 @@ def test_every_command_of_the_gateway_has_its_address_and_each_says_who_may(tria
         assert "May be done by" in operation["description"]
 
 
+@pytest.mark.requirement("D2")
 def test_a_request_sent_again_with_its_key_does_nothing_again(trial: Any) -> None:
     ada = api("ada")
     first = screen(ada, "key-1")

@@ -301,6 +301,15 @@ def _enter(person: Any, book: _Book, on: date, now: int, draw: random.Random, st
         book.events.append((onset, grade))
 
 
+@pytest.mark.requirement("D26")
+def test_sqlite_finds_the_values_of_a_participant_by_their_forms(silcaat: TrialFolder) -> None:
+    from equipoise.conduct.reading.history import items_read, rows_of
+
+    person = in_silcaat(DAY0)
+    plan = rows_of([person.id], items_read(DRUG)).explain()
+    assert "form_id=? AND item=?" in plan
+
+
 def test_known_values_are_those_that_eligibility_and_forms_read(epo: TrialFolder) -> None:
     from equipoise.conduct.reading.forms import values_known
     from equipoise.conduct.reading.history import history, hold_items, plain

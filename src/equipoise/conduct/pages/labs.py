@@ -26,7 +26,10 @@ def labs(request: HttpRequest) -> HttpResponse:
         participants = participants.filter(site_id=int(site))
     if get.get("participant"):
         participants = participants.filter(number=get["participant"][:20])
-    found = reading.results(participants, clock.today(opening.folder().zone), days, item, only)
+    whole = any(duty.site_id is None for duty in viewer.duties) and not site and not get.get("participant")
+    found = reading.results(
+        None if whole else participants, clock.today(opening.folder().zone), days, item, only
+    )
     page = Paginator(found, PER_PAGE).get_page(get.get("page"))
     return render(
         request,

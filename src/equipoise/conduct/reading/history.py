@@ -267,7 +267,7 @@ def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, 
     wanted = {key: cyclic_regimens(protocol, arm) for key, arm in arms.items()}
     treated = [key for key, regimens in wanted.items() if regimens]
     items = {item for regimens in wanted.values() for name in regimens for item in items_read(name)}
-    values = _values(treated, items)
+    values = values_of(treated, items)
     cycles = _grouped(Cycle.objects.filter(participant__in=treated).order_by("regimen", "number"))
     decisions = _grouped(Decision.objects.filter(participant__in=treated).order_by("sequence"))
     events = _events(treated)
@@ -308,12 +308,20 @@ def _grouped(rows: Any) -> dict[UUID, list[Any]]:
     return found
 
 
-def _values(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, list[Noted]]:
-    rows = (
+def rows_of(participants: Sequence[UUID], items: Iterable[str]) -> Any:
+    """The values of some participants and items that are dated, as a question to the database. It names the
+    row as well, so that SQLite goes from the forms to their values and not through all values of an item."""
+    return (
         Stored.objects.filter(form__participant__in=participants, item__in=list(items), row=0)
         .exclude(form__done_on=None)
         .exclude(form__status="not done")
-        .values_list(
+    )
+
+
+def values_of(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, list[Noted]]:
+    """The values of some participants and items, for each in order of time."""
+    rows = (
+        rows_of(participants, items).values_list(
             "form__participant", "measured_on", "form__done_on", "form__kind", "form__key", "id", "form",
             "item", "number", "text", "qualifier", "missing",
         )
@@ -338,7 +346,7 @@ def baseline_on_record(participant: Participant) -> dict[str, Value]:
     protocol, day0 = opening.folder().protocol, participant.randomized_on
     assert day0 is not None
     latest: dict[str, Noted] = {}
-    for value in _values([participant.id], protocol.items).get(participant.id, ()):
+    for value in values_of([participant.id], protocol.items).get(participant.id, ()):
         if value.kind == "screening" and value.on <= day0 and _counts(value):
             latest[value.item] = value
     values = {name: plain(protocol, value) for name, value in latest.items()}

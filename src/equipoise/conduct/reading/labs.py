@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Lower
 
 from equipoise.conduct import opening
 from equipoise.conduct.models import Decision, Entry, Participant, Value
@@ -53,20 +54,25 @@ def measured(protocol: Protocol) -> dict[str, Item]:
 
 
 def results(
-    participants: QuerySet[Participant], today: date, days: int, item: str = "", only: str = ""
+    participants: QuerySet[Participant] | None, today: date, days: int, item: str = "", only: str = ""
 ) -> QuerySet[Value]:
-    """Values of measured items, latest first. `only`: awaited, out of range."""
+    """Values of measured items, latest first; of everybody without `participants`. `only`: awaited, out of
+    range."""
     names = [item] if item else list(measured(opening.folder().protocol))
     back = max(days, AWAITED_DAYS) if only == AWAITED else days
     found = (
-        Value.objects.filter(
-            form__participant__in=participants.order_by(),
+        Value.objects.alias(
+            named=Lower("item")
+        )  # not by the index of items: the dates of forms narrow it more
+        .filter(
             form__done_on__gte=today - timedelta(days=back),
-            item__in=names,
+            named__in=names,
         )
         .select_related("form__participant")
         .order_by("-form__done_on", "form__participant__number", "item")
     )
+    if participants is not None:
+        found = found.filter(form__participant__in=participants.order_by())
     if only == AWAITED:
         return found.filter(missing=AWAITED)
     found = found.filter(Q(missing="") | Q(missing=AWAITED))

@@ -285,8 +285,8 @@ class Subject:
         expected = {1: "yes", 0: "no", -1: "unknown"}[self.who.eligible]
         if seen["eligible"] != expected:
             self.problems.append(
-                f"{self.number} (candidate {self.who.number + 1}): eligible {seen['eligible']} by the system, "
-                f"{expected} by the simulation"
+                f"{self.number} (candidate {self.who.number + 1}): eligible by the system: "
+                f"{seen['eligible']}, by the simulation: {expected}"
             )
         if seen["eligible"] == "yes" and self.who.place is not None:
             inputs = {"participant": self.number, "content_sha256": seen["content_sha256"]}
