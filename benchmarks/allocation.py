@@ -117,14 +117,12 @@ def report(
     print(f"{database}, {len(ends)} processes, {os.cpu_count()} cores")
     print(f"  ended well          {ends.count(0)} of {len(ends)}")
     print(f"  told, stored, lost  {len(told)}, {len(stored)}, {len(lost)} (of {len(numbers)})")
-    print(
-        f"  numbers             {'1 to n, no gap' if sorted(stored.values()) == list(range(1, len(stored) + 1)) else 'WRONG'}"
-    )
+    in_order = sorted(stored.values()) == list(range(1, len(stored) + 1))
+    print(f"  numbers             {'1 to n, no gap' if in_order else 'WRONG'}")
     print(f"  replay from key     {replay(trial) or 'every arm'}")
     print(f"  ledger              {verifying.ledger_problems(trial) or 'whole'}")
-    print(
-        f"  journal             {len(journal.compare(trial).allocations)} missing, last {journal.last_sequence(trial)}"
-    )
+    differing = len(journal.compare(trial).words)
+    print(f"  journal             {differing} differences, last {journal.last_sequence(trial)}")
     print(f"  {seconds:.1f} s, {len(stored) / seconds:.0f} allocations a second")
 
 
