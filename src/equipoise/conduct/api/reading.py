@@ -12,7 +12,8 @@ import equipoise
 from equipoise.conduct import clock, opening
 from equipoise.conduct.api.auth import check_may_read
 from equipoise.conduct.api.shapes import plain
-from equipoise.conduct.models import Chain, Decision, Entry, Event, Hold, Participant, Query as Asked, Trial
+from equipoise.conduct.models import Chain, Decision, Entry, Event, Hold, Participant, Trial
+from equipoise.conduct.models import Query as Asked
 from equipoise.conduct.reading import audit
 from equipoise.conduct.reading.arms import arm_of
 from equipoise.conduct.reading.eligibility import screening
