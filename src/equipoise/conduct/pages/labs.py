@@ -19,7 +19,6 @@ def labs(request: HttpRequest) -> HttpResponse:
     get = request.GET
     items = reading.measured(opening.folder().protocol)
     item = get.get("item", "") if get.get("item", "") in items else ""
-    days = next((one for one in DAYS if str(one) == get.get("days")), DAYS[1])
     only = get.get("only", "") if get.get("only", "") in (reading.AWAITED, "out of range") else ""
     participants, site = viewer.participants(), get.get("site", "")
     if site.isdecimal() and len(site) < 9:
