@@ -257,7 +257,8 @@ def told(name: str, milliseconds: list[float]) -> str:
     ordered = sorted(milliseconds)
     p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
     return (
-        f"{name:<8}{len(ordered):>6} pages   median {statistics.median(ordered):7.1f} ms   95% {p95:7.1f} ms   "
+        f"{name:<8}{len(ordered):>6} pages   median {statistics.median(ordered):7.1f} ms   "
+        f"95% {p95:7.1f} ms   "
         f"{'good' if p95 < PASSED_MS else 'TOO SLOW'}"
     )
 
@@ -345,7 +346,8 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
             print(told(name, milliseconds))
         backup = f"from equipoise.conduct import backup; backup.backup({str(folder)!r})"
         timed("backup while in use", backup)
-    export = f"from equipoise.conduct import exporting as e; e.export({str(folder)!r}, {str(folder) + '-record'!r})"
+    places = f"{str(folder)!r}, {f'{folder}-record'!r}"
+    export = f"from equipoise.conduct import exporting as e; e.export({places})"
     timed("export of the record", export)
     timed(
         "export of the ledger", export.replace("e.export(", "e.export_ledger(").replace("-record", "-trail")

@@ -155,12 +155,18 @@ def test_the_ledger_is_exported_whole_and_can_be_checked_without_the_system(
     trial: TrialFolder, tmp_path: Path
 ) -> None:
     from equipoise.conduct.exporting import export_ledger
-    from equipoise.conduct.models import Chain
+    from equipoise.conduct.models import Chain, Entry
 
     do("trial.places", "theo", places=1800, reason='=1+1 more, "as agreed"')
     head = Chain.objects.get(id=1)
     found = export_ledger(trial, tmp_path / "ledger")
     assert (found.entries, found.final_hash, found.linked) == (head.n, head.hash, True)
+    noted = Entry.objects.latest("n")
+    assert (noted.command, noted.kind, noted.new) == (
+        "ledger.export",
+        "export",
+        f"{head.n} entries, {head.hash}",
+    )
     told = json.loads((tmp_path / "ledger" / "ledger.json").read_text())
     assert (told["entries"], told["final_hash"]) == (head.n, head.hash)
     frame = pl.read_parquet(tmp_path / "ledger" / "parquet" / "*.parquet")

@@ -349,6 +349,8 @@ def test_a_correction_of_a_query_raised_on_screening_stays_readable_to_the_manag
 
 
 def test_a_large_change_is_shown_beside_the_value_before(trial: TrialFolder) -> None:
+    from equipoise.conduct.reading.forms import form_view
+
     number = randomized_to("epo")
     with later(28):
         day = clock.today("Europe/Copenhagen")
@@ -369,3 +371,5 @@ def test_a_large_change_is_shown_beside_the_value_before(trial: TrialFolder) -> 
         )
         assert answer["warnings"] == []
         assert queries(number) == [("large-change", "weight", "closed")]
+        view = form_view(person(number), "visit", "four_weekly:28", viewer("ada"))
+        assert [one.warnings for one in view.fields] == [(), (), ()], "what is confirmed is not asked again"

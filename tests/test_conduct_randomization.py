@@ -19,6 +19,7 @@ from conduct_ready import (
     READY,
     assessment,
     copied_ready,
+    protocol_file,
     randomized,
     ready,
     save,
@@ -27,9 +28,10 @@ from conduct_ready import (
     strata,
 )
 from conduct_trial import START, actor, copied, do
-from equipoise.conduct import clock, sealing
+from equipoise.conduct import clock, opening, sealing
 from equipoise.conduct import numbering as numbers
 from equipoise.conduct.folder import TrialFolder
+from equipoise.protocol import canonical, load, sha256
 from equipoise.rules import randomization as rules
 
 TODAY = date(2026, 3, 3)
@@ -381,16 +383,31 @@ def test_a_stratum_corrected_afterwards_leaves_the_allocation_and_raises_a_query
 
 @pytest.mark.requirement("K1")
 @pytest.mark.parametrize("method", ["minimisation", "simple"])
-def test_minimisation_and_simple_randomisation_replay_from_the_key(tmp_path: Path, method: str) -> None:
+def test_minimisation_and_simple_randomisation_replay_from_the_key(trial: TrialFolder, method: str) -> None:
     from equipoise.conduct.commands.randomization import replay
-    from equipoise.conduct.verifying import verify
+    from equipoise.conduct.models import Allocation
 
-    with clock.at(START + timedelta(days=1)):
-        trial = copied_ready(tmp_path / "trial", 0, method)
-        for haemoglobin in ("8.5", "9.5", "8.1"):
-            randomized(haemoglobin=haemoglobin)
-        assert replay(trial) == []
-        assert verify(trial) == []
+    trial = randomized_by(method, trial)
+    for number in _waiting()[:4]:
+        who = "ada" if number.startswith("001") else "cas"
+        sign(number, who)
+        randomize(number, who)
+    assert Allocation.objects.count() == 4
+    assert replay(trial) == []
+    (trial.path / "keys" / "allocation.key").write_text("5a" * 32)
+    assert len(replay(trial)) == 4
+
+
+def randomized_by(method: str, trial: TrialFolder) -> TrialFolder:
+    """The same trial under a protocol that randomises otherwise."""
+    from equipoise.conduct.models import Site, Trial
+
+    protocol = load(protocol_file(method))
+    trial.protocol_file.write_bytes(canonical(protocol))
+    now = opening.use(trial.path)
+    Trial.objects.update(protocol=canonical(protocol).decode(), protocol_sha256=sha256(protocol))
+    Site.objects.update(protocol_sha256=sha256(protocol))
+    return now
 
 
 def walked(key: bytes, plan: rules.Scheme, stratum: str, count: int) -> list[int]:

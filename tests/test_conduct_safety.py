@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conduct_data import later, make_due_anew, person, randomized_to, save, send, viewer
+from conduct_data import later, person, randomized_to, save, send, viewer
 from conduct_ready import protocol_file, screened
 from conduct_trial import START, copied
 from equipoise.conduct import clock
@@ -438,7 +438,6 @@ def test_the_end_is_taken_back_only_by_a_signature_with_a_reason(number: str) ->
     from equipoise.conduct.gateway import Conflict, NotAllowed, perform
     from equipoise.conduct.models import Due, Signature
 
-    make_due_anew()
     assert Due.objects.filter(participant__number=number).exists()
     end(number, "lost to follow-up", reason="no answer to three letters")
     assert not Due.objects.filter(participant__number=number).exists()

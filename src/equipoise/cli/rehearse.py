@@ -20,7 +20,8 @@ def rehearse(
         int, typer.Option("--participants", min=2, help="Virtual participants to randomise.")
     ] = 200,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Seed of the random numbers; another seed, another rehearsal.")
+        int,
+        typer.Option("--seed", min=0, help="Seed of the random numbers; another seed, another rehearsal."),
     ] = 1,
     out: Annotated[
         Path | None,
@@ -28,7 +29,9 @@ def rehearse(
     ] = None,
     database: Annotated[
         str,
-        typer.Option("--database", metavar="ADDRESS", help='"sqlite", or the address of an empty PostgreSQL database.'),
+        typer.Option(
+            "--database", metavar="ADDRESS", help='"sqlite", or the address of an empty PostgreSQL database.'
+        ),
     ] = "sqlite",
     faults: Annotated[
         bool,
@@ -44,9 +47,7 @@ def rehearse(
     clients: Annotated[
         int, typer.Option("--clients", min=1, max=64, help="People who work at the same time.")
     ] = 4,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, max=64, help="Processes of the server.")
-    ] = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes of the server.")] = 2,
     force: Force = False,
 ) -> None:
     """Rehearse a trial: virtual participants live it through the real system, and everything is compared.

@@ -130,9 +130,9 @@ class _Chunk:
             Hold,
             Injection,
             Participant,
-            Value,
         )
         from equipoise.conduct.reading.chart import charted_items
+        from equipoise.conduct.reading.history import rows_of
 
         self.protocol, self.numbers, self.cut = protocol, numbers, cut
         found = Participant.objects.filter(id__in=people).select_related("site")
@@ -149,9 +149,9 @@ class _Chunk:
             self.forms.setdefault(person, []).append(tuple(rest))
         self.values: dict[UUID, list[Row]] = {}
         for person, *rest in (
-            Value.objects.filter(form__participant__in=people, item__in=charted_items(protocol), missing="")
+            rows_of(people, charted_items(protocol))
+            .filter(missing="")
             .exclude(number=None)
-            .exclude(form__done_on=None)
             .values_list(
                 "form__participant", "form__kind", "form__key", "form__done_on", "measured_on", "item",
                 "number", "qualifier",

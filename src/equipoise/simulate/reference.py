@@ -126,8 +126,8 @@ class Episode(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A dosing decision is needed. `came`: at a visit of this day, else at a contact for a cycle. `offered`: a
-    cycle that the clinic decides on now would be offered; not so soon after a declined offer."""
+    """A dosing decision is needed. `came`: at a visit of this day, else at a contact for a cycle. `offered`:
+    a cycle that the clinic decides on now would be offered; not so soon after a declined offer."""
 
     situation: Situation
     came: bool

@@ -14,7 +14,7 @@ from equipoise.conduct.gateway import COMMANDS, Command, perform
 from equipoise.conduct.proving import proved
 
 Key = Annotated[str | None, Field(max_length=80, pattern=r"^[!-~]+$")]
-PASSWORD_HEADER = "Equipoise-Password"  # noqa: S105 - the name of the header
+PASSWORD_HEADER = "Equipoise-Password"
 
 
 def add_commands(api: NinjaAPI) -> None:

@@ -9,16 +9,18 @@ from ninja import NinjaAPI, Query
 from pydantic import BaseModel, Field
 
 import equipoise
-from equipoise.conduct import clock, duties, opening
+from equipoise.conduct import clock, opening
 from equipoise.conduct.api.auth import check_may_read
 from equipoise.conduct.api.shapes import plain
-from equipoise.conduct.models import Chain, Decision, Entry, Event, Hold, Participant, Query as Asked, Trial
+from equipoise.conduct.models import Chain, Decision, Entry, Event, Hold, Participant, Trial
+from equipoise.conduct.models import Query as Asked
+from equipoise.conduct.reading import audit
 from equipoise.conduct.reading.arms import arm_of
 from equipoise.conduct.reading.eligibility import screening
 from equipoise.conduct.reading.forms import form_view
-# LATER from equipoise.conduct.reading.schedule import planned
+from equipoise.conduct.reading.schedule import planned
 from equipoise.conduct.reading.situation import proposal
-# LATER from equipoise.conduct.reading.tasks import tasks
+from equipoise.conduct.reading.tasks import tasks
 
 MOST_ROWS = 1000
 FormKind = Literal["screening", "visit", "check", "update"]
@@ -85,14 +87,13 @@ def status(request: Any) -> Any:
 def task_list(request: Any) -> Any:
     """What waits for the person today, at each of their sites."""
     check_may_read(request)
-    today = {site.number: clock.today(site.zone) for site in request.viewer.sites()}
-    return [plain(task) for task in tasks(request.viewer, today)]
+    return [plain(task) for task in tasks(request.viewer)]
 
 
 def ledger_entries(request: Any, page: Query[Page], participant: str = "") -> Any:
     """Entries of the ledger that the person may see, in order, a page at a time."""
     check_may_read(request)
-    found = visible_entries(request.viewer)
+    found = audit.visible(request.viewer)
     if participant:
         found = found.filter(participant=request.viewer.participant(participant).number)
     found = found.order_by("n")
@@ -101,28 +102,20 @@ def ledger_entries(request: Any, page: Query[Page], participant: str = "") -> An
         entries = [_entry(row) for row in rows]
     else:  # numbers and hashes would tell how much is not shown
         rows = list(found[page.after : page.after + page.limit])
-        entries = [{**_entry(row, _SHOWN), "n": page.after + place + 1} for place, row in enumerate(rows)]
+        entries = [_blinded(row, page.after + place + 1) for place, row in enumerate(rows)]
     return {"entries": entries, "next": entries[-1]["n"] if len(entries) == page.limit else None}
-
-
-def visible_entries(viewer: Any) -> Any:
-    """The entries that somebody may see: of their sites, and of people and settings where they have a duty
-    for the whole trial; of participants, if their role sees these; and nothing that reveals an arm, if it
-    does not see that."""
-    found = Entry.objects.all()
-    if all(duty.site_id is not None for duty in viewer.duties):
-        found = found.filter(site__in=[duty.site_id for duty in viewer.duties])
-    if not viewer.roles & duties.SEES_PARTICIPANTS:
-        found = found.filter(participant="")
-    if not viewer.sees_arm():
-        found = found.filter(reveals_arm=False)
-    return found
 
 
 _SHOWN = (
     "at", "command", "person", "role", "site", "origin", "participant", "kind", "subject", "place", "field",
     "row", "old", "new", "reason", "protocol_sha256", "software",
 )  # fmt: skip
+
+
+def _blinded(row: Entry, position: int) -> dict[str, Any]:
+    """An entry for somebody who must not know the arm: that something was changed, seldom to what."""
+    shown = {"n": position, **_entry(row, _SHOWN)}
+    return shown if row.kind in audit.BLINDED_CONTENT else {**shown, "old": None, "new": None}
 
 
 def _entry(row: Entry, names: tuple[str, ...] = ("n", *_SHOWN, "previous", "hash")) -> dict[str, Any]:
@@ -174,7 +167,7 @@ def screening_of(request: Any, number: str) -> Any:
 def schedule_of(request: Any, number: str) -> Any:
     """The visits that are planned, with their windows and where each stands today."""
     check_may_read(request)
-    return [plain(visit) for visit in planned(request.participant, _today(request))]
+    return [plain(visit) for visit in planned(request.participant, _today(request), request.viewer)]
 
 
 def form_of(request: Any, number: str, kind: FormKind, key: str) -> Any:

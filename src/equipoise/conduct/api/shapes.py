@@ -14,7 +14,6 @@ from django.db.models import Model
 
 from equipoise.conduct import ledger
 
-
 NOT_SHOWN = frozenset({"participant", "form_row"})
 """Whose it is, the address says."""
 

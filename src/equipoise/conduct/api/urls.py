@@ -16,6 +16,8 @@ from equipoise.conduct.api.commands import add_commands
 from equipoise.conduct.api.reading import add_reading
 from equipoise.conduct.gateway import Refused
 
+BAD_REQUEST = 400
+
 api = NinjaAPI(
     title="Equipoise: the trial over HTTP",
     version=equipoise.__version__,
@@ -56,6 +58,8 @@ def _not_logged_in(request: HttpRequest, error: Any) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def _http(request: HttpRequest, error: Any) -> HttpResponse:
+    if error.status_code == BAD_REQUEST:  # a body that cannot be read; the parser says why
+        return _refusal(request, str(error.__cause__ or error.__context__ or error), "", 422)
     return _refusal(request, str(error), "", error.status_code)
 
 

@@ -53,8 +53,11 @@ def make(
     days: int = DAYS,
     progress: Callable[[str, float | None], None] = lambda stage, share: None,
 ) -> Made:
-    """Make a demonstration in a new folder, of a trial that began `days` ago. Nothing is left behind when it fails. Raises UserError when the
-    protocol names no virtual population, or the folder exists."""
+    """Make a demonstration in a new folder, of a trial that began `days` ago.
+
+    Nothing is left behind when it fails. Raises UserError when the protocol names no virtual population, or
+    the folder exists.
+    """
     from equipoise.conduct.initialise import initialise
 
     progress("Making the trial", None)

@@ -510,13 +510,14 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(max_length=10)),
-                ('key', models.CharField(max_length=80)),
-                ('words', models.CharField(max_length=200)),
+                ('key', models.CharField(blank=True, max_length=80)),
+                ('words', models.CharField(blank=True, max_length=200)),
                 ('opens', models.DateField()),
                 ('due', models.DateField()),
                 ('closes', models.DateField(null=True)),
                 ('passes', models.DateField(null=True)),
                 ('reveals_arm', models.BooleanField(default=False)),
+                ('sealed', models.TextField(blank=True)),
                 ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='dues', to='conduct.participant')),
             ],
             options={

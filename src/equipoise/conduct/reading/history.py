@@ -16,6 +16,7 @@ from uuid import UUID
 from equipoise.conduct import opening, sealing
 from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
+from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
 from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Value
 from equipoise.protocol.model import Protocol
@@ -25,13 +26,6 @@ from equipoise.rules.terms import NEVER, DoseRules
 from equipoise.rules.truth import NO, YES
 from equipoise.rules.values import current, is_valid
 
-REVIEWED = "toxicity_reviewed"
-"""Item of the check before a cycle: all adverse events since the last cycle are entered."""
-SITE = "site"
-"""The item that is the participant's site."""
-_UNKNOWN_WORDS = ("unknown", "refused")
-_KINDS = ("screening", "visit", "check", "update")
-"""Kinds of forms, in the order in which what they say of one day counts."""
 _YEAR = 366
 
 
@@ -123,7 +117,7 @@ class History:
         for value in self.values:
             if value.on > on:
                 break
-            if value.item in wanted and _counts(self.protocol, value):
+            if value.item in wanted and _counts(value):
                 found[value.item] = value
         return found
 
@@ -215,7 +209,7 @@ def items_read(regimen: str) -> frozenset[str]:
     """Every item that a dosing decision of this regimen looks at."""
     protocol = opening.folder().protocol
     block = protocol.regimens[regimen]
-    names = {REVIEWED, *hold_items(regimen)}
+    names = {TOXICITY_REVIEWED, *hold_items(regimen)}
     if block.goal is not None:
         names.add(block.goal.measure)
     if (cover := cover_item(protocol, regimen)) is not None:
@@ -273,7 +267,7 @@ def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, 
     wanted = {key: cyclic_regimens(protocol, arm) for key, arm in arms.items()}
     treated = [key for key, regimens in wanted.items() if regimens]
     items = {item for regimens in wanted.values() for name in regimens for item in items_read(name)}
-    values = _values(treated, items)
+    values = values_of(treated, items)
     cycles = _grouped(Cycle.objects.filter(participant__in=treated).order_by("regimen", "number"))
     decisions = _grouped(Decision.objects.filter(participant__in=treated).order_by("sequence"))
     events = _events(treated)
@@ -314,12 +308,20 @@ def _grouped(rows: Any) -> dict[UUID, list[Any]]:
     return found
 
 
-def _values(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, list[Noted]]:
-    rows = (
+def rows_of(participants: Sequence[UUID], items: Iterable[str]) -> Any:
+    """The values of some participants and items that are dated, as a question to the database. It names the
+    row as well, so that SQLite goes from the forms to their values and not through all values of an item."""
+    return (
         Stored.objects.filter(form__participant__in=participants, item__in=list(items), row=0)
         .exclude(form__done_on=None)
         .exclude(form__status="not done")
-        .values_list(
+    )
+
+
+def values_of(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, list[Noted]]:
+    """The values of some participants and items, for each in order of time."""
+    rows = (
+        rows_of(participants, items).values_list(
             "form__participant", "measured_on", "form__done_on", "form__kind", "form__key", "id", "form",
             "item", "number", "text", "qualifier", "missing",
         )
@@ -332,11 +334,11 @@ def _values(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, li
     return found
 
 
-def _order(value: Noted) -> tuple[date, int, str, int]:
+def _order(value: Noted) -> tuple[date, date, int, str, int]:
     """In order of the day of the sample; of one day, what was recorded between visits comes last."""
     key, _, count = value.key.partition(":")
     number = int(count) if value.kind == "update" and count.isdigit() else 0
-    return value.on, _KINDS.index(value.kind), key, number
+    return value.on, value.done_on, KINDS.index(value.kind), key, number
 
 
 def baseline_on_record(participant: Participant) -> dict[str, Value]:
@@ -344,8 +346,8 @@ def baseline_on_record(participant: Participant) -> dict[str, Value]:
     protocol, day0 = opening.folder().protocol, participant.randomized_on
     assert day0 is not None
     latest: dict[str, Noted] = {}
-    for value in _values([participant.id], protocol.items).get(participant.id, ()):
-        if value.kind == "screening" and value.on <= day0 and _counts(protocol, value):
+    for value in values_of([participant.id], protocol.items).get(participant.id, ()):
+        if value.kind == "screening" and value.on <= day0 and _counts(value):
             latest[value.item] = value
     values = {name: plain(protocol, value) for name, value in latest.items()}
     ages = {name: (day0 - value.on).days for name, value in latest.items()}
@@ -355,11 +357,10 @@ def baseline_on_record(participant: Participant) -> dict[str, Value]:
     return {name: value for name, value in usable.items() if value is not None}
 
 
-def _counts(protocol: Protocol, value: Noted) -> bool:
-    """Whether an answer counts: a measurement that was not done leaves the one before it standing; a state
-    that is said to be unknown is unknown from then on."""
-    state = value.item not in protocol.items or protocol.items[value.item].type != "number"
-    return not value.missing or (state and value.missing in _UNKNOWN_WORDS)
+def _counts(value: Noted) -> bool:
+    """Whether an answer counts: a measurement that was not done leaves the one before it standing; what is
+    said to be unknown is unknown from then on."""
+    return value.missing in ("", UNKNOWN)
 
 
 def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:

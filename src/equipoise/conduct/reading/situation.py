@@ -17,8 +17,8 @@ from uuid import UUID
 from equipoise.conduct import opening
 from equipoise.conduct.gateway import content_hash
 from equipoise.conduct.models import Participant
+from equipoise.conduct.reading.forms import TOXICITY_REVIEWED
 from equipoise.conduct.reading.history import (
-    REVIEWED,
     History,
     Noted,
     amount,
@@ -301,7 +301,7 @@ class _Reading:
             return worst
         self._ask(
             UNKNOWN_TOXICITY, "adverse events since the last cycle: not yet reviewed", self._check_form(),
-            REVIEWED,
+            TOXICITY_REVIEWED,
         )  # fmt: skip
         return UNKNOWN
 
@@ -310,7 +310,7 @@ class _Reading:
         checks = [
             value
             for value in self.past.values
-            if value.item == REVIEWED and since < value.done_on <= self.on
+            if value.item == TOXICITY_REVIEWED and since < value.done_on <= self.on
             and value.kind == "check" and value.key.startswith(f"{self.past.regimen}:")
         ]  # fmt: skip
         if not checks:

@@ -104,7 +104,13 @@ class Client:
         return answer
 
     def command(
-        self, who: Staff, name: str, key: str, inputs: Mapping[str, Any], line: Line = "good", signed: bool = False
+        self,
+        who: Staff,
+        name: str,
+        key: str,
+        inputs: Mapping[str, Any],
+        line: Line = "good",
+        signed: bool = False,
     ) -> dict[str, Any]:
         """Have a command carried out. Raises Refusal. On a bad line the request is sent twice with the same
         key; both answers must be the same."""
@@ -114,7 +120,13 @@ class Client:
         return dict(answer)
 
     def try_command(
-        self, who: Staff, name: str, key: str, inputs: Mapping[str, Any], line: Line = "good", signed: bool = False
+        self,
+        who: Staff,
+        name: str,
+        key: str,
+        inputs: Mapping[str, Any],
+        line: Line = "good",
+        signed: bool = False,
     ) -> tuple[int, Any]:
         """Status and answer of a command, whatever they are."""
         address = "/api/commands/" + name.replace(".", "/")
@@ -174,9 +186,7 @@ class Client:
                     raise
         raise AssertionError("unreachable")
 
-    def _send_and_hang_up(
-        self, who: Staff, address: str, body: bytes, headers: Mapping[str, str]
-    ) -> None:
+    def _send_and_hang_up(self, who: Staff, address: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a request and break the line before the answer comes."""
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS_TO_ANSWER)
         line.request("POST", address, body=body, headers=self._with_who(headers, who, self.clock.tick()))

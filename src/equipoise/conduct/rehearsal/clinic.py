@@ -285,8 +285,8 @@ class Subject:
         expected = {1: "yes", 0: "no", -1: "unknown"}[self.who.eligible]
         if seen["eligible"] != expected:
             self.problems.append(
-                f"{self.number} (candidate {self.who.number + 1}): eligible {seen['eligible']} by the system, "
-                f"{expected} by the simulation"
+                f"{self.number} (candidate {self.who.number + 1}): eligible by the system: "
+                f"{seen['eligible']}, by the simulation: {expected}"
             )
         if seen["eligible"] == "yes" and self.who.place is not None:
             inputs = {"participant": self.number, "content_sha256": seen["content_sha256"]}
@@ -531,10 +531,17 @@ class Subject:
 
     # --- decisions and cycles ---
 
+    @property
+    def _regimen(self) -> str:
+        """The regimen in cycles of the participant's arm."""
+        assert self.arm is not None
+        assert self.arm.regimen is not None
+        return self.arm.regimen
+
     def _decide(self, client: Client, asked: Asked) -> Decision:
         """Check, ask the system what it proposes, and hold that against the clinic's own records."""
-        assert self.arm is not None and self.arm.regimen is not None and self._course is not None
-        regimen = self.arm.regimen
+        regimen = self._regimen
+        assert self._course is not None
         on = self._date(asked.situation.day)
         key = f"{regimen}:{on.isoformat()}"
         names = self._items(client, "check", key)
@@ -556,11 +563,11 @@ class Subject:
 
     def _take(self, client: Client, answered: Answered) -> None:
         judged = self._awaiting
-        assert judged is not None and self.arm is not None
+        assert judged is not None
         judged.accepted = {1: "yes", 0: "no", -1: "not asked"}[answered.accepted]
         self._awaiting = None
         inputs = {
-            "participant": self.number, "regimen": self.arm.regimen, "on": judged.on,
+            "participant": self.number, "regimen": self._regimen, "on": judged.on,
             "content_sha256": self._hash, "accepted": judged.accepted,
         }  # fmt: skip
         answer = self._do(client, self.site.investigator, "decision.take", inputs, signed=True)
@@ -573,15 +580,13 @@ class Subject:
             self._at(self._date(after), DAY, give)
 
     def _administration_days(self) -> list[int]:
-        assert self.arm is not None and self.arm.regimen is not None
-        cycle = self.protocol.regimens[self.arm.regimen].cycle
+        cycle = self.protocol.regimens[self._regimen].cycle
         assert cycle is not None
         on = [day - 1 for day in cycle.on_days] if cycle.on_days is not None else list(range(cycle.days or 0))
         return [day for day in on for _ in range(cycle.times_per_day)]
 
     def _injections(self, number: int, begun: int, given: int, dose: float, client: Client) -> None:
-        assert self.arm is not None and self.arm.regimen is not None
-        cycle = self.protocol.regimens[self.arm.regimen].cycle
+        cycle = self.protocol.regimens[self._regimen].cycle
         assert cycle is not None
         today = (client.clock.today - self.who.assessed).days
         rows = []
@@ -595,17 +600,17 @@ class Subject:
                 row |= {"dose": dose, "time": hour if begun + offset < today else "", "place": "abdomen"}
             rows.append(row)
         inputs = {
-            "participant": self.number, "regimen": self.arm.regimen, "cycle": number, "version": 0,
+            "participant": self.number, "regimen": self._regimen, "cycle": number, "version": 0,
             "injections": rows, "complete": all(row["state"] != "planned" for row in rows),
         }  # fmt: skip
         self._do(client, self.site.coordinator, "cycle.injections", inputs)
 
     def _reconsider(self) -> None:
         """After a correction: which decisions were based on something else than the record says now?"""
-        assert self._course is None or self.arm is not None
         for judged in self.decisions:
             now = self._known(judged.situation)
-            if now != judged.situation and self._course is not None:
+            if now != judged.situation:
+                assert self._course is not None
                 judged.flagged = True
                 judged.corrected = decide(self._course.rules, now)
 

@@ -182,7 +182,8 @@ def _sections(
     for subject in subjects:
         for fault in subject.what_went_wrong:
             went_wrong[fault.fault] = went_wrong.get(fault.fault, 0) + 1
-    about = [
+    rate = len(sent) / max(facts.seconds_living, 1e-9)
+    about: Rows = [
         ("protocol", f"{facts.protocol}, SHA-256 {facts.protocol_sha256}"),
         ("software", f"Equipoise {equipoise.__version__}"),
         ("begun", f"{facts.begun:%d %b %Y %H:%M} UTC"),
@@ -192,23 +193,28 @@ def _sections(
         ("follow-up", follow_up),
         ("decisions compared", f"{len(judged):,}"),
         ("requests", f"{len(sent):,}, from {facts.clients} people at once"),
-        ("seconds", f"{facts.seconds_living:.0f} for the trial ({len(sent) / max(facts.seconds_living, 1e-9):.0f} "
-                    f"requests a second), {facts.seconds_preparing:.0f} to prepare it, "
+        ("seconds", f"{facts.seconds_living:.0f} for the trial ({rate:.0f} requests a second), "
+                    f"{facts.seconds_preparing:.0f} to prepare it, "
                     f"{facts.seconds_judging:.0f} to judge it"),
         ("ledger", f"{facts.entries:,} entries, head {facts.head}"),
         ("machine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
                     f"SQLite {sqlite3.sqlite_version}"),
     ]  # fmt: skip
-    compared = [
-        (check.name, f"{check.looked_at:,}", "holds" if check.holds else f"{len(check.disagreements):,} disagree")
+    compared: Rows = [
+        (
+            check.name,
+            f"{check.looked_at:,}",
+            "holds" if check.holds else f"{len(check.disagreements):,} disagree",
+        )
         for check in checks
     ]
-    told = [(check.name, words) for check in checks for words in check.disagreements[:MOST_SHOWN]]
+    told: Rows = [(check.name, words) for check in checks for words in check.disagreements[:MOST_SHOWN]]
+    wrong: Rows = [(fault, f"{times:,}") for fault, times in sorted(went_wrong.items())]
     sections: list[tuple[str, tuple[str, ...], Rows]] = [
-        ("What was rehearsed", ("", ""), list(about)),
+        ("What was rehearsed", ("", ""), about),
         ("What was checked", ("check", "looked at", "outcome"), compared),
         ("What disagreed", ("check", "what"), told),
-        ("What went wrong on purpose", ("fault", "times"), [(k, f"{v:,}") for k, v in sorted(went_wrong.items())]),
+        ("What went wrong on purpose", ("fault", "times"), wrong),
         ("Seconds to answer", ("request", "number", "median (ms)", "95th percentile (ms)", "longest (ms)"),
          latencies(sent)),
         ("Libraries", ("library", "version"), _versions()),
@@ -230,7 +236,9 @@ def _title(facts: Facts) -> str:
     return f"Rehearsal of {facts.protocol}, {facts.begun:%d %B %Y}"
 
 
-def _markdown(facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]) -> str:
+def _markdown(
+    facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]
+) -> str:
     parts = [f"# {_title(facts)}", verdict(checks)]
     for title, head, rows in sections:
         lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -246,7 +254,9 @@ _STYLE = (
 )
 
 
-def _html(facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]) -> str:
+def _html(
+    facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, tuple[str, ...], Rows]]
+) -> str:
     title = html.escape(_title(facts))
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -258,7 +268,9 @@ def _html(facts: Facts, checks: Sequence[Check], sections: Iterable[tuple[str, t
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
         )
-        parts.append(f"<h2>{html.escape(name)}</h2><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")
+        parts.append(
+            f"<h2>{html.escape(name)}</h2><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+        )
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 

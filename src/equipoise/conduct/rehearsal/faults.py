@@ -44,8 +44,8 @@ class Faults:
 
     def __init__(self, seed: int, number: int, on: bool) -> None:
         self.on = on
-        self._entry = random.Random(f"{seed}:{number}:entry")  # noqa: S311 - a rehearsal, no secret
-        self._line = random.Random(f"{seed}:{number}:line")  # noqa: S311
+        self._entry = random.Random(f"{seed}:{number}:entry")
+        self._line = random.Random(f"{seed}:{number}:line")
 
     def entry(self) -> Entry:
         """How the result of the next visit is entered."""

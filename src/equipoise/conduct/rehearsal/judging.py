@@ -40,9 +40,7 @@ class Check:
         return not self.disagreements
 
 
-def checks(
-    trial: TrialFolder, world: World, subjects: Sequence[Subject], record: Record
-) -> list[Check]:
+def checks(trial: TrialFolder, world: World, subjects: Sequence[Subject], record: Record) -> list[Check]:
     """Every check, in the order in which they are told. The trial must be open, and not served."""
     found = [
         _eligibility(subjects),
@@ -129,7 +127,9 @@ def _flags(subjects: Sequence[Subject]) -> Check:
         for one in subject.decisions
         if one.flagged
     }
-    told = [f"{_place(key)} is flagged, and nothing it was based on changed" for key in latest.keys() - wanted]
+    told = [
+        f"{_place(key)} is flagged, and nothing it was based on changed" for key in latest.keys() - wanted
+    ]
     told += [f"{_place(key)} is not flagged though its basis was corrected" for key in wanted.keys() - latest]
     for key in latest.keys() & wanted.keys():
         corrected = wanted[key].corrected

@@ -51,7 +51,9 @@ def who_comes(setup: Setup, enrolment: Enrolment, seed: int, trial: int) -> list
             site=int(enrolment.site[i]),
             first_day=begin + timedelta(int(enrolment.assessed[i]) - int(enrolment.screening[i])),
             assessed=begin + timedelta(int(enrolment.assessed[i])),
-            visits=_dated(planned, begin + timedelta(int(enrolment.assessed[i])), int(enrolment.screening[i])),
+            visits=_dated(
+                planned, begin + timedelta(int(enrolment.assessed[i])), int(enrolment.screening[i])
+            ),
             answers={
                 name: _value(column[i], protocol.items[name].type) for name, column in drawn.columns.items()
             },

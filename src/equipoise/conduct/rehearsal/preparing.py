@@ -50,7 +50,13 @@ class Prepared:
 
 
 def prepare_trial(
-    path: Path, protocol: str | Path, candidates: Sequence[Candidate], *, database: str, seed: int, places: int
+    path: Path,
+    protocol: str | Path,
+    candidates: Sequence[Candidate],
+    *,
+    database: str,
+    seed: int,
+    places: int,
 ) -> Prepared:
     """Make the trial of a rehearsal. Raises UserError when the folder or the database is not empty."""
     begin = min(candidate.first_day for candidate in candidates) - timedelta(days=LEAD_DAYS)
@@ -101,7 +107,9 @@ def _people(candidates: Iterable[Candidate], begin: date) -> dict[str, Staff]:
         for kind in ("coordinator", "colleague", "investigator"):
             wanted.append((f"{kind}.{place}", f"{kind.capitalize()} Example, {country}"))
     for username, full_name in wanted:
-        passwords[username] = perform_as("admin", "person.add", username=username, full_name=full_name)["password"]
+        passwords[username] = perform_as("admin", "person.add", username=username, full_name=full_name)[
+            "password"
+        ]
     for username, role in (("manager", "trial manager"), ("statistician", "unblinded statistician")):
         _grant(username, role, None, begin)
     return {name: Staff(name, "", password) for name, password in passwords.items()}

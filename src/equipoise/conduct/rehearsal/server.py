@@ -24,7 +24,7 @@ def served(trial: TrialFolder, workers: int) -> Iterator[int]:
     port = _free_port()
     log = trial.path / "log" / "rehearsal.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(
             [sys.executable, "-m", "equipoise", "conduct", "serve", str(trial.path), "--port", str(port),
              "--workers", str(workers)],
             stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=_environment(),
