@@ -393,6 +393,13 @@ def test_one_bit_changed_anywhere_in_the_journal_is_found(small: TrialFolder) ->
     assert problems(small) == ["the last 1 allocations of the database are not in the journal"]
 
 
+def test_a_new_password_is_no_tampering(small: TrialFolder) -> None:
+    from equipoise.conduct import rescue
+
+    rescue.new_password("ada")
+    assert backups.verify(small) == []
+
+
 # --- starting and upgrading -------------------------------------------------------------------------------
 
 
