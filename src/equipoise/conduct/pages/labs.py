@@ -26,6 +26,8 @@ def labs(request: HttpRequest) -> HttpResponse:
     if get.get("participant"):
         participants = participants.filter(number=get["participant"][:20])
     whole = any(duty.site_id is None for duty in viewer.duties) and not site and not get.get("participant")
+    usual = DAYS[0] if whole else DAYS[1]
+    days = next((one for one in DAYS if str(one) == get.get("days")), usual)
     found = reading.results(
         None if whole else participants, clock.today(opening.folder().zone), days, item, only
     )
