@@ -277,6 +277,7 @@ TAMPERINGS = {
         ["DELETE FROM conduct_value WHERE item = 'systolic'"], "systolic is nothing, the ledger says"
     ),
     "consent": (["UPDATE conduct_participant SET consent_on = '2026-03-02'"], "consent_on is"),
+    "an end": (["UPDATE conduct_participant SET ended_how = 'died'"], 'ended_how is "died"'),
     "places": (["UPDATE conduct_trial SET places = places + 1"], "the ledger says"),
     "the counter": (["UPDATE conduct_trial SET allocated = allocated - 1"], "the trial counts 1 allocated"),
     "a duty": (["UPDATE conduct_duty SET until = '2040-01-01'"], "duty"),

@@ -285,6 +285,24 @@ def test_what_is_due_can_be_made_anew_from_the_record(trial: TrialFolder) -> Non
     assert rows() == kept
 
 
+def test_a_seal_that_was_moved_to_somebody_else_does_not_open_and_the_record_is_asked(
+    trial: TrialFolder,
+) -> None:
+    from equipoise.conduct import due
+    from equipoise.conduct.models import Due
+
+    number = randomized_to("epo")
+    everybody = [person(number)]
+    kept = due.ahead(everybody, sees_arm=True)
+    other = Due.objects.get(participant__number=randomized_to("usual"), kind="sealed")
+    Due.objects.filter(participant__number=number, kind="sealed").update(sealed=other.sealed)
+    assert due.ahead(everybody, sees_arm=True) == kept
+    assert [one.key for one in due.ahead(everybody, sees_arm=False)[everybody[0].pk]] == ["entry:0"]
+    make_due_anew()
+    assert Due.objects.get(participant__number=number, kind="sealed").sealed != other.sealed
+    assert due.ahead(everybody, sees_arm=True) == kept
+
+
 @pytest.mark.requirement("D34", "K2")
 def test_what_is_due_does_not_tell_the_arm_to_who_reads_the_database(trial: TrialFolder) -> None:
     from equipoise.conduct.models import Due

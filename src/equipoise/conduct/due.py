@@ -59,11 +59,23 @@ def coming(sites: Iterable[int], until: date) -> list[tuple[Participant, Coming]
     rows = Due.objects.filter(Q(kind=Due.SEALED) | Q(opens__lte=until), participant__site__in=sites)
     found = [
         (row.participant, one)
-        for row in rows.select_related("participant")
-        for one in _opened(row)
+        for row in rows.select_related("participant__site")
+        for one in _told(row)
         if one.opens <= until
     ]
     return sorted(found, key=lambda pair: (pair[1].due, pair[0].number, pair[1].key))
+
+
+def ahead(participants: Iterable[Participant], *, sees_arm: bool) -> dict[Any, list[Coming]]:
+    """What each of some participants has before them, in order of its day; without `sees_arm` the visits that
+    all arms have."""
+    rows = Due.objects.filter(participant__in=[one.pk for one in participants])
+    if not sees_arm:
+        rows = rows.filter(reveals_arm=False)
+    found: dict[Any, list[Coming]] = {}
+    for row in rows.select_related("participant__site"):
+        found.setdefault(row.participant_id, []).extend(_told(row))
+    return {key: sorted(of_one, key=lambda one: (one.due, one.key)) for key, of_one in found.items()}
 
 
 def refresh(participant: Participant, today: date) -> None:
@@ -73,7 +85,7 @@ def refresh(participant: Participant, today: date) -> None:
         fresh = wanted.pop((row.kind, row.key), None)
         if fresh is None:
             row.delete()
-        elif _opened(row) != _opened(fresh):
+        elif _opened(row) is None or _opened(row) != _opened(fresh):
             fresh.id = row.id
             fresh.save(force_update=True)
     Due.objects.bulk_create(wanted.values())
@@ -183,8 +195,18 @@ def _seal(participant: Participant, hidden: Sequence[Coming]) -> str:
     return base64.b64encode(nonce + sealed).decode()
 
 
-def _opened(row: Due) -> list[Coming]:
-    """What a row says; nothing when its seal is not of this trial's key (`rebuild` mends that)."""
+def _told(row: Due) -> list[Coming]:
+    """What a row says; of one whose seal does not open (copied from elsewhere, say), what the record says."""
+    opened = _opened(row)
+    if opened is not None:
+        return opened
+    person = row.participant
+    today = clock.today(person.site.zone)
+    return [one for one in (*_visits(person, today), *_cycles(person, today)) if one.reveals_arm]
+
+
+def _opened(row: Due) -> list[Coming] | None:
+    """What a row says; None when its seal does not open."""
     if row.kind != Due.SEALED:
         return [
             Coming(row.kind, row.key, row.words, row.opens, row.due, row.closes, row.passes, row.reveals_arm)
@@ -195,7 +217,7 @@ def _opened(row: Due) -> list[Coming]:
             content[:NONCE_BYTES], content[NONCE_BYTES:], _bound(row.participant_id)
         )
     except InvalidTag:
-        return []
+        return None
     return [
         Coming(
             kind, key, words, date.fromisoformat(opens), date.fromisoformat(on),

@@ -150,10 +150,9 @@ def in_turn(trial: TrialFolder) -> Iterator[None]:
     of the operating system serves them in order. It is dropped when its holder ends, however it ends.
     PostgreSQL needs none of this.
     """
-    if fcntl is None or not trial.uses_sqlite or getattr(_turn, "mine", False):
+    if getattr(_turn, "mine", False) or (descriptor := _turn_file(trial)) is None:
         yield
         return
-    descriptor = os.open(trial.path / TURN_FILE, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         _turn.mine = True
@@ -161,6 +160,15 @@ def in_turn(trial: TrialFolder) -> Iterator[None]:
     finally:
         _turn.mine = False
         os.close(descriptor)
+
+
+def _turn_file(trial: TrialFolder) -> int | None:
+    """The open file on which writers wait; None where there is none, and the database itself must do."""
+    if fcntl is None or not trial.uses_sqlite:
+        return None
+    with suppress(OSError):
+        return os.open(trial.path / TURN_FILE, os.O_RDONLY | os.O_CREAT, 0o600)
+    return None
 
 
 def logging_settings(trial: TrialFolder) -> dict[str, Any]:

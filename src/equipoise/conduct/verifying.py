@@ -33,9 +33,11 @@ from equipoise.conduct.models import (
     Duty,
     Entry,
     Event,
+    EventVersion,
     Flag,
     Form,
     Hold,
+    Injection,
     Medication,
     Participant,
     Person,
@@ -56,21 +58,45 @@ LAST_CHECKPOINTS = 1000
 
 
 class Kept(NamedTuple):
-    """A table whose rows are compared with the ledger, and the word that the ledger uses for it. `strict`:
-    a row without an entry is a row that somebody put there."""
+    """A table whose rows are compared with the ledger, and the word that the ledger uses for it. `untouched`
+    are fields that hold what a new row holds, until the ledger says otherwise. Rows of a table that is not
+    `strict` are added together with another thing, without an entry of their own."""
 
     model: type[models.Model]
     kind: str
+    untouched: tuple[str, ...] = ()
     strict: bool = True
 
 
 KEPT = (
-    Kept(Site, "site"), Kept(Person, "person"), Kept(Duty, "duty"), Kept(Participant, "participant"),
-    Kept(Allocation, "allocation"), Kept(AllocationError, "allocation error"), Kept(Form, "form"),
-    Kept(Medication, "medication"), Kept(Query, "query"), Kept(Decision, "decision"), Kept(Cycle, "cycle"),
-    Kept(Hold, "hold"), Kept(Event, "event"), Kept(Flag, "flag"),
-)  # fmt: skip
-
+    Kept(Site, "site", ("opened_on", "closed_on", "protocol_sha256")),
+    Kept(Person, "person", ("is_active",)),
+    Kept(Duty, "duty"),
+    Kept(
+        Participant,
+        "participant",
+        (
+            "failure_reason",
+            "randomized_number",
+            "randomized_on",
+            "strata",
+            "baseline",
+            "ended_on",
+            "ended_how",
+        ),
+    ),
+    Kept(Allocation, "allocation"),
+    Kept(AllocationError, "allocation error"),
+    Kept(Form, "form", ("not_done_reason", "completed_at")),
+    Kept(Medication, "medication", ("removed",)),
+    Kept(Query, "query", ("confirmed",)),
+    Kept(Decision, "decision"),
+    Kept(Cycle, "cycle", ("completed_at",)),
+    Kept(Injection, "injection", ("state", "time", "place", "symptoms"), strict=False),
+    Kept(Hold, "hold", ("until",)),
+    Kept(Event, "event", ("removed",)),
+    Kept(Flag, "flag", ("settled", "settled_by")),
+)
 
 NOT_TOLD = frozenset({"password"})
 """Fields of which the ledger says that they were changed, never to what."""
@@ -133,6 +159,7 @@ def state_problems(trial: TrialFolder) -> list[str]:
         *protocol_problems(trial),
         *trial_row_problems(),
         *(problem for kept in KEPT for problem in row_problems(kept)),
+        *report_problems(),
         *value_problems(trial),
         *signature_problems(),
         *randomization.replay(trial),
@@ -243,11 +270,13 @@ def _key(model: type[models.Model]) -> Any:
 
 
 def _row(kept: Kept, row: Any, said: Mapping[str, str | None]) -> Iterator[str]:
-    if "" not in said:
-        if kept.strict:
-            yield f"{kept.kind} {row.pk} has no entry in the ledger: it was put there"
+    if "" not in said and kept.strict:
+        yield f"{kept.kind} {row.pk} has no entry in the ledger: it was put there"
         return
-    for name, text in _stated(said).items():
+    stated = _stated(said)
+    for name in kept.untouched:
+        stated.setdefault(name, as_text(_field(kept.model, name).get_default()))
+    for name, text in stated.items():
         field = _field(kept.model, name)
         if field is None or name in NOT_TOLD:
             continue
@@ -257,6 +286,25 @@ def _row(kept: Kept, row: Any, said: Mapping[str, str | None]) -> Iterator[str]:
                 f"{kept.kind} {row.pk}: {name} is {_short(found[0])}, the ledger says {_short(text)}: it was "
                 "changed without an entry"
             )
+
+
+def report_problems() -> Iterator[str]:
+    """Clinical events whose latest report is not what the ledger says."""
+    for events in _chunks(Event.objects.order_by("pk").iterator(CHUNK)):
+        said = _latest("event", [str(event.pk) for event in events])
+        reports: dict[Any, EventVersion] = {}
+        for report in EventVersion.objects.filter(event__in=events).order_by("version"):
+            reports[report.event_id] = report
+        for event in events:
+            stated = {name: text for name, text in said.get(str(event.pk), {}).items() if name}
+            for name, text in stated.items():
+                field = _field(EventVersion, name)
+                found = None if event.pk not in reports else getattr(reports[event.pk], name, None)
+                if field is not None and as_text(found) != text:
+                    yield (
+                        f"event {event.pk}: {name} is {_short(as_text(found))}, the ledger says "
+                        f"{_short(text)}: it was changed without an entry"
+                    )
 
 
 def _shown(row: Any, field: Any) -> tuple[str | None, ...]:
@@ -272,7 +320,7 @@ def _shown(row: Any, field: Any) -> tuple[str | None, ...]:
 def _stated(said: Mapping[str, str | None]) -> dict[str, str | None]:
     """Field -> text, from what a thing was made with and what was changed since."""
     try:
-        made = json.loads(said[""] or "")
+        made = json.loads(said.get("") or "")
     except ValueError:
         made = {}
     stated = {name: as_text(value) for name, value in made.items()} if isinstance(made, dict) else {}
