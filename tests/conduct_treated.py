@@ -1,4 +1,4 @@
-"""Participants under treatment, for tests: somebody in a given arm, and what happens to them through commands."""
+"""Participants under treatment, for tests: somebody in an arm, and what happens to them by commands."""
 
 from __future__ import annotations
 
@@ -107,7 +107,9 @@ def proposal(person: Any, regimen: str, on: date) -> Any:
     return situation.proposal(Participant.objects.select_related("site").get(id=person.id), regimen, on)
 
 
-def decide(person: Any, regimen: str, on: date, accepted: str | None = None, **more: Any) -> Mapping[str, Any]:
+def decide(
+    person: Any, regimen: str, on: date, accepted: str | None = None, **more: Any
+) -> Mapping[str, Any]:
     """Take the decision that is proposed (or with `override` another); a cycle is agreed to unless
     `accepted` says otherwise."""
     found = proposal(person, regimen, on)

@@ -48,5 +48,5 @@ def test_participants_gain_a_column_for_each_stratum_of_the_protocol():
 def test_words_come_from_the_protocol():
     protocol = record_example.protocol()
     table = schemas.table("events", protocol)
-    assert schemas.words(table.column("kind"), protocol) == ("death", "od")
+    assert schemas.words(table.column("kind"), protocol) == ("death", "od", "adverse_event")
     assert schemas.words(table.column("term"), protocol) is None

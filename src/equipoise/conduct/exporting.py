@@ -1,8 +1,8 @@
 """From the database of a trial to its record: the same tables that a simulated trial leaves, so that analysis
 and report work on both; and the ledger as data, for whoever wants to check it without the system.
 
-The record is read a hundred participants at a time, each hundred as it stood at one moment, so that a trial of
-any size needs little memory and a site that is entering data waits for a fraction of a second at most.
+The record is read a hundred participants at a time, each hundred as it stood at one moment, so that a trial
+of any size needs little memory and a site that is entering data waits for a fraction of a second at most.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ class _Chunk:
             Hold,
             Injection,
             Participant,
-            Value,
         )
         from equipoise.conduct.reading.chart import charted_items
+        from equipoise.conduct.reading.history import rows_of
 
         self.protocol, self.numbers, self.cut = protocol, numbers, cut
         found = Participant.objects.filter(id__in=people).select_related("site")
@@ -149,9 +149,9 @@ class _Chunk:
             self.forms.setdefault(person, []).append(tuple(rest))
         self.values: dict[UUID, list[Row]] = {}
         for person, *rest in (
-            Value.objects.filter(form__participant__in=people, item__in=charted_items(protocol), missing="")
+            rows_of(people, charted_items(protocol))
+            .filter(missing="")
             .exclude(number=None)
-            .exclude(form__done_on=None)
             .values_list(
                 "form__participant", "form__kind", "form__key", "form__done_on", "measured_on", "item",
                 "number", "qualifier",
@@ -242,7 +242,7 @@ class _Chunk:
     def _onset(self, person: Any, version: Any) -> int:
         """The earliest day, not before randomisation, that the date of onset can mean; negative when it
         began before."""
-        from equipoise.conduct.reading.situation import span
+        from equipoise.conduct.reading.history import span
 
         first, last = span(version.onset)
         if last < person.randomized_on:
@@ -255,8 +255,8 @@ class _Chunk:
         baseline = person.baseline
         yield (
             self.numbers[person.id], person.site_id, _country(baseline, person), self.arms[person.id],
-            person.screened_on, person.randomized_on, _number(baseline.get("age")), _text(baseline.get("sex")),
-            *(person.strata.get(name) for name in self.protocol.strata),
+            person.screened_on, person.randomized_on, _number(baseline.get("age")),
+            _text(baseline.get("sex")), *(person.strata.get(name) for name in self.protocol.strata),
         )  # fmt: skip
 
     def _baseline(self, person: Any) -> Iterator[Row]:
@@ -276,7 +276,7 @@ class _Chunk:
         planned = _planned(self.protocol, self.arms[person.id], until)
         later = [visit for visit in planned if visit.day >= 0]
         first: set[str] = set()
-        rows = []
+        rows: list[Row] = []
         for visit in planned:
             key = ("visit", f"{visit.id}:{visit.day}") if visit.day >= 0 else ("screening", visit.id)
             done, state = (None, "") if visit.id in first and visit.day < 0 else on_file.get(key, (None, ""))
@@ -410,7 +410,7 @@ def _grouped(rows: Any) -> dict[UUID, list[Any]]:
 
 def _planned(protocol: Protocol, arm: str, until_day: int) -> tuple[PlannedVisit, ...]:
     """The visits of an arm to some time after a day: somebody may come before their visit is due."""
-    from equipoise.conduct.reading.situation import planned_visits
+    from equipoise.conduct.reading.history import planned_visits
 
     return planned_visits(arm, max(0, until_day) + YEAR)
 
@@ -536,7 +536,8 @@ class _Written(NamedTuple):
 
 def _write_ledger(made: Path, entries: Iterator[Row]) -> _Written:
     """The files of the ledger, in one pass."""
-    count, last, linked, part = 0, ledger.FIRST, True, 0
+    count, linked, part = 0, True, 0
+    last: Any = ledger.FIRST
     waiting: list[Row] = []
     (made / "parquet").mkdir()
     with (

@@ -35,8 +35,10 @@ from equipoise.conduct.models import (
     Query,
     QueryMessage,
 )
+from equipoise.conduct.reading import history as records
 from equipoise.conduct.reading import situation as reading
-from equipoise.conduct.reading.situation import History, Known, Proposal, amount, shown
+from equipoise.conduct.reading.history import History, amount, shown
+from equipoise.conduct.reading.situation import Known, Proposal
 from equipoise.protocol.model import Cycle as CycleShape
 from equipoise.rules import explaining
 from equipoise.rules.schedule import induction_slot
@@ -92,7 +94,7 @@ def _history(participant: Participant, regimen: str) -> History:
     block = opening.folder().protocol.regimens.get(regimen)
     if block is None or block.kind != "cycles":
         raise NotFound(f'the protocol has no regimen "{regimen}" that is given in cycles')
-    return reading.history(participant, regimen)
+    return records.history(participant, regimen)
 
 
 def _check_concerned(now: Situation) -> None:
@@ -148,7 +150,7 @@ def _decided(found: Proposal, given: TakeDecision) -> tuple[int, float]:
 
 
 def _why_not(found: Proposal, action: int, dose: float | None) -> str:
-    past_rules = reading.rules_of(found.regimen)
+    past_rules = records.rules_of(found.regimen)
     bar = reading.bars_a_cycle(past_rules, found.known.situation)
     if action in _STARTING and bar:
         return f"no cycle may start, whatever the reason: {bar}"
@@ -406,7 +408,7 @@ def _save_rows(
 def place_hold(act: Act, given: PlaceHold) -> dict[str, Any]:
     """Withhold the drug for now, for a reason that is not one of the protocol's."""
     participant = act.allow_at(given.participant)
-    if participant.randomized_on is None or not reading.histories([participant])[participant.id]:
+    if participant.randomized_on is None or not records.histories([participant])[participant.id]:
         raise Refused("this participant has no cycles that could be withheld")
     if participant.ended_on is not None:
         raise Refused("follow-up is over: there is nothing to withhold")
@@ -467,7 +469,7 @@ def after_change(act: Act, participant: Participant) -> None:
     forms = {entry["subject"] for entry in act.entries if entry["kind"] in ("value", "form")}
     if values and Form.objects.filter(id__in=forms, kind="screening").exists():
         _correct_baseline(act, participant)
-    for past in reading.histories([participant])[participant.id]:
+    for past in records.histories([participant])[participant.id]:
         if _touches(act, values, past.regimen):
             _follow_holds(act, past)
             _look_again(act, past)
@@ -477,7 +479,7 @@ def _touches(act: Act, values: Iterable[Mapping[str, Any]], regimen: str) -> boo
     """Whether what this act changed is looked at by dosing decisions."""
     if act.command.startswith(_ALWAYS):
         return True
-    read = reading.items_read(regimen)
+    read = records.items_read(regimen)
     moved = ("done_on", "status", "baseline")
     return any(entry["field"] in read for entry in values) or any(
         entry["kind"] in ("form", "participant") and entry["field"] in moved for entry in act.entries
@@ -487,7 +489,7 @@ def _touches(act: Act, values: Iterable[Mapping[str, Any]], regimen: str) -> boo
 def _correct_baseline(act: Act, participant: Participant) -> None:
     """Values of screening that were corrected after randomisation: the baseline follows the record, the
     allocation and what it was made from stay."""
-    known = _as_json(reading.baseline_on_record(participant))
+    known = _as_json(records.baseline_on_record(participant))
     now = {name: known.get(name) for name in {**participant.baseline, **known}}
     changed = {name for name in now if now[name] != participant.baseline.get(name)}
     if changed:

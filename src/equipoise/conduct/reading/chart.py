@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from equipoise.conduct.models import Event, EventVersion, Flag, Form, Hold, Inje
 from equipoise.conduct.reading import forms
 from equipoise.conduct.reading import situation as treatment
 from equipoise.conduct.reading.arms import arm_of
-from equipoise.conduct.reading.situation import History, amount, shown, span
+from equipoise.conduct.reading.history import History, Noted, amount, histories, shown, span, values_of
 from equipoise.protocol.model import Protocol
 from equipoise.rules import schedule
 from equipoise.rules.schedule import PlannedVisit
@@ -224,7 +224,7 @@ def chart(participant: Participant, viewer: Viewer) -> Chart:
     today = clock.today(participant.site.zone)
     sees_arm = viewer.sees_arm(participant.site)
     arm = arm_of(participant) if sees_arm else None
-    past = treatment.histories([participant])[participant.id] if arm is not None else ()
+    past = histories([participant])[participant.id] if arm is not None else ()
     holds = _holds(protocol, participant, past) if sees_arm else ()
     visits = _visits(protocol, participant, arm, today)
     return Chart(
@@ -294,9 +294,9 @@ def _series(
         for one in past
         if (regimen := protocol.regimens[one.regimen]).goal is not None and not math.isnan(one.goal)
     }
-    values = forms.recorded(person, names)
+    values = values_of([person.id], names).get(person.id, [])
     if not sees_arm:
-        values = [value for value in values if value.form.kind == forms.SCREENING]
+        values = [value for value in values if value.kind == forms.SCREENING]
     found = []
     for name in names:
         item = protocol.items[name]
@@ -304,7 +304,7 @@ def _series(
         points = [
             _point(protocol, person, value)
             for value in values
-            if value.item == name and isinstance(value.value, float) and value.form.done_on is not None
+            if value.item == name and not value.missing and value.number is not None
         ]
         day0 = person.randomized_on
         if baseline is not None and day0 is not None and not any(point.on == day0 for point in points):
@@ -324,27 +324,27 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _point(protocol: Protocol, person: Participant, value: forms.Known) -> Point:
+def _point(protocol: Protocol, person: Participant, value: Noted) -> Point:
     item, day0 = protocol.items[value.item], person.randomized_on
-    assert isinstance(value.value, float)
-    said = value.qualifier + amount(value.value, item.unit)
+    assert value.number is not None
+    said = value.qualifier + amount(value.number, item.unit)
     return Point(
         on=value.on,
         day=None if day0 is None else (value.on - day0).days,
-        value=value.value,
+        value=value.number,
         qualifier=value.qualifier,
         words=f"{item.label} {said}, {shown(value.on)}",
-        visit=_visit_name(protocol, value.form),
-        form=value.form.id,
-        place=(value.form.kind, value.form.key),
+        visit=_visit_name(protocol, value.kind, value.key),
+        form=value.form,
+        place=(value.kind, value.key),
     )
 
 
-def _visit_name(protocol: Protocol, form: Form) -> str:
-    name = form.key.partition(":")[0]
-    if form.kind in (forms.SCREENING, forms.VISIT):
-        return next((visit.label for visit in protocol.visits if visit.id == name), form.key)
-    return "check before a cycle" if form.kind == forms.CHECK else "between visits"
+def _visit_name(protocol: Protocol, kind: str, key: str) -> str:
+    name = key.partition(":")[0]
+    if kind in (forms.SCREENING, forms.VISIT):
+        return next((visit.label for visit in protocol.visits if visit.id == name), key)
+    return "check before a cycle" if kind == forms.CHECK else "between visits"
 
 
 def _goal_words(protocol: Protocol, past: History) -> str:
@@ -372,6 +372,7 @@ def _cycles(protocol: Protocol, past: Iterable[History]) -> tuple[CycleBar, ...]
                 for state in (Injection.GIVEN, Injection.REDUCED, Injection.MISSED)
             }
             given = count[Injection.GIVEN] + count[Injection.REDUCED]
+            dose = amount(cycle.dose, cycle.unit)
             bars.append(
                 CycleBar(
                     id=cycle.id,
@@ -390,9 +391,7 @@ def _cycles(protocol: Protocol, past: Iterable[History]) -> tuple[CycleBar, ...]
                     open=len(mine) - given - count[Injection.MISSED],
                     planned=len(mine),
                     complete=cycle.completed_at is not None,
-                    words=(
-                        f"Cycle {cycle.number}, {amount(cycle.dose, cycle.unit)}, {given} of {len(mine)} given"
-                    ),
+                    words=f"Cycle {cycle.number}, {dose}, {given} of {len(mine)} given",
                 )
             )
     return tuple(sorted(bars, key=lambda bar: (bar.on, bar.number)))
@@ -481,7 +480,11 @@ def _events(protocol: Protocol, person: Participant, sees_arm: bool) -> tuple[Ev
                 cycle=version.cycle if sees_arm else None,
             )
         )
-    return tuple(sorted(marks, key=lambda mark: (mark.first, mark.number)))
+    marks.sort(key=lambda mark: (mark.first, mark.number))
+    if sees_arm:
+        return tuple(marks)
+    # a gap in the numbers would tell of what is not shown
+    return tuple(replace(mark, number=position) for position, mark in enumerate(marks, start=1))
 
 
 def _visits(protocol: Protocol, person: Participant, arm: str | None, today: date) -> tuple[VisitMark, ...]:
@@ -522,8 +525,8 @@ def _screening_mark(person: Participant, id: str, label: str, form: Form | None,
     if on is None and (person.randomized_on is not None or person.status == Participant.FAILED):
         state = NOT_DONE
     return VisitMark(
-        id, label, label, (forms.SCREENING, id), on or person.screened_on, person.screened_on, last, on, state,
-        Form.EMPTY if form is None else form.status,
+        id, label, label, (forms.SCREENING, id), on or person.screened_on, person.screened_on, last, on,
+        state, Form.EMPTY if form is None else form.status,
     )  # fmt: skip
 
 

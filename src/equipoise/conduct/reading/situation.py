@@ -8,22 +8,34 @@ The rules themselves are those of `equipoise.rules`, which the simulation calls 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from equipoise.conduct import opening, sealing
+from equipoise.conduct import opening
 from equipoise.conduct.gateway import content_hash
-from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant, Value
-from equipoise.protocol import criteria
-from equipoise.protocol.criteria import Value as Known_
+from equipoise.conduct.models import Participant
+from equipoise.conduct.reading.forms import TOXICITY_REVIEWED
+from equipoise.conduct.reading.history import (
+    History,
+    Noted,
+    amount,
+    cover_item,
+    histories,
+    history,
+    hold_items,
+    in_words,
+    parts_of,
+    plain,
+    planned_visits,
+    shown,
+)
+from equipoise.protocol.criteria import Value
 from equipoise.protocol.model import Protocol
-from equipoise.rules import dosing, explaining, goals, holds, schedule
+from equipoise.rules import dosing, explaining, holds, schedule
 from equipoise.rules.explaining import RuleLine
-from equipoise.rules.from_protocol import dose_rules
 from equipoise.rules.terms import (
     ACTIONS,
     ESCALATE,
@@ -46,365 +58,9 @@ from equipoise.rules.terms import (
 )
 from equipoise.rules.terms import Decision as Decided
 from equipoise.rules.truth import NO, UNKNOWN, YES, or_
-from equipoise.rules.values import current, is_valid
+from equipoise.rules.values import is_valid
 
-REVIEWED = "toxicity_reviewed"
-"""Item of the check before a cycle: all adverse events since the last cycle are entered."""
-SITE = "site"
-"""The item that is the participant's site."""
-_UNKNOWN_WORDS = ("unknown", "refused")
 _WORST_GRADE = 5
-_KINDS = ("screening", "visit", "check", "update")
-
-
-# --- what is on record --------------------------------------------------------------------------------------
-
-
-class Noted(NamedTuple):
-    """One value on a form, with the day of its sample."""
-
-    on: date
-    done_on: date
-    kind: str
-    key: str
-    id: UUID
-    form: UUID
-    item: str
-    number: float | None
-    text: str
-    qualifier: str
-    missing: str
-
-
-class Happened(NamedTuple):
-    """An event as its latest report has it; the onset lies between two days, which are the same when it is
-    known to the day."""
-
-    id: UUID
-    number: int
-    first: date
-    last: date
-    grade: int | None
-    attributed: bool | None
-    cycle: int | None
-    kind: str
-    term: str
-
-
-@dataclass(frozen=True)
-class History:
-    """Everything on record that the rules of one regimen look at, for one participant."""
-
-    protocol: Protocol
-    participant: Participant
-    regimen: str
-    arm: str | None
-    values: tuple[Noted, ...]
-    """In order of time."""
-    cycles: tuple[Cycle, ...]
-    decisions: tuple[Decision, ...]
-    events: tuple[Happened, ...]
-    placed: tuple[Hold, ...]
-    """Holds that investigators placed."""
-
-    @property
-    def rules(self) -> DoseRules:
-        """The numbers of the regimen."""
-        return rules_of(self.regimen)
-
-    @cached_property
-    def goal(self) -> float:
-        """The goal of this participant; NaN when there is none or it is not known."""
-        if self.protocol.regimens[self.regimen].goal is None:
-            return math.nan
-        known = {**self.participant.baseline, **self.participant.strata}
-        value = goals.goal_value(self.protocol, self.regimen, known)
-        return math.nan if value is None else value
-
-    @cached_property
-    def protocol_holds(self) -> tuple[Stretch, ...]:
-        """The stretches of time in which a hold of the protocol was recorded as present, from randomisation
-        on, each until the day on which it was recorded as no longer present."""
-        first = self.participant.randomized_on
-        if first is None:
-            return ()
-        items = hold_items(self.regimen)
-        days = {first, *(value.on for value in self.values if value.item in items and value.on > first)}
-        found: list[Stretch] = []
-        began: dict[str, date] = {}
-        for day in sorted(days):
-            for state in self.hold_states(day):
-                if state.on == YES:
-                    began.setdefault(state.id, day)
-                elif state.on == NO and state.id in began:
-                    found.append(Stretch(state.id, began.pop(state.id), day))
-        found += [Stretch(name, since, None) for name, since in began.items()]
-        return tuple(sorted(found, key=lambda each: (each.since, each.hold)))
-
-    def latest(self, items: Iterable[str], on: date) -> dict[str, Noted]:
-        """For each of these items the latest answer whose sample was taken on or before `on`."""
-        wanted = set(items)
-        found: dict[str, Noted] = {}
-        for value in self.values:
-            if value.on > on:
-                break
-            if value.item in wanted and _counts(self.protocol, value):
-                found[value.item] = value
-        return found
-
-    def hold_states(self, on: date) -> tuple[holds.HoldState, ...]:
-        """Every hold of the protocol as it stood on a day, from the values known then."""
-        latest = self.latest(hold_items(self.regimen), on)
-        values = {name: plain(self.protocol, value) for name, value in latest.items()}
-        ages = {name: (on - value.on).days for name, value in latest.items()}
-        for name, expression in _derivations().items():
-            if values.get(name) is not None:
-                for part in expression.names:
-                    values.pop(part, None)
-        usable = tuple(
-            (name, value, is_valid(self.protocol.items[name], ages[name]))
-            for name, value in sorted(values.items())
-        )
-        return _hold_states(opening.folder().protocol_sha256, self.regimen, usable)
-
-
-class Stretch(NamedTuple):
-    """A hold of the protocol from its first day to the first day without it (None: still present)."""
-
-    hold: str
-    since: date
-    until: date | None
-
-
-@lru_cache(maxsize=4096)
-def _hold_states(
-    protocol_sha256: str, regimen: str, usable: tuple[tuple[str, Known_, bool], ...]
-) -> tuple[holds.HoldState, ...]:
-    """The holds for values of which some have expired; the same answers come again and again."""
-    protocol = opening.folder().protocol
-    return tuple(
-        holds.hold_states(
-            protocol,
-            regimen,
-            {name: value for name, value, _ in usable},
-            {name: 0 if valid else NEVER for name, _, valid in usable},
-        )
-    )
-
-
-@lru_cache(maxsize=64)
-def _rules(protocol_sha256: str, regimen: str) -> DoseRules:
-    return dose_rules(opening.folder().protocol, regimen)
-
-
-def rules_of(regimen: str) -> DoseRules:
-    """The numbers of a regimen of the trial's protocol."""
-    return _rules(opening.folder().protocol_sha256, regimen)
-
-
-@lru_cache(maxsize=8)
-def _derived(protocol_sha256: str) -> Mapping[str, criteria.Expression]:
-    return criteria.derivations(opening.folder().protocol.items)
-
-
-def _derivations() -> Mapping[str, criteria.Expression]:
-    return _derived(opening.folder().protocol_sha256)
-
-
-@lru_cache(maxsize=64)
-def _hold_items(protocol_sha256: str, regimen: str) -> frozenset[str]:
-    protocol = opening.folder().protocol
-    names: set[str] = set()
-    for hold in protocol.regimens[regimen].hold_while:
-        names |= set(criteria.compile(hold.when, protocol.items).names)
-    while True:
-        parts = {part for name in names for part in _parts(name)} - names
-        if not parts:
-            return frozenset(names)
-        names |= parts
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    expression = _derivations().get(name)
-    return () if expression is None else tuple(expression.names)
-
-
-def hold_items(regimen: str) -> frozenset[str]:
-    """The items that the holds of a regimen look at."""
-    return _hold_items(opening.folder().protocol_sha256, regimen)
-
-
-def items_read(regimen: str) -> frozenset[str]:
-    """Every item that a dosing decision of this regimen looks at."""
-    protocol = opening.folder().protocol
-    block = protocol.regimens[regimen]
-    names = {REVIEWED, *hold_items(regimen)}
-    if block.goal is not None:
-        names.add(block.goal.measure)
-    if (cover := cover_item(protocol, regimen)) is not None:
-        names.add(cover)
-    return frozenset(names)
-
-
-def cover_item(protocol: Protocol, regimen: str) -> str | None:
-    """The item that says whether the regimen that must accompany each cycle is being taken."""
-    cover = protocol.regimens[regimen].cover
-    return None if cover is None else protocol.regimens[cover].taken
-
-
-def plain(protocol: Protocol, value: Noted) -> Known_:
-    """A value as the criteria language knows it: number, truth, word, or None when it is not known."""
-    if value.missing:
-        return None
-    kind = protocol.items[value.item].type
-    if kind == "category":
-        return value.text or None
-    if value.number is None:
-        return None
-    return value.number == 1 if kind == "boolean" else value.number
-
-
-def span(partial: str) -> tuple[date, date]:
-    """The first and the last day that a date, known to the day, the month or the year, can mean."""
-    parts = [int(part) for part in partial.split("-")]
-    if len(parts) == 3:
-        day = date(*parts)
-        return day, day
-    if len(parts) == 2:
-        year, month = parts
-        following = date(year + month // 12, month % 12 + 1, 1)
-        return date(year, month, 1), following - timedelta(days=1)
-    return date(parts[0], 1, 1), date(parts[0], 12, 31)
-
-
-def cyclic_regimens(protocol: Protocol, arm: str | None) -> tuple[str, ...]:
-    """The regimens of an arm that are given in cycles; none without an arm."""
-    if arm is None:
-        return ()
-    return tuple(name for name in protocol.arms[arm].regimens if protocol.regimens[name].kind == "cycles")
-
-
-def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, ...]]:
-    """The histories of several participants, one for each regimen in cycles of their arm; a fixed number of
-    questions to the database, however many they are. Whoever calls this may see arms."""
-    protocol = opening.folder().protocol
-    people = {person.id: person for person in participants if person.randomized_on is not None}
-    arms = {
-        allocation.participant_id: sealing.open_arm(allocation)
-        for allocation in Allocation.objects.filter(participant__in=people)
-    }
-    wanted = {key: cyclic_regimens(protocol, arm) for key, arm in arms.items()}
-    treated = [key for key, regimens in wanted.items() if regimens]
-    items = {item for regimens in wanted.values() for name in regimens for item in items_read(name)}
-    values = _values(treated, items)
-    cycles = _grouped(Cycle.objects.filter(participant__in=treated).order_by("regimen", "number"))
-    decisions = _grouped(Decision.objects.filter(participant__in=treated).order_by("sequence"))
-    events = _events(treated)
-    placed = _grouped(Hold.objects.filter(participant__in=treated, hold="").order_by("since", "id"))
-    return {
-        key: tuple(
-            History(
-                protocol,
-                people[key],
-                name,
-                arms.get(key),
-                tuple(values.get(key, ())),
-                tuple(cycle for cycle in cycles.get(key, ()) if cycle.regimen == name),
-                tuple(decision for decision in decisions.get(key, ()) if decision.regimen == name),
-                tuple(events.get(key, ())),
-                tuple(placed.get(key, ())),
-            )
-            for name in wanted.get(key, ())
-        )
-        for key in people
-    }
-
-
-def history(participant: Participant, regimen: str) -> History:
-    """The history of one participant under one regimen, which need not be one of their arm's."""
-    for found in histories([participant]).get(participant.id, ()):
-        if found.regimen == regimen:
-            return found
-    allocation = Allocation.objects.filter(participant=participant).first()
-    arm = None if allocation is None else sealing.open_arm(allocation)
-    return History(opening.folder().protocol, participant, regimen, arm, (), (), (), (), ())
-
-
-def _grouped(rows: Any) -> dict[UUID, list[Any]]:
-    found: dict[UUID, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row.participant_id, []).append(row)
-    return found
-
-
-def _values(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, list[Noted]]:
-    rows = (
-        Value.objects.filter(form__participant__in=participants, item__in=list(items), row=0)
-        .exclude(form__done_on=None)
-        .exclude(form__status="not done")
-        .values_list(
-            "form__participant", "measured_on", "form__done_on", "form__kind", "form__key", "id", "form",
-            "item", "number", "text", "qualifier", "missing",
-        )
-    )  # fmt: skip
-    found: dict[UUID, list[Noted]] = {}
-    for person, measured_on, done_on, *rest in rows.iterator(chunk_size=5000):
-        found.setdefault(person, []).append(Noted(measured_on or done_on, done_on, *rest))
-    for values in found.values():
-        values.sort(key=_order)
-    return found
-
-
-def _order(value: Noted) -> tuple[date, int, str, int]:
-    """In order of the day of the sample; of one day, what was recorded between visits comes last."""
-    key, _, count = value.key.partition(":")
-    number = int(count) if value.kind == "update" and count.isdigit() else 0
-    return value.on, _KINDS.index(value.kind), key, number
-
-
-def baseline_on_record(participant: Participant) -> dict[str, Known_]:
-    """The values at randomisation as the forms of screening give them now, derived items included."""
-    protocol, day0 = opening.folder().protocol, participant.randomized_on
-    assert day0 is not None
-    latest: dict[str, Noted] = {}
-    for value in _values([participant.id], protocol.items).get(participant.id, ()):
-        if value.kind == "screening" and value.on <= day0 and _counts(protocol, value):
-            latest[value.item] = value
-    values = {name: plain(protocol, value) for name, value in latest.items()}
-    ages = {name: (day0 - value.on).days for name, value in latest.items()}
-    if SITE in protocol.items:
-        values[SITE], ages[SITE] = str(participant.site_id), 0
-    usable = current(protocol.items, values, ages).values
-    return {name: value for name, value in usable.items() if value is not None}
-
-
-def _counts(protocol: Protocol, value: Noted) -> bool:
-    """Whether an answer counts: a measurement that was not done leaves the one before it standing; a state
-    that is said to be unknown is unknown from then on."""
-    state = value.item not in protocol.items or protocol.items[value.item].type != "number"
-    return not value.missing or (state and value.missing in _UNKNOWN_WORDS)
-
-
-def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
-    latest: dict[UUID, EventVersion] = {}
-    for version in (
-        EventVersion.objects.filter(event__participant__in=participants, event__removed="")
-        .select_related("event")
-        .order_by("version")
-    ):
-        latest[version.event_id] = version
-    found: dict[UUID, list[Happened]] = {}
-    for version in sorted(latest.values(), key=lambda each: each.event.number):
-        found.setdefault(version.event.participant_id, []).append(
-            Happened(
-                version.event_id, version.event.number, *span(version.onset), version.grade,
-                version.attributed, version.cycle, version.event.kind, version.term,
-            )
-        )  # fmt: skip
-    return found
-
-
-# --- the situation ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -591,7 +247,7 @@ class _Reading:
         if item is None:
             return YES
         value = self.past.latest([item], self.on).get(item)
-        answer: Known_ = None
+        answer: Value = None
         if value is not None:
             self._value("cover", value)
             if is_valid(self.protocol.items[item], (self.on - value.on).days):
@@ -645,7 +301,7 @@ class _Reading:
             return worst
         self._ask(
             UNKNOWN_TOXICITY, "adverse events since the last cycle: not yet reviewed", self._check_form(),
-            REVIEWED,
+            TOXICITY_REVIEWED,
         )  # fmt: skip
         return UNKNOWN
 
@@ -654,7 +310,7 @@ class _Reading:
         checks = [
             value
             for value in self.past.values
-            if value.item == REVIEWED and since < value.done_on <= self.on
+            if value.item == TOXICITY_REVIEWED and since < value.done_on <= self.on
             and value.kind == "check" and value.key.startswith(f"{self.past.regimen}:")
         ]  # fmt: skip
         if not checks:
@@ -727,51 +383,11 @@ class _Reading:
 
 
 def _entry_place(protocol: Protocol, item: str) -> tuple[str, str]:
-    wanted = {item, *_parts(item)}
+    wanted = {item, *parts_of(item)}
     for visit in protocol.visits:
         if visit.period == "screening" and wanted & set(visit.collect):
             return "screening", visit.id
     return "screening", protocol.visits[0].id
-
-
-@lru_cache(maxsize=64)
-def _planned(protocol_sha256: str, arm: str, until: int) -> tuple[schedule.PlannedVisit, ...]:
-    return schedule.visits(opening.folder().protocol, arm, until)
-
-
-def planned_visits(arm: str, until_day: int) -> tuple[schedule.PlannedVisit, ...]:
-    """The visits of an arm whose window may be open by `until_day`, and some more: whole years at a time."""
-    year = 366
-    return _planned(opening.folder().protocol_sha256, arm, (max(0, until_day) // year + 1) * year)
-
-
-# --- in words -----------------------------------------------------------------------------------------------
-
-
-def amount(value: float, unit: str) -> str:
-    """A number with its unit."""
-    return f"{value:.6g} {unit}".rstrip()
-
-
-def shown(day: date) -> str:
-    """A date as people read it."""
-    return f"{day.day} {day:%B %Y}"
-
-
-def in_words(protocol: Protocol, value: Noted) -> str:
-    """A value with its label and date."""
-    if value.item not in protocol.items:
-        return f"adverse events reviewed: {value.text or value.missing}, {shown(value.on)}"
-    item = protocol.items[value.item]
-    if value.missing:
-        said = value.missing
-    elif item.type == "number" and value.number is not None:
-        said = value.qualifier + amount(value.number, item.unit)
-    elif item.type == "boolean" and value.number is not None:
-        said = "yes" if value.number == 1 else "no"
-    else:
-        said = value.text
-    return f"{item.label}: {said}, {shown(value.on)}"
 
 
 def _unit(protocol: Protocol, regimen: str) -> str:

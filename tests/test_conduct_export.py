@@ -1,0 +1,188 @@
+"""The record of a conducted trial is like that of a simulated one: it passes its checks, and analysis and
+report work on it; the ledger can be checked without the system."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from conduct_ready import protocol_file, ready, strata
+from conduct_treated import at, check, decide, event, form, visit
+from conduct_trial import START, copied, do
+from equipoise.conduct import clock, ledger
+from equipoise.conduct.folder import TrialFolder
+
+DAY0 = date(2026, 3, 3)
+CLEAR = {"haemoglobin": "9.0", "systolic": "140", "toxicity_reviewed": "yes"}
+
+
+def day(number: int) -> date:
+    return DAY0 + timedelta(days=number)
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[TrialFolder]:
+    with clock.at(START + timedelta(days=1)):
+        yield copied(tmp_path / "trial", protocol_file())
+
+
+def _person(number: str) -> Any:
+    from equipoise.conduct.models import Participant
+
+    return Participant.objects.select_related("site").get(number=number)
+
+
+def _randomised(count: int) -> dict[str, list[Any]]:
+    """So many randomised today; participants by arm."""
+    from equipoise.conduct.reading.arms import arm_of
+
+    found: dict[str, list[Any]] = {"epo": [], "usual": []}
+    for one in range(count):
+        number = ready(("ada", "cas")[one % 2])
+        do("randomize", ("ada", "cas")[one % 2], participant=number, strata=strata(number))
+        person = _person(number)
+        found[str(arm_of(person))].append(person)
+    return found
+
+
+def _cycle(person: Any, number: int, given: int = 4) -> None:
+    with at(day(number)):
+        check(person, "erythropoietin", day(number), **CLEAR)
+        cycle = decide(person, "erythropoietin", day(number))["cycle"]
+    with at(day(number + 23)):
+        do(
+            "cycle.injections", "ada" if person.site_id == 1 else "cas", participant=person.number,
+            regimen="erythropoietin", cycle=cycle, version=0, complete=True,
+            injections=[
+                {"number": k, "state": "given" if k <= given else "missed"} for k in range(1, 5)
+            ],
+        )  # fmt: skip
+
+
+def _lived(trial: TrialFolder) -> dict[str, list[Any]]:
+    """Six people for four months: cycles, a missed injection, an event, a death, a withdrawal, a screening
+    failure."""
+    who = _randomised(6)
+    for person in (*who["epo"], *who["usual"]):
+        visit(person, "entry:0", DAY0, haemoglobin="8.6", weight="70", systolic="140")
+    failed = do("screening.start", "ada", site=1, screened_on=DAY0, consent_on=DAY0, consent_version="1.0")[
+        "participant"
+    ]
+    do("screening.fail", "ada", participant=failed, reason="moved away before the tests")
+    first, second = who["epo"][:2]
+    _cycle(first, 1)
+    with at(day(28)):
+        visit(first, "four_weekly:28", day(28), haemoglobin="9.4", weight="70", systolic="138")
+    _cycle(first, 32, given=3)
+    with at(day(56)):
+        event(first, day(56), 2, cycle=2, term="headache")
+        event(second, "2026-04", None, term="rash", attributed=None)
+        form(first, "update", f"{day(56)}:1", day(56), thrombosis_active="yes")
+    with at(day(70)):
+        do("hold.place", "ivo" if second.site_id == 1 else "ina", participant=second.number,
+           since=day(60), reason="wishes to think it over")  # fmt: skip
+        who["usual"][0].refresh_from_db()
+        do("disposition.record", "ada" if who["usual"][0].site_id == 1 else "cas",
+           participant=who["usual"][0].number, status="withdrew", on=day(68), reason="moved")  # fmt: skip
+    with at(day(84)):
+        visit(who["usual"][1], "quarterly:84", day(84), haemoglobin="8.1", ferritin="<5", systolic="150")
+        event(first, day(83), 5, kind=_fatal(trial), serious=True, serious_because="death", attributed=False,
+              term=_fatal_term(trial), aware_at=clock.now(), outcome="fatal")  # fmt: skip
+        do("disposition.record", "ada" if first.site_id == 1 else "cas", participant=first.number,
+           status="died", on=day(83))  # fmt: skip
+    return who
+
+
+def _fatal(trial: TrialFolder) -> str:
+    return next(name for name, event in trial.protocol.events.items() if event.terminal)
+
+
+def _fatal_term(trial: TrialFolder) -> str:
+    declared = trial.protocol.events[_fatal(trial)]
+    return declared.terms[0] if declared.terms else declared.label
+
+
+@pytest.mark.requirement("A7", "I5", "K5")
+def test_a_trial_in_conduct_is_exported_checked_analysed_and_reported(
+    trial: TrialFolder, tmp_path: Path
+) -> None:
+    from equipoise.analyse import run
+    from equipoise.conduct.exporting import export
+    from equipoise.record import check as check_record
+    from equipoise.report import write
+
+    who = _lived(trial)
+    with at(day(120)):
+        record = export(trial, tmp_path / "record")
+    assert [str(finding) for finding in check_record(record)] == []
+    assert record.manifest.provenance.kind == "conducted"
+    assert record.manifest.protocol_sha256 == trial.protocol_sha256
+    counts = {name: record.table(name).height for name in record.tables}
+    assert counts["participants"] == 6
+    assert counts["screening"] == 7
+    assert (counts["decisions"], counts["cycles"], counts["injections"]) == (2, 2, 8)
+    assert record.table("cycles")["administrations_given"].to_list() == [4, 3]
+    ends = dict(record.table("disposition").select("status", "day").iter_rows())
+    assert ends["died"] == 83
+    assert ends["withdrew"] == 68
+    assert ends["in follow-up"] < 120
+    holds = record.table("holds").sort("hold")
+    assert holds["hold"].to_list() == ["investigator", "thrombosis"]
+    events = record.table("events")
+    assert sorted(events["kind"].to_list()) == sorted(["adverse_event", "adverse_event", _fatal(trial)])
+    assert events.filter(pl.col("term") == "rash")["day"].to_list() == [(date(2026, 4, 1) - DAY0).days]
+    below = record.table("measurements").filter(pl.col("qualifier") == "<")
+    assert below.select("item", "value").row(0) == ("ferritin", 5.0)
+    results = run(record)
+    flow = results.table.filter((pl.col("analysis") == "consort") & (pl.col("parameter") == "in follow-up"))
+    assert flow["value"].sum() == 4
+    assert len(who["epo"]) + len(who["usual"]) == 6
+    pages = write(results, record.protocol, record, out=tmp_path / "report", paper="never")
+    text = pages["html"].read_text(encoding="utf-8")
+    assert "In follow-up" in text
+    assert trial.protocol_sha256 in text
+
+
+@pytest.mark.requirement("A10", "A12", "D18")
+def test_the_ledger_is_exported_whole_and_can_be_checked_without_the_system(
+    trial: TrialFolder, tmp_path: Path
+) -> None:
+    from equipoise.conduct.exporting import export_ledger
+    from equipoise.conduct.models import Chain, Entry
+
+    do("trial.places", "theo", places=1800, reason='=1+1 more, "as agreed"')
+    head = Chain.objects.get(id=1)
+    found = export_ledger(trial, tmp_path / "ledger")
+    assert (found.entries, found.final_hash, found.linked) == (head.n, head.hash, True)
+    noted = Entry.objects.latest("n")
+    assert (noted.command, noted.kind, noted.new) == (
+        "ledger.export",
+        "export",
+        f"{head.n} entries, {head.hash}",
+    )
+    told = json.loads((tmp_path / "ledger" / "ledger.json").read_text())
+    assert (told["entries"], told["final_hash"]) == (head.n, head.hash)
+    frame = pl.read_parquet(tmp_path / "ledger" / "parquet" / "*.parquet")
+    assert frame.height == head.n
+    problems = ledger.verify_chain(
+        frame.iter_rows(named=True),
+        ledger.checkpoints(tmp_path / "ledger" / "checkpoints.jsonl"),
+        told["public_key"],
+        (head.n, head.hash),
+    )
+    assert problems == []
+    with (tmp_path / "ledger" / "ledger.csv").open(newline="", encoding="utf-8") as file:
+        exact = list(csv.DictReader(file))
+    assert [row["hash"] for row in exact] == frame["hash"].to_list()
+    assert exact[-1]["reason"] == '=1+1 more, "as agreed"'
+    with (tmp_path / "ledger" / "ledger-for-spreadsheets.csv").open(newline="", encoding="utf-8") as file:
+        safe = list(csv.DictReader(file))
+    assert safe[-1]["reason"] == '\'=1+1 more, "as agreed"'
+    assert not any(value.startswith(("=", "+", "-", "@")) for row in safe for value in row.values())
