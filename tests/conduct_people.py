@@ -26,7 +26,10 @@ def at_work(name: str, role: str | None = None, *, second_factor: bool = True) -
     client.force_login(person, backend="allauth.account.auth_backends.AuthenticationBackend")
     session = client.session
     if second_factor:
-        session["account_authentication_methods"] = [{"method": "password", "at": 0.0}, {"method": "mfa", "at": 0.0}]
+        session["account_authentication_methods"] = [
+            {"method": "password", "at": 0.0},
+            {"method": "mfa", "at": 0.0},
+        ]
         session["account_authentication_methods_user"] = str(person.pk)
     session["role"] = role
     session.save()

@@ -26,6 +26,8 @@ METHODS = {
     "minimisation": "method: minimisation\n  best_arm_probability: 0.8",
     "simple": "method: simple",
 }
+READY = 8
+"""Ready participants of the trials that several tests share."""
 SITES = {"ada": ("ivo", 1), "cas": ("ina", 2)}
 """Coordinator -> investigator and site."""
 

@@ -25,8 +25,11 @@ HISTORY = EXAMPLES / "histories" / "participant.yaml"
 COMMANDS = [
     ["run"], ["simulate"], ["analyse"], ["report"], ["protocols"], ["show"], ["check"], ["new"], ["diff"],
     ["schema"], ["decide"], ["record", "check"], ["verify"], ["power"], ["boundaries"], ["design"],
-    ["surrogate"], ["explain"], ["fit"], ["conduct", "init"], ["conduct", "serve"], ["conduct", "status"],
-    ["conduct", "password"], ["conduct", "code"], ["conduct", "evidence"],
+    ["surrogate"], ["explain"], ["fit"], ["rehearse"], ["conduct", "init"],
+    ["conduct", "serve"], ["conduct", "status"],
+    ["conduct", "password"], ["conduct", "code"], ["conduct", "evidence"], ["conduct", "demo"],
+    ["conduct", "export"], ["conduct", "backup"], ["conduct", "restore"], ["conduct", "reconcile"],
+    ["conduct", "verify"], ["conduct", "upgrade"],
 ]  # fmt: skip
 SMALL = ["--participants", "120", "--seed", "3"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import zipfile
 from collections.abc import Iterator
@@ -12,21 +14,23 @@ from pathlib import Path
 import pytest
 
 from conduct_postgres import copied_postgres, server
-from conduct_ready import assessment, copied_ready, filled_with, protocol_file, ready, screened, strata
-from conduct_trial import START, copied, do
+from conduct_processes import ended, in_process, started, wait_until
+from conduct_ready import READY, assessment, copied_ready, filled_with, protocol_file, ready, screened, strata
+from conduct_trial import START, do
 from equipoise.conduct import backup as backups
 from equipoise.conduct import checking, clock, opening
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
+from equipoise.protocol import canonical, load
 
 DATABASES = ("sqlite", "postgresql")
 
 
 def new_trial(folder: Path, database: str) -> TrialFolder:
-    """A trial with six who are ready, on that database."""
+    """A trial with some who are ready, on that database."""
     if database == "sqlite":
-        return copied_ready(folder, 6)
-    return copied_postgres(folder, protocol_file(), filled_with(6))
+        return copied_ready(folder, READY)
+    return copied_postgres(folder, protocol_file(), filled_with(READY))
 
 
 @pytest.fixture(params=DATABASES)
@@ -206,10 +210,11 @@ def test_a_backup_of_another_trial_or_of_a_newer_version_is_refused(
         checking.check(small)
     with pytest.raises(UserError, match="newer version"):
         checking.upgrade(small)
-    other = copied(tmp_path / "another", protocol_file("simple"))
+    other = copied_ready(tmp_path / "another", READY)
+    other.protocol_file.write_bytes(canonical(load(protocol_file("simple"))))
     with pytest.raises(UserError, match="another protocol"):
         backups.restore(newer, other.path)
-    fresh = copied(tmp_path / "third", protocol_file())
+    fresh = copied_ready(tmp_path / "third", READY)
     strange = fresh.path / "keys" / "allocation.key"
     strange.write_text("ab" * 32)
     with pytest.raises(UserError, match="not the key"):
@@ -228,3 +233,282 @@ def test_a_backup_holds_no_key_and_no_password_of_the_database(trial: TrialFolde
             for secret in secrets:
                 assert secret.encode() not in text, name
                 assert bytes.fromhex(secret) not in text, name
+
+
+# --- verifying --------------------------------------------------------------------------------------------
+
+
+def tamper(*statements: str) -> None:
+    """What an administrator with access to the database does: the triggers are put away and back."""
+    from django.db import connection
+
+    from equipoise.conduct.verifying import protected_tables
+
+    postgres = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        if postgres:
+            for table in protected_tables():
+                cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        else:
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            triggers = cursor.fetchall()
+            for name, _ in triggers:
+                cursor.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            cursor.execute(statement)
+        if postgres:
+            for table in protected_tables():
+                cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+        else:
+            for _, sql in triggers:
+                cursor.execute(sql)
+
+
+TAMPERINGS = {
+    "a value": (
+        ["UPDATE conduct_value SET text = '9.9', number = 9.9 WHERE item = 'haemoglobin'"],
+        'haemoglobin is "{"text":"9.9"',
+    ),
+    "a number alone": (
+        ["UPDATE conduct_value SET number = 9.9 WHERE item = 'haemoglobin'"],
+        "the number or qualifier of haemoglobin is not what its text says",
+    ),
+    "a value less": (
+        ["DELETE FROM conduct_value WHERE item = 'systolic'"], "systolic is nothing, the ledger says"
+    ),
+    "consent": (["UPDATE conduct_participant SET consent_on = '2026-03-02'"], "consent_on is"),
+    "places": (["UPDATE conduct_trial SET places = places + 1"], "the ledger says"),
+    "the counter": (["UPDATE conduct_trial SET allocated = allocated - 1"], "the trial counts 1 allocated"),
+    "a duty": (["UPDATE conduct_duty SET until = '2040-01-01'"], "duty"),
+    "a stratum": (
+        ["UPDATE conduct_allocation SET position = position + 7 WHERE sequence = 1"],
+        "allocation 1 has place 8 of its stratum",
+    ),
+    "who allocated": (["UPDATE conduct_allocation SET person = 'cas'"], 'the ledger says "ada"'),
+    "a signature": (
+        ["UPDATE conduct_signature SET meaning = 'seen'"], "is not what its entry says: it was changed"
+    ),
+    "a signature less": (
+        ["DELETE FROM conduct_signature WHERE kind = 'eligibility'"], "signatures are gone"
+    ),
+    "an entry": (
+        ["UPDATE conduct_entry SET reason = 'because' WHERE n = 7"],
+        "entry 7 was altered: its content does not have its hash",
+    ),
+    "an entry less": (["DELETE FROM conduct_entry WHERE n = 7"], "entry 7 is missing"),
+    "the tail": (
+        ["DELETE FROM conduct_entry WHERE n > 40",
+         "UPDATE conduct_chain SET n = 40, hash = (SELECT hash FROM conduct_entry WHERE n = 40)"],
+        "are missing at the end",
+    ),
+    "the order": (
+        ["UPDATE conduct_entry SET n = 100000 WHERE n = 7", "UPDATE conduct_entry SET n = 7 WHERE n = 8",
+         "UPDATE conduct_entry SET n = 8 WHERE n = 100000"],
+        "entry 7 does not follow entry 6",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.requirement("A12", "D34")
+def test_what_an_administrator_changes_in_the_database_is_found_and_named(trial: TrialFolder) -> None:
+    from django.db import transaction
+
+    numbers = waiting()
+    randomize(numbers[0])
+    randomize(numbers[2])
+    assert backups.verify(trial) == []
+    for what, (statements, words) in TAMPERINGS.items():
+        with transaction.atomic():
+            tamper(*statements)
+            found = problems(trial)
+            transaction.set_rollback(True)
+        assert any(words in one for one in found), (what, words, found[:5])
+    assert backups.verify(trial) == []
+
+
+def problems(trial: TrialFolder) -> list[str]:
+    """What verifying finds within the present transaction."""
+    from equipoise.conduct import verifying
+
+    return [*verifying.ledger_problems(trial), *verifying.state_problems(trial)]
+
+
+@pytest.mark.requirement("D34", "K2")
+def test_a_sealed_arm_that_was_moved_to_another_row_does_not_open(trial: TrialFolder) -> None:
+    from django.db import transaction
+
+    from equipoise.conduct.models import Allocation
+
+    numbers = waiting()
+    randomize(numbers[0])
+    randomize(numbers[2])
+    first, second = Allocation.objects.order_by("sequence").values_list("sealed_arm", flat=True)
+    with transaction.atomic():
+        tamper(
+            f"UPDATE conduct_allocation SET sealed_arm = '{second}' WHERE sequence = 1",
+            f"UPDATE conduct_allocation SET sealed_arm = '{first}' WHERE sequence = 2",
+        )
+        found = problems(trial)
+        transaction.set_rollback(True)
+    for number in (1, 2):
+        assert any(one.startswith(f"the arm of allocation {number} does not open") for one in found)
+        assert f"the sealed arm of allocation {number} is not the one in the ledger" in found
+
+
+@pytest.mark.requirement("A4", "A12")
+def test_a_trigger_that_is_missing_is_named(trial: TrialFolder) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        if trial.uses_sqlite:
+            cursor.execute("DROP TRIGGER conduct_entry_no_update")
+            wanted = "conduct_entry_no_update"
+        else:
+            cursor.execute("ALTER TABLE conduct_entry DISABLE TRIGGER conduct_entry_append_only")
+            wanted = "conduct_entry_append_only"
+    assert backups.verify(trial) == [f"the trigger {wanted} is missing or switched off"]
+
+
+@pytest.mark.requirement("A12")
+def test_one_bit_changed_anywhere_in_the_journal_is_found(small: TrialFolder) -> None:
+    from equipoise.conduct import journal, verifying
+
+    randomize(waiting()[0])
+    looked_at = {
+        "allocations.jsonl": lambda: journal.compare(small).words,
+        "screenings.jsonl": lambda: journal.compare(small).words,
+        "ledger.jsonl": lambda: verifying.ledger_problems(small),
+    }
+    for name, found in looked_at.items():
+        assert found() == []
+        file = small.journal / name
+        content = file.read_bytes()
+        for at in range(3, len(content), max(1, len(content) // 12)):
+            if content[at : at + 1] in b'\n"{}:, ':
+                continue  # what lies between words says nothing
+            file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+            assert found(), (name, at)
+        file.write_bytes(content)
+    (small.journal / "allocations.jsonl").write_bytes(b"")
+    assert problems(small) == ["the last 1 allocations of the database are not in the journal"]
+
+
+def test_a_new_password_is_no_tampering(small: TrialFolder) -> None:
+    from equipoise.conduct import rescue
+
+    rescue.new_password("ada")
+    assert backups.verify(small) == []
+
+
+# --- starting and upgrading -------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("D25")
+def test_a_full_disk_saves_nothing_and_is_said_in_one_sentence(small: TrialFolder) -> None:
+    import resource
+
+    from equipoise.conduct.gateway import Unavailable
+
+    numbers = waiting()
+    confirmed = strata(numbers[0])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    left = small.path / "backups"
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+        with pytest.raises(Unavailable, match="nothing was saved"):
+            do("randomize", "ada", participant=numbers[0], strata=confirmed)
+        with pytest.raises(UserError):
+            backups.backup(small)
+        with pytest.raises(UserError, match="cannot be written to"):
+            checking.check(small)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(left.iterdir()) == []
+    opening.close()
+    assert backups.verify(small) == []
+    assert randomize(numbers[0])["randomized_number"] == 1
+
+
+def made_older() -> None:
+    """Take back the last step of the tables, as a database of an older version would be."""
+    from django.core.management import call_command
+
+    call_command("migrate", "conduct", "0001_initial", verbosity=0)
+
+
+@pytest.mark.requirement("B6", "D24")
+def test_tables_of_an_older_version_are_upgraded_with_a_backup_before(trial: TrialFolder) -> None:
+    from equipoise.conduct.models import Entry
+
+    randomize(waiting()[0])
+    assert checking.upgrade(trial) == (None, ())
+    made_older()
+    with pytest.raises(UserError, match=r"older version.*conduct upgrade"):
+        checking.check(trial)
+    kept, steps = checking.upgrade(trial)
+    assert kept is not None
+    assert zipfile.is_zipfile(kept)
+    assert steps == ("conduct 0002_append_only",)
+    assert checking.check(trial).name == trial.name
+    assert Entry.objects.latest("n").command == "trial.upgrade"
+    assert backups.verify(trial) == []
+
+
+@pytest.mark.requirement("D24")
+def test_an_upgrade_after_which_the_trial_does_not_verify_is_undone(trial: TrialFolder) -> None:
+    from django.db import connection
+
+    made_older()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE conduct_participant SET consent_on = '2020-01-01'")
+    with pytest.raises(UserError, match="it was undone: participant"):
+        checking.upgrade(trial)
+    assert checking.steps_missing() == [("conduct", "0002_append_only")]
+
+
+@pytest.mark.requirement("D24")
+def test_a_killed_upgrade_leaves_the_old_version(trial: TrialFolder) -> None:
+    made_older()
+
+    def dying() -> None:
+        from django.db.models.signals import post_migrate
+
+        post_migrate.connect(lambda **_: os.kill(os.getpid(), signal.SIGKILL), weak=False)
+        checking.upgrade(trial)
+
+    assert in_process(trial, dying) == -signal.SIGKILL
+    assert checking.steps_missing() == [("conduct", "0002_append_only")]
+    assert checking.upgrade(trial)[1] == ("conduct 0002_append_only",)
+    assert backups.verify(trial) == []
+
+
+@pytest.mark.requirement("B1")
+def test_a_backup_while_others_write_holds_everything_that_was_saved_before_it(trial: TrialFolder) -> None:
+    from equipoise.conduct.models import Chain
+
+    stop = trial.path / "stop"
+
+    def writing() -> None:
+        places = 5000
+        while not stop.exists():
+            places += 1
+            do("trial.freeze", "theo", reason=f"look {places}")
+            do("trial.unfreeze", "theo", reason=f"look {places}")
+
+    first = Chain.objects.get(id=1).n
+    writer = started(trial, writing)
+    try:
+        wait_until(lambda: Chain.objects.get(id=1).n > first + 20)
+        reached = Chain.objects.get(id=1).n
+        archive = backups.backup(trial)
+        after = Chain.objects.get(id=1).n
+        wait_until(lambda: Chain.objects.get(id=1).n > after + 4)
+    finally:
+        stop.touch()
+        end = ended(writer)
+    assert end == 0
+    other = trial.path.parent / "other"
+    shutil.copytree(trial.path / "keys", other / "keys")
+    done = restore(trial, archive, other)
+    assert reached <= done.entries <= after
+    assert backups.verify(other) == []

@@ -349,3 +349,50 @@ def test_a_full_disk_when_the_trial_is_made_and_when_it_is_served(trial: TrialFo
         assert _ledger_of(trial) == before
     assert not new.exists()
     assert not list(trial.path.rglob(".probe*"))
+
+
+# --- keeping it safe --------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("A12", "B1", "D7")
+def test_a_backup_is_restored_and_then_nobody_is_randomised_unreconciled(
+    trial: TrialFolder, tmp_path: Path
+) -> None:
+    archive = tmp_path / "monday.zip"
+    done = _equipoise("conduct", "backup", trial.path, "--to", archive)
+    assert done.exit_code == 0, done.output
+    assert "The keys are not in it" in done.stdout
+    assert _equipoise("conduct", "password", trial.path, "ivo").exit_code == 0
+    back = _equipoise("conduct", "restore", archive, trial.path)
+    assert back.exit_code == 0, back.output
+    assert "Randomisation is suspended" in back.stdout
+    assert "SUSPENDED" in _equipoise("conduct", "status", trial.path).stdout
+    assert _equipoise("conduct", "reconcile", trial.path).exit_code == 0
+
+
+@pytest.mark.requirement("A12", "D34")
+def test_verify_says_that_all_is_well_and_names_what_is_not(trial: TrialFolder) -> None:
+    good = _equipoise("conduct", "verify", trial.path)
+    assert good.exit_code == 0, good.output
+    assert "all is well" in good.stdout
+    with closing(sqlite3.connect(trial.database_file)) as database:
+        database.execute("update conduct_site set name = 'Elsewhere' where number = 2")
+        database.commit()
+    wrong = _equipoise("conduct", "verify", trial.path)
+    assert wrong.exit_code == 1, wrong.output
+    assert "Elsewhere" in wrong.stdout
+    assert "1 thing is wrong" in wrong.stderr
+
+
+def test_an_upgrade_of_what_is_new_has_nothing_to_do(trial: TrialFolder) -> None:
+    done = _equipoise("conduct", "upgrade", trial.path)
+    assert done.exit_code == 0, done.output
+    assert "nothing to do" in done.stdout
+
+
+@pytest.mark.requirement("A10", "I10")
+def test_record_and_audit_trail_are_exported(trial: TrialFolder, tmp_path: Path) -> None:
+    trail = _equipoise("conduct", "export", trial.path, "--ledger", "--out", tmp_path / "trail")
+    assert trail.exit_code == 0, trail.output
+    assert re.search(r"[\d,]+ entries, the last with the hash [0-9a-f]{64}", trail.stdout)
+    _refused("exists already", "conduct", "export", trial.path, "--out", tmp_path / "trail")

@@ -150,15 +150,15 @@ def serve(
     import os
     import webbrowser
 
+    from equipoise.conduct import checking, opening, require, serving
     from equipoise.conduct import folder as folders
-    from equipoise.conduct import opening, require, serving, starting
 
     require()
     trial = folders.read(folder)
     os.environ[opening.TLS_VARIABLE] = "1" if behind_tls else "0"
     place = serving.Place(host, port or trial.port, workers or serving.processes(), behind_tls)
     serving.refuse_open_air(trial, place)
-    starting.open_trial(trial)
+    checking.check(trial)
     typer.echo(f"{trial.name}: {_kind(trial)}. Folder {trial.path}")
 
     def ready() -> None:
@@ -190,6 +190,157 @@ def status(folder: Trial) -> None:
     with starting.plainly(trial):
         for what, words in standing.lines(trial):
             typer.echo(f"{what:<14}{words}")
+
+
+@conduct.command()
+def export(
+    folder: Trial,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what is written.")],
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="Write the audit trail instead of the record.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Write the record of a trial, as simulate writes it, or its whole audit trail.
+
+    Example:  equipoise conduct export trial/ --out record/
+
+    Example:  equipoise conduct export trial/ --ledger --out audit-trail/
+    """
+    from equipoise._atomic import refuse_existing
+    from equipoise.conduct import starting
+
+    refuse_existing(out, force)
+    trial = starting.open_trial(folder)
+    from equipoise.conduct import exporting
+
+    with starting.plainly(trial):
+        if ledger:
+            trail = exporting.export_ledger(trial, out, force=force)
+            typer.echo(f"{out}: {trail.entries:,} entries, the last with the hash {trail.final_hash}")
+            return
+        record = exporting.export(trial, out, force=force)
+    made = record.manifest
+    rows = sum(entry.rows for entry in made.tables.values())
+    typer.echo(f"{out}: {made.tables['participants'].rows:,} participants, {rows:,} rows")
+    typer.echo(f"SHA-256 {made.record_sha256}")
+    typer.echo(f"Next:  equipoise analyse {out}")
+
+
+@conduct.command()
+def backup(
+    folder: Trial,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="File to write. Default: in backups/.")
+    ] = None,
+) -> None:
+    """Back up a trial into one file, while people work.
+
+    Example:  equipoise conduct backup trial/ --to /elsewhere/monday.zip
+    """
+    from equipoise.conduct import starting
+
+    trial = starting.open_trial(folder)
+    from equipoise.conduct import backup as backups
+
+    with starting.plainly(trial):
+        made = backups.backup(trial, to)
+    typer.echo(f"{made}: {made.stat().st_size / 1e6:,.1f} MB. The keys are not in it: keep keys/ apart.")
+
+
+@conduct.command()
+def restore(
+    archive: Annotated[Path, typer.Argument(metavar="FILE", help="Backup of a trial.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the trial, with its keys.")],
+    database: Annotated[
+        str | None,
+        typer.Option("--database", metavar="ADDRESS", help="Address of an empty PostgreSQL database."),
+    ] = None,
+) -> None:
+    """Restore a backup. Nobody is randomised afterwards until it has been reconciled with the journal.
+
+    Example:  equipoise conduct restore monday.zip trial/
+    """
+    from equipoise.conduct import backup as backups
+    from equipoise.conduct import require
+
+    require()
+    done = backups.restore(archive, folder, database=database)
+    typer.echo(
+        f"{done.trial.path}: restored in {done.seconds:,.1f} s, to entry {done.entries:,} of {done.last_at}"
+    )
+    if done.lost_entries:
+        typer.echo(f"{done.lost_entries:,} later entries were signed and are lost")
+    for what, entered in (("participants", done.participants), ("allocations", done.allocations)):
+        if entered:
+            typer.echo(f"Entered again from the journal, {what}: {', '.join(entered)}")
+    typer.echo("Randomisation is suspended. To do:")
+    for number, words in enumerate(done.to_do, start=1):
+        typer.echo(f"  {number}. {words}")
+
+
+@conduct.command()
+def reconcile(folder: Trial) -> None:
+    """Enter again, from the journal beside the database, what a restored database lacks.
+
+    Example:  equipoise conduct reconcile trial/
+    """
+    from equipoise.conduct import starting
+
+    trial = starting.open_trial(folder)
+    from equipoise.conduct import backup as backups
+
+    with starting.plainly(trial):
+        done = backups.reconcile(trial)
+    for what, entered in (("participants", done.participants), ("allocations", done.allocations)):
+        typer.echo(f"Entered again, {what}: {', '.join(entered) or 'none'}")
+
+
+@conduct.command()
+def verify(folder: Trial) -> None:
+    """Look whether a trial is what its ledger says: whatever was altered, taken out or put in is named.
+
+    Ends with status 1 when anything is wrong.
+
+    Example:  equipoise conduct verify trial/
+    """
+    from equipoise.conduct import starting
+
+    trial = starting.open_to_verify(folder)
+    from equipoise.conduct import backup as backups
+
+    with starting.plainly(trial):
+        found = backups.verify(trial)
+    for words in found:
+        typer.echo(words)
+    if found:
+        typer.echo(
+            f"{folder}: {len(found):,} {'thing is' if len(found) == 1 else 'things are'} wrong", err=True
+        )
+        raise typer.Exit(1)
+    from equipoise.conduct.models import Chain
+
+    head = Chain.objects.get(id=1)
+    typer.echo(
+        f"{trial.name}: all is well: {head.n:,} entries of the ledger, every row, signature and allocation "
+        f"and the journal agree. Last hash {head.hash}"
+    )
+
+
+@conduct.command()
+def upgrade(folder: Trial) -> None:
+    """Bring the tables of a trial to this version: back up, change, verify, or leave all as it was.
+
+    Example:  equipoise conduct upgrade trial/
+    """
+    from equipoise.conduct import checking, require
+
+    require()
+    kept, steps = checking.upgrade(folder)
+    if not steps:
+        typer.echo(f"{folder}: nothing to do, the tables are those of this version")
+        return
+    typer.echo(f"{folder}: {', '.join(steps)}. The state before is in {kept}")
 
 
 @conduct.command()

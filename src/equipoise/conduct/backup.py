@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,17 +55,37 @@ def backup(path: str | os.PathLike[str] | TrialFolder, to: str | os.PathLike[str
     no half of a backup is left then.
     """
     trial = opening.use(path)
-    stamp = clock.now().strftime("%Y%m%d-%H%M%S")
-    name = "".join(c if c.isalnum() else "-" for c in trial.name.lower())
-    final = Path(to) if to is not None else trial.path / "backups" / f"{name}-{stamp}.zip"
+    final = Path(to) if to is not None else trial.path / "backups"
     if final.is_dir():
-        final = final / f"{name}-{stamp}.zip"
-    with (
-        new_file(final) as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive,
-    ):
-        _fill(trial, _Archive(archive), file.parent)
+        final = _free_name(final, trial.name)
+    with new_file(final) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+            archive.comment = b"0" * _SEAL
+            _fill(trial, _Archive(archive), file.parent)
+        with file.open("rb+") as whole:
+            digest = _checksum(whole)
+            whole.seek(-_SEAL, os.SEEK_END)
+            whole.write(digest)
     return final
+
+
+def _free_name(folder: Path, trial: str) -> Path:
+    """A name for a backup made now that nothing has yet."""
+    name = "".join(c if c.isalnum() else "-" for c in trial.lower())
+    stem = f"{name}-{clock.now():%Y%m%d-%H%M%S}"
+    endings = chain([""], (f"-{number}" for number in count(2)))
+    return next(file for end in endings if not (file := folder / f"{stem}{end}.zip").exists())
+
+
+def _checksum(file: IO[bytes]) -> bytes:
+    """The checksum over a whole backup, which is its last bytes (as zip's comment)."""
+    left = file.seek(0, os.SEEK_END) - _SEAL
+    file.seek(0)
+    digest = hashlib.sha256()
+    while left > 0 and (piece := file.read(min(_PIECE, left))):
+        digest.update(piece)
+        left -= len(piece)
+    return digest.hexdigest().encode()
 
 
 class _Archive:
@@ -502,13 +523,13 @@ def _put_postgres(content: zipfile.ZipFile, manifest: Mapping[str, Any], trial: 
                 cursor.execute(f'SELECT count(*) FROM "{table}"')
                 if cursor.fetchone()[0]:
                     cursor.execute(f'DELETE FROM "{table}"')
-            for table, count in manifest["tables"].items():
-                _load(cursor, table, content, count)
+            for table, rows in manifest["tables"].items():
+                _load(cursor, table, content, rows)
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             _set_counters(cursor, manifest["tables"])
 
 
-def _load(cursor: Any, table: str, content: zipfile.ZipFile, count: int) -> None:
+def _load(cursor: Any, table: str, content: zipfile.ZipFile, rows: int) -> None:
     statement = f'INSERT INTO "{table}" SELECT * FROM json_populate_recordset(NULL::"{table}", %s::json)'
     lines: list[str] = []
     loaded = 0
@@ -520,8 +541,8 @@ def _load(cursor: Any, table: str, content: zipfile.ZipFile, count: int) -> None
                 loaded, lines = loaded + len(lines), []
     if lines:
         cursor.execute(statement, [f"[{','.join(lines)}]"])
-    if loaded + len(lines) != count:
-        raise UserError(f"the backup has {loaded + len(lines)} rows of {table}, its list says {count}")
+    if loaded + len(lines) != rows:
+        raise UserError(f"the backup has {loaded + len(lines)} rows of {table}, its list says {rows}")
 
 
 def _lines(part: IO[bytes]) -> Iterator[str]:

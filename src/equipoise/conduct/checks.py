@@ -26,8 +26,8 @@ LARGE_CHANGE = 4.0
 """A value that is this many times the one before, or less than its reciprocal, is worth a second look..."""
 LARGE_CHANGE_OF_TITRES = 100.0
 """... and for what is measured by assays with a limit of detection, which move over orders of magnitude."""
-UNIT_MISREAD = 20.0
-UNIT_FITS = 4.0
+UNIT_MISREAD = 8.0
+UNIT_FITS = 2.0
 """In another unit the value lies within UNIT_FITS of the one before, as it stands beyond UNIT_MISREAD."""
 
 
@@ -167,11 +167,11 @@ def _fits_better(facts: Answered, number: float, other: float) -> bool:
         return False
     if previous is not None and previous > 0:
         return _times(number, previous) > UNIT_MISREAD and _times(other, previous) <= UNIT_FITS
-    return limits is not None and number > limits[1]
+    return limits is not None and not limits[0] <= number <= limits[1]
 
 
 def _times(a: float, b: float) -> float:
-    return math.exp(abs(math.log(a) - math.log(b))) if a > 0 and b > 0 else math.inf
+    return max(a / b, b / a) if a > 0 and b > 0 else math.inf
 
 
 @_check(

@@ -1,14 +1,31 @@
-"""What is due, kept at hand: one row for each visit and each cycle that a participant has before them, so
-that the list of the day is read with one question however many participants there are.
+"""What is due, kept at hand: the visits and cycles that each participant has before them, so that the list of
+the day is read with one question however many participants there are.
 
-The rows repeat what the rules say of the record and can be made anew at any time (`rebuild`); whatever
-changes a participant's schedule calls `refresh` in its own transaction.
+Visits that all arms have stand in the database in plain. What would tell the arm is enciphered, with a key
+that is not in the database, and filled up to one length, so that nobody reads from the rows who got what.
+
+The rows repeat what the rules say of the record and can be made anew at any time (`rebuild`). They follow the
+status of a participant by themselves; whatever else changes a schedule (values, visits, decisions, holds)
+calls `refresh` in its own transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import json
+import os
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.db.models import Q
+from django.db.models.signals import post_save
+from django.dispatch import receiver
 
 from equipoise.conduct import clock, opening
 from equipoise.conduct.models import Due, Participant
@@ -16,16 +33,59 @@ from equipoise.conduct.reading import forms as reading
 
 HORIZON_DAYS = 400
 """How far ahead visits are kept at hand; each change of a participant moves it on."""
+SEALED_BYTES = 4096
+"""What is sealed is filled up to a multiple of this, so that its length tells nothing."""
+NONCE_BYTES = 12
+VISIT, CYCLE = "visit", "cycle"
+
+
+class Coming(NamedTuple):
+    """A visit (by the key of its form) or a cycle to decide on (by its regimen) that somebody has before
+    them: from when to when, and from which day a visit can no longer be attended."""
+
+    kind: str
+    key: str
+    words: str
+    opens: date
+    due: date
+    closes: date | None
+    passes: date | None
+    reveals_arm: bool
+
+
+def coming(sites: Iterable[int], until: date) -> list[tuple[Participant, Coming]]:
+    """Everything that has come due by a day at some sites, in order of its day. Whoever calls this may see
+    arms."""
+    rows = Due.objects.filter(Q(kind=Due.SEALED) | Q(opens__lte=until), participant__site__in=sites)
+    found = [
+        (row.participant, one)
+        for row in rows.select_related("participant__site")
+        for one in _told(row)
+        if one.opens <= until
+    ]
+    return sorted(found, key=lambda pair: (pair[1].due, pair[0].number, pair[1].key))
+
+
+def ahead(participants: Iterable[Participant], *, sees_arm: bool) -> dict[Any, list[Coming]]:
+    """What each of some participants has before them, in order of its day; without `sees_arm` the visits that
+    all arms have."""
+    rows = Due.objects.filter(participant__in=[one.pk for one in participants])
+    if not sees_arm:
+        rows = rows.filter(reveals_arm=False)
+    found: dict[Any, list[Coming]] = {}
+    for row in rows.select_related("participant__site"):
+        found.setdefault(row.participant_id, []).extend(_told(row))
+    return {key: sorted(of_one, key=lambda one: (one.due, one.key)) for key, of_one in found.items()}
 
 
 def refresh(participant: Participant, today: date) -> None:
     """Bring the rows of one participant up to date."""
-    wanted = {(row.kind, row.key): row for row in _wanted(participant, today)}
+    wanted = {(row.kind, row.key): row for row in _rows(participant, today)}
     for row in Due.objects.filter(participant=participant):
         fresh = wanted.pop((row.kind, row.key), None)
         if fresh is None:
             row.delete()
-        elif _told(row) != _told(fresh):
+        elif _opened(row) is None or _opened(row) != _opened(fresh):
             fresh.id = row.id
             fresh.save(force_update=True)
     Due.objects.bulk_create(wanted.values())
@@ -34,40 +94,58 @@ def refresh(participant: Participant, today: date) -> None:
 def rebuild() -> int:
     """Make every row anew; how many participants were gone through."""
     count = 0
-    zones = Participant.objects.select_related("site").order_by("candidate")
-    for participant in zones.iterator(chunk_size=500):
+    everybody = Participant.objects.select_related("site").order_by("candidate")
+    for participant in everybody.iterator(chunk_size=500):
         refresh(participant, clock.today(participant.site.zone))
         count += 1
     return count
 
 
-def _told(row: Due) -> tuple[object, ...]:
-    return row.words, row.opens, row.due, row.closes, row.passes, row.reveals_arm
+@receiver(post_save, sender=Participant)
+def _follow(
+    sender: type[Participant], instance: Participant, update_fields: Iterable[str] | None, **more: Any
+) -> None:
+    """Whoever is randomised gets their rows in that very transaction, and loses them when follow-up ends."""
+    if update_fields is not None and "status" in update_fields:
+        refresh(instance, clock.today(instance.site.zone))
 
 
-def _wanted(participant: Participant, today: date) -> Iterable[Due]:
+# --- what a participant has before them -------------------------------------------------------------------
+
+
+def _rows(participant: Participant, today: date) -> list[Due]:
     if participant.status != Participant.RANDOMIZED:
-        return ()
-    return [*_visits(participant, today), *_cycles(participant, today)]
+        return []
+    found = [*_visits(participant, today), *_cycles(participant, today)]
+    hidden = [one for one in found if one.reveals_arm]
+    plain = [
+        Due(participant=participant, **one._asdict()) for one in found if not one.reveals_arm
+    ]  # those are visits: cycles are never of all arms
+    sealed = Due(
+        participant=participant, kind=Due.SEALED, opens=participant.randomized_on,
+        due=participant.randomized_on, reveals_arm=True, sealed=_seal(participant, hidden),
+    )  # fmt: skip
+    return [*plain, sealed]
 
 
-def _visits(participant: Participant, today: date) -> list[Due]:
+def _visits(participant: Participant, today: date) -> list[Coming]:
     protocol, start = opening.folder().protocol, participant.randomized_on
     until = (today - start).days + HORIZON_DAYS
-    planned = reading.planned_visits(protocol, participant, until)
-    planned = tuple(one for one in planned if one.day >= 0)
+    planned = [one for one in reading.planned_visits(protocol, participant, until) if one.day >= 0]
     specific = {line.id for line in protocol.visits if line.arms is not None}
     settled = reading.settled_visits(participant)
-    rows = []
+    found = []
     for position, visit in enumerate(planned):
         key = reading.visit_key(visit)
         if key in settled:
             continue
-        later = next((other.day for other in planned[position + 1 :] if other.day > visit.day), None)
-        rows.append(
-            Due(
-                participant=participant,
-                kind=Due.VISIT,
+        others = (
+            planned[position + 1 :] if visit.id in specific else _of_all_arms(planned, position, specific)
+        )
+        later = next((other.day for other in others if other.day > visit.day), None)
+        found.append(
+            Coming(
+                kind=VISIT,
                 key=key,
                 words=visit.name,
                 opens=start + timedelta(days=visit.earliest),
@@ -77,26 +155,74 @@ def _visits(participant: Participant, today: date) -> list[Due]:
                 reveals_arm=visit.id in specific,
             )
         )
-    return rows
+    return found
 
 
-def _cycles(participant: Participant, today: date) -> list[Due]:
+def _of_all_arms(planned: Sequence[Any], position: int, specific: set[str]) -> list[Any]:
+    """The later visits that all arms have: what stands in plain of a visit must not depend on others."""
+    return [one for one in planned[position + 1 :] if one.id not in specific]
+
+
+def _cycles(participant: Participant, today: date) -> list[Coming]:
     from equipoise.conduct.reading.situation import next_decisions
 
     return [
-        Due(
-            participant=participant,
-            kind=Due.CYCLE,
-            key=regimen,
-            words=words[:200],
-            opens=on,
-            due=on,
-            closes=None,
-            passes=None,
-            reveals_arm=True,
-        )
+        Coming(CYCLE, regimen, words, on, on, None, None, reveals_arm=True)
         for regimen, on, words in next_decisions(participant, today)
     ]
 
 
-__all__ = ["HORIZON_DAYS", "rebuild", "refresh"]
+# --- sealing ----------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _cipher(key: bytes) -> ChaCha20Poly1305:
+    derived = HKDF(hashes.SHA256(), 32, salt=None, info=b"equipoise due").derive(key)
+    return ChaCha20Poly1305(derived)
+
+
+def _bound(participant_id: Any) -> bytes:
+    return f"due of {participant_id}".encode()
+
+
+def _seal(participant: Participant, hidden: Sequence[Coming]) -> str:
+    text = json.dumps([[*one[:3], *(None if day is None else day.isoformat() for day in one[3:7])]
+                       for one in hidden], ensure_ascii=False)  # fmt: skip
+    content = text.encode()
+    filled = content.ljust(-(-len(content) // SEALED_BYTES) * SEALED_BYTES)
+    nonce = os.urandom(NONCE_BYTES)
+    sealed = _cipher(opening.folder().key("allocation")).encrypt(nonce, filled, _bound(participant.id))
+    return base64.b64encode(nonce + sealed).decode()
+
+
+def _told(row: Due) -> list[Coming]:
+    """What a row says; of one whose seal does not open (copied from elsewhere, say), what the record says."""
+    opened = _opened(row)
+    if opened is not None:
+        return opened
+    person = row.participant
+    today = clock.today(person.site.zone)
+    return [one for one in (*_visits(person, today), *_cycles(person, today)) if one.reveals_arm]
+
+
+def _opened(row: Due) -> list[Coming] | None:
+    """What a row says; None when its seal does not open."""
+    if row.kind != Due.SEALED:
+        return [
+            Coming(row.kind, row.key, row.words, row.opens, row.due, row.closes, row.passes, row.reveals_arm)
+        ]
+    content = base64.b64decode(row.sealed)
+    try:
+        text = _cipher(opening.folder().key("allocation")).decrypt(
+            content[:NONCE_BYTES], content[NONCE_BYTES:], _bound(row.participant_id)
+        )
+    except InvalidTag:
+        return None
+    return [
+        Coming(
+            kind, key, words, date.fromisoformat(opens), date.fromisoformat(on),
+            None if closes is None else date.fromisoformat(closes),
+            None if passes is None else date.fromisoformat(passes), reveals_arm=True,
+        )
+        for kind, key, words, opens, on, closes, passes in json.loads(text)
+    ]  # fmt: skip

@@ -102,8 +102,9 @@ SIGNS: Final = frozenset(
 """Commands that are signed: the person gives the password again."""
 SECOND_FACTOR: Final = SIGNS | frozenset(
     {
-        "randomize", "randomization.resume", "person.add", "person.deactivate", "person.reset", "duty.grant", "duty.revoke",
-        "trial.freeze", "trial.unfreeze", "trial.places", "site.open", "token.issue",
+        "randomize", "randomization.resume", "person.add", "person.deactivate", "person.reset",
+        "duty.grant", "duty.revoke", "trial.freeze", "trial.unfreeze", "trial.places", "site.open",
+        "token.issue",
     }
 )  # fmt: skip
 """Commands for which the session must have been opened with a second factor."""

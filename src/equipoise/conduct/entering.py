@@ -35,7 +35,7 @@ _YES: Final = frozenset({"yes", "y", "1", "true"})
 _NO: Final = frozenset({"no", "n", "0", "2", "false"})
 
 USUAL_UNITS: Final = (
-    "cells/mm3", "cells/uL", "10^9/L", "10^6/L", "copies/mL", "copies/L", "g/dL", "g/L", "mg/dL", "mg/L",
+    "cells/mm3", "cells/uL", "10^9/L", "10^6/L", "copies/mL", "g/dL", "g/L", "mg/dL", "mg/L",
     "ug/L", "ng/mL", "mmol/L", "umol/L", "U/L", "mmHg", "kPa", "kg", "g", "m", "cm", "degC", "%", "days",
     "weeks", "months", "years", "hours", "mL/min", "L/min",
 )  # fmt: skip
@@ -162,6 +162,8 @@ def _why_no_number(text: str, item: Item) -> str:
         return f'"{shown}": write thousands without a sign between: {plain}'
     if re.match(r"[<>]=|[≤≥]", text):
         return f'"{shown}": a value at the limit of the assay is written <50 or >50'
+    if len(text) > _LONGEST_NUMBER:
+        return f'"{shown}" is too long for a number'
     if _NUMBER.match(text):
         return f'"{shown}": only the number stands here; the unit has its own place'
     return f'expected a number such as {_example(item)}, not "{shown}"'

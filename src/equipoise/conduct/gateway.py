@@ -384,7 +384,7 @@ def _opened(kept: Mapping[str, Any], bound_to: str) -> dict[str, Any]:
 
 
 def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, digest: str) -> dict[str, Any]:
-    with transaction.atomic():
+    with opening.in_turn(opening.folder()), transaction.atomic():
         lock_ledger()
         again = _answered(actor, key, digest)
         if again is not None:
@@ -442,7 +442,7 @@ def system_act(name: str, trial: Trial, origin: str = "command line") -> Act:
 
 def with_system(name: str, work: Callable[[Act], None], origin: str = "command line") -> None:
     """Let the system itself change something (set-up, restoring, log-ins), recorded as everything is."""
-    with transaction.atomic():
+    with opening.in_turn(opening.folder()), transaction.atomic():
         lock_ledger()
         act = system_act(name, Trial.objects.get(id=1), origin)
         work(act)

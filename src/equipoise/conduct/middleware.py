@@ -36,7 +36,7 @@ class ClockMiddleware:
 
 
 class SessionMiddleware:
-    """Ends a session that was idle, keeping what was typed; sends to the first steps who has not done them."""
+    """Ends a session that was idle, keeping what was typed; first steps come before anything else."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,6 +21,12 @@ from equipoise.conduct import require
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import MissingExtraError, UserError
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows: whoever waits tries again by chance
+    fcntl = None  # type: ignore[assignment]
+
+TURN_FILE = "data/writing.lock"
 FOLDER_VARIABLE = "EQUIPOISE_TRIAL"
 TLS_VARIABLE = "EQUIPOISE_BEHIND_TLS"
 SQLITE_WAIT_SECONDS = 30
@@ -129,6 +137,38 @@ def database_settings(trial: TrialFolder) -> dict[str, Any]:
         "PORT": str(parts.port or ""),
         "OPTIONS": {"connect_timeout": 5},
     }
+
+
+_turn = threading.local()
+
+
+@contextmanager
+def in_turn(trial: TrialFolder) -> Iterator[None]:
+    """Wait for one's turn to write to the embedded database.
+
+    SQLite lets those who wait try again by chance, so that under load one of them may never come in; a lock
+    of the operating system serves them in order. It is dropped when its holder ends, however it ends.
+    PostgreSQL needs none of this.
+    """
+    if getattr(_turn, "mine", False) or (descriptor := _turn_file(trial)) is None:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _turn.mine = True
+        yield
+    finally:
+        _turn.mine = False
+        os.close(descriptor)
+
+
+def _turn_file(trial: TrialFolder) -> int | None:
+    """The open file on which writers wait; None where there is none, and the database itself must do."""
+    if fcntl is None or not trial.uses_sqlite:
+        return None
+    with suppress(OSError):
+        return os.open(trial.path / TURN_FILE, os.O_RDONLY | os.O_CREAT, 0o600)
+    return None
 
 
 def logging_settings(trial: TrialFolder) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Proof, with the password, that whoever sits at the keyboard is the person of the session: for signatures."""
+"""Proof, with the password, that whoever sits at the keyboard is the person of the session."""
 
 from __future__ import annotations
 

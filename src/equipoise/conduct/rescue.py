@@ -44,11 +44,12 @@ def new_password(username: str, *, forget_second_factor: bool = False) -> str:
     return made
 
 
-def set_password(found: Person, password: str) -> None:
-    """Give a person of a demonstration a password that is not to be changed, and record that it was set."""
+def set_password(found: Person, encoded: str) -> None:
+    """Give a person of a demonstration a password (as `make_password` gives it) that is not to be changed,
+    and record that it was set."""
 
     def work(act: Act) -> None:
-        found.set_password(password)
+        found.password = encoded
         found.must_change_password = False
         found.save()
         act.record("person", found.id, field="password", new="set for a demonstration")

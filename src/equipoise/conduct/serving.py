@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise.conduct import opening, starting
+from equipoise.conduct import opening
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
 
@@ -58,10 +58,10 @@ def processes() -> int:
 
 
 def serve(trial: TrialFolder, place: Place, *, say: Callable[[str], None], ready: Callable[[], None]) -> None:
-    """Serve an open trial until told to end. Raises UserError when it cannot be served as it is."""
+    """Serve a trial that was opened and checked (`checking.check`) until told to end. Raises UserError when
+    it cannot be served as it is."""
     refuse_open_air(trial, place)
     os.environ[opening.TLS_VARIABLE] = "1" if place.behind_tls else "0"
-    starting.check_to_serve(trial)
     refuse_taken(trial, place)
     (trial.path / STATIC).mkdir(parents=True, exist_ok=True)
     with lock(trial, place, say):

@@ -38,6 +38,15 @@ def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
     return trial
 
 
+def open_to_verify(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
+    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names."""
+    trial = opening.use(path)
+    check_keys(trial)
+    with plainly(trial):
+        check_tables()
+    return trial
+
+
 def check_to_serve(trial: TrialFolder) -> None:
     """Raise UserError unless an open trial can be written to: database, clock, disk."""
     check_disk(trial)

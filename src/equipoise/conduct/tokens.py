@@ -1,4 +1,5 @@
-"""Personal keys to the API. Shown once, kept only as SHA-256; they do what their scopes name and their owner may.
+"""Personal keys to the API. Shown once, kept only as SHA-256; they do what their scopes name and their owner
+may.
 
 A key is issued in a session with a second factor, and stands for it: it ends when its owner's last second
 factor is removed, when their log-in is reset and when they leave. It proves no presence: a signed command

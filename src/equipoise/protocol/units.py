@@ -64,6 +64,7 @@ def convert(value: float, from_unit: str, to_unit: str) -> float:
     return value * ratio if ratio >= 1 else value / factor(to_unit, from_unit)
 
 
+@cache
 def same_dimension(a: str, b: str) -> bool:
     """Whether quantities in these units can be compared."""
     try:

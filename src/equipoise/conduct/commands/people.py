@@ -170,8 +170,8 @@ def reset_person(act: Act, given: ResetPerson) -> dict[str, Any]:
     factors = sorted(Authenticator.objects.filter(user_id=person.pk).values_list("type", flat=True))
     Authenticator.objects.filter(user_id=person.pk).delete()
     act.record(
-        "person", person.pk, field="log-in reset", new=as_text({"person": person.username, "removed": factors}),
-        reason=given.reason,
+        "person", person.pk, field="log-in reset", reason=given.reason,
+        new=as_text({"person": person.username, "removed": factors}),
     )  # fmt: skip
     accounts.revoke_tokens(act, person, given.reason)
     act.after.append(lambda: _end_sessions(person))

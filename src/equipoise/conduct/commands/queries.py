@@ -14,6 +14,7 @@ from equipoise.conduct.gateway import SYSTEM, Act, Conflict, NotFound, Refused, 
 from equipoise.conduct.inputs import AnswerQuery, CloseQuery, OpenQuery
 from equipoise.conduct.models import Cycle, Decision, Event, Form, Participant, Query, QueryMessage, Value
 from equipoise.conduct.reading import forms as reading
+from equipoise.conduct.reading import safety as events
 from equipoise.conduct.reading.forms import FormPlan
 
 STANDING = (Query.OPEN, Query.ANSWERED)
@@ -141,7 +142,8 @@ def _say(act: Act, query: Query, state: str, words: str) -> None:
 def move(act: Act, query: Query, state: str, words: str, place: str = "") -> None:
     """Take a query to another state, with what was said."""
     where = _where(query, place)
-    act.change(query, "query", {"state": state}, reason=words, **where)
+    if not act.change(query, "query", {"state": state}, reason=words, **where):
+        act.record("query", query.id, field="message", new=words, **where)
     query.changed_at = act.at
     query.save(update_fields=["changed_at"])
     _say(act, query, state, words)
@@ -199,7 +201,7 @@ def _subject(participant: Participant, subject: str) -> tuple[bool, str]:
         raise NotFound("there is nothing of that name for you") from None
     event = Event.objects.filter(id=key, participant=participant).first()
     if event is not None:
-        return False, f"event {event.number}"
+        return events.reveals_arm(opening.folder().protocol, event.kind), f"event {event.number}"
     if Decision.objects.filter(id=key, participant=participant).exists():
         return True, "dose decision"
     if Cycle.objects.filter(id=key, participant=participant).exists():

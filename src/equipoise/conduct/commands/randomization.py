@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from equipoise.conduct import duties, journal, opening, sealing
@@ -71,6 +72,7 @@ def stratum_name(plan: rules.Scheme, levels: dict[str, str]) -> str:
     return json.dumps([[name, levels[name]] for name in plan.strata], ensure_ascii=False)
 
 
+@lru_cache(maxsize=4096)
 def _levels(stratum: str) -> tuple[str, ...]:
     return tuple(level for _, level in json.loads(stratum))
 

@@ -49,18 +49,25 @@ def make(
     participants: int = PARTICIPANTS,
     seed: int = 1,
     port: int = 8000,
+    database: str = "sqlite",
+    days: int = DAYS,
     progress: Callable[[str, float | None], None] = lambda stage, share: None,
 ) -> Made:
-    """Make a demonstration in a new folder. Nothing is left behind when it fails. Raises UserError when the
-    protocol names no virtual population, or the folder exists."""
+    """Make a demonstration in a new folder, of a trial that began `days` ago.
+
+    Nothing is left behind when it fails. Raises UserError when the protocol names no virtual population, or
+    the folder exists.
+    """
     from equipoise.conduct.initialise import initialise
 
     progress("Making the trial", None)
     now = clock.now()
-    began = now - timedelta(days=DAYS)
+    began = now - timedelta(days=days)
     folder_stood = path.exists()
     with clock.at(began):
-        trial, _ = initialise(path, protocol, kind="demonstration", port=port, places=max(80, participants))
+        trial, _ = initialise(
+            path, protocol, kind="demonstration", database=database, port=port, places=max(80, participants)
+        )
     try:
         from equipoise.conduct.demo import cast, running
 

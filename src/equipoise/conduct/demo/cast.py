@@ -52,17 +52,20 @@ def countries(trial: TrialFolder) -> list[str]:
 
 def gather(trial: TrialFolder, password: str) -> tuple[Member, ...]:
     """Sites and people, all with the same password and a second factor each."""
+    from django.contrib.auth.hashers import make_password
+
+    encoded = make_password(password)
     found = [Member(ADMINISTRATOR, "Administrator", duties.ADMINISTRATOR, "the trial")]
-    rescue.set_password(Person.objects.get(username=ADMINISTRATOR), password)
+    rescue.set_password(Person.objects.get(username=ADMINISTRATOR), encoded)
     for name, role in OF_THE_TRIAL:
-        found.append(_join(name, role, None, password))
+        found.append(_join(name, role, None, encoded))
     for number, (town, country) in enumerate(zip(TOWNS, countries(trial), strict=True), start=1):
         _open_site(trial, number, town, country)
         for names, role in (
             (COORDINATORS, duties.COORDINATOR), (INVESTIGATORS, duties.INVESTIGATOR),
             (PHARMACISTS, duties.PHARMACIST),
         ):  # fmt: skip
-            found.append(_join(names[number - 1], role, number, password))
+            found.append(_join(names[number - 1], role, number, encoded))
     for member in found:
         rescue.activate_code(Person.objects.get(username=member.username))
     return tuple(found)
@@ -77,10 +80,10 @@ def _open_site(trial: TrialFolder, number: int, town: str, country: str) -> None
     do("site.open", "theo", number=number, approved_on=approved, protocol_sha256=trial.protocol_sha256)
 
 
-def _join(name: str, role: str, site: int | None, password: str) -> Member:
+def _join(name: str, role: str, site: int | None, encoded: str) -> Member:
     username, printed = name.lower(), f"{name} Example"
     do("person.add", ADMINISTRATOR, username=username, full_name=printed)
-    rescue.set_password(Person.objects.get(username=username), password)
+    rescue.set_password(Person.objects.get(username=username), encoded)
     today = clock.today("UTC") - timedelta(days=1)
     do("duty.grant", ADMINISTRATOR, username=username, role=role, site=site, since=today, trained_on=today)
     where = "the trial" if site is None else f"site {site}, {Site.objects.get(number=site).name}"

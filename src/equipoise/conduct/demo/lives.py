@@ -16,7 +16,7 @@ from equipoise.conduct.demo import cast
 from equipoise.conduct.demo.candidates import TRIAL, Candidate, answer
 from equipoise.conduct.demo.cast import do
 from equipoise.conduct.folder import TrialFolder
-from equipoise.conduct.models import Form, Participant, Site
+from equipoise.conduct.models import Flag, Form, Participant, Site
 from equipoise.conduct.reading import eligibility, forms
 from equipoise.conduct.reading.situation import proposal
 from equipoise.rules.schedule import PlannedVisit
@@ -290,7 +290,8 @@ class Life:
         self.answers |= EPISODE_ITEMS[step.kind] if step.began else usual
         changed = {name: self.answers[name] for name in usual if name in self.clinic.trial.protocol.items}
         self.coordinate(
-            "form.save", kind="update", key=f"{self.today()}:1", done_on=self.today(), version=0, complete=True,
+            "form.save", kind="update", key=f"{self.today()}:1", done_on=self.today(), version=0,
+            complete=True,
             answers=[answer(name, self.clinic.trial.protocol.items[name], value)
                      for name, value in changed.items()],
         )  # fmt: skip
@@ -422,13 +423,14 @@ class Life:
         value = form.values.get(item=item)
         corrected = round((value.number or 0) * 1.3)
         self.coordinate(
-            "form.save", kind="visit", key=form.key, done_on=form.done_on, version=form.version, complete=True,
-            answers=[{"item": item, "text": str(corrected), "unit": value.unit}], reason="source corrected",
+            "form.save", kind="visit", key=form.key, done_on=form.done_on, version=form.version,
+            complete=True, reason="source corrected",
+            answers=[{"item": item, "text": str(corrected), "unit": value.unit}],
         )  # fmt: skip
 
     def settle(self) -> None:
         """The investigator looks at what the correction means."""
-        for flag in self.participant.flags.filter(settled_at=None):
+        for flag in Flag.objects.filter(decision__participant__number=self.number, settled=""):
             do(
                 "flag.settle", self.clinic.investigator(self.site.number), flag=flag.id,
                 text="The corrected count would have led to the same dose.",

@@ -503,20 +503,21 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='value',
-            index=models.Index(condition=models.Q(('missing', 'awaited')), fields=['form'], name='values_awaited'),
+            index=models.Index(fields=['missing'], name='conduct_val_missing_4ea154_idx'),
         ),
         migrations.CreateModel(
             name='Due',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(max_length=10)),
-                ('key', models.CharField(max_length=80)),
-                ('words', models.CharField(max_length=200)),
+                ('key', models.CharField(blank=True, max_length=80)),
+                ('words', models.CharField(blank=True, max_length=200)),
                 ('opens', models.DateField()),
                 ('due', models.DateField()),
                 ('closes', models.DateField(null=True)),
                 ('passes', models.DateField(null=True)),
                 ('reveals_arm', models.BooleanField(default=False)),
+                ('sealed', models.TextField(blank=True)),
                 ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='dues', to='conduct.participant')),
             ],
             options={

@@ -156,7 +156,7 @@ class Value(models.Model):
         constraints = [models.UniqueConstraint(fields=["form", "item", "row"], name="one_value_per_item")]
         indexes = [
             models.Index(fields=["item"]),
-            models.Index(fields=["form"], condition=models.Q(missing="awaited"), name="values_awaited"),
+            models.Index(fields=["missing"]),
         ]
 
 
@@ -209,17 +209,19 @@ class QueryMessage(models.Model):
 
 
 class Due(models.Model):
-    """Something that a participant has before them, or that was missed and is not explained. Worked out from
-    the record by the rules (`conduct.due`): kept at hand for lists, never a record itself."""
+    """A visit that a participant has before them, or that was missed and is not explained. Worked out from
+    the record by the rules (`conduct.due`): kept at hand for lists, never a record itself. Visits that all
+    arms have stand here in plain; what would tell the arm (visits of one arm, cycles) stands together in one
+    sealed row, which everybody has."""
 
-    VISIT, CYCLE = "visit", "cycle"
+    VISIT, SEALED = "visit", "sealed"
 
     participant = models.ForeignKey(Participant, models.PROTECT, related_name="dues")
     kind = models.CharField(max_length=10)
-    key = models.CharField(max_length=80)
-    """Key of the form of a visit; regimen of a cycle."""
-    words = models.CharField(max_length=200)
-    """Name of the visit; what is to be decided."""
+    key = models.CharField(max_length=80, blank=True)
+    """Key of the form of the visit."""
+    words = models.CharField(max_length=200, blank=True)
+    """Name of the visit."""
     opens = models.DateField()
     due = models.DateField()
     closes = models.DateField(null=True)
@@ -227,6 +229,8 @@ class Due(models.Model):
     passes = models.DateField(null=True)
     """First day on which it can no longer be attended: another visit is due."""
     reveals_arm = models.BooleanField(default=False)
+    sealed = models.TextField(blank=True)
+    """Enciphered with a key that is not in the database; of one length for everybody."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["participant", "kind", "key"], name="one_due_per_key")]

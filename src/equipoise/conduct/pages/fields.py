@@ -44,6 +44,13 @@ class Field:
     suggestions: tuple[str, ...] = ()
     unit: str = ""
     error: str = ""
+    place: str = ""
+    """Tells fields of one name on one page apart."""
+
+    @property
+    def id(self) -> str:
+        """Identifier within the page."""
+        return f"f-{self.place}{self.name}"
 
     @property
     def ticked(self) -> bool:

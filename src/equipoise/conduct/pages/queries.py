@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from equipoise.conduct import clock, opening
-from equipoise.conduct.gateway import NotFound, Refused
+from equipoise.conduct.gateway import NotFound, Refused, perform
 from equipoise.conduct.models import Cycle, Decision, Event, Form, Participant, Query, Site
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import (
@@ -153,13 +153,18 @@ def _close_many(request: HttpRequest) -> Refused | None:
     seen = set(visible(viewer_of(request)).filter(id__in=chosen).values_list("id", flat=True))
     if seen != set(chosen):
         raise NotFound("there is nothing of that name for you")
-    for number, query in enumerate(chosen):
-        answer = attempt(
-            request, "query.close", lambda q=query: {"query": q, "text": typed(request, "text")}, part=str(query)
-        )
-        if isinstance(answer, Refused):
-            closed = f" ({number} of {len(chosen)} were closed)" if number else ""
-            return type(answer)(answer.words + closed, answer.field)
+    key = typed(request, "request_key")
+    for closed, query in enumerate(chosen):
+        try:
+            perform(
+                "query.close",
+                request.actor,  # type: ignore[attr-defined]
+                {"query": query, "text": typed(request, "text")},
+                f"{key}:{query}"[:80] if key else None,
+            )
+        except Refused as refused:
+            so_far = f" ({closed} of {len(chosen)} were closed)" if closed else ""
+            return type(refused)(refused.words + so_far, refused.field)
     done(request, f"{len(chosen)} queries closed." if len(chosen) > 1 else "1 query closed.", "queries")
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, get_args
 from uuid import UUID
@@ -335,8 +336,16 @@ def medication(request: HttpRequest, number: str) -> HttpResponse:
             return done(request, "Medication saved.", "medication", number=number)
         refused = answer
     rows = [
-        {"drug": one, "fields": filled(_medication_fields(one), _typed_for(request, str(one.id)),
-                                       refused if chosen == str(one.id) else None)}
+        {
+            "drug": one, "key": str(one.id),
+            "fields": [
+                replace(field, place=f"{one.id}-")
+                for field in filled(
+                    _medication_fields(one), _typed_for(request, str(one.id)),
+                    refused if chosen == str(one.id) else None,
+                )
+            ],
+        }
         for one in participant.medications.order_by("started", "drug")
     ]  # fmt: skip
     context = {

@@ -215,10 +215,9 @@ def critical_items(protocol: Protocol) -> set[str]:
     for text in texts:
         found |= set(criteria.compile(text, protocol.items).names) if text else set()
     found |= {one.item for one in protocol.strata.values() if one.item is not None}
-    for name in list(found):
-        derived = protocol.items[name].derive if name in protocol.items else None
-        if derived is not None:
-            found |= set(criteria.compile(derived, protocol.items).names)
+    for name, expression in criteria.derivations(protocol.items).items():
+        if name in found:
+            found |= set(expression.names)
     return found & set(protocol.items)
 
 

@@ -487,7 +487,7 @@ def form_view(participant: Participant, kind: str, key: str, viewer: Viewer) -> 
     found = plan(protocol, participant, kind, key)
     form = Form.objects.filter(participant=participant, kind=kind, key=key).first()
     today = clock.today(participant.site.zone)
-    warnings = [] if form is None else findings(participant, form, found, today)
+    warnings = [] if form is None else _unconfirmed(form, findings(participant, form, found, today))
     queries = _queries(participant, form)
     return FormView(
         participant=participant,
@@ -509,6 +509,14 @@ def form_view(participant: Participant, kind: str, key: str, viewer: Viewer) -> 
         signed=form is not None and form.signed,
         content_sha256="" if form is None else content_sha256(form, participant.number),
     )
+
+
+def _unconfirmed(form: Form, found: list[Finding]) -> list[Finding]:
+    """What is found and not confirmed by the site for that very value."""
+    confirmed = set(
+        Query.objects.filter(form=form).exclude(confirmed="").values_list("rule", "item", "confirmed")
+    )
+    return [one for one in found if (one.rule, one.item, one.value) not in confirmed]
 
 
 def _window(participant: Participant, found: FormPlan) -> str:

@@ -128,11 +128,17 @@ def accounts_on(day: date, known: Iterable[Person] | None = None) -> list[Accoun
         held.setdefault(right.username, []).append(right)
     found = [
         Account(
-            username=one.username, full_name=one.full_name, email=one.email, active=one.is_active,
-            created_on=_day(one.created_at, zone), closed_on=left.get(str(one.pk)),
-            second_factor=str(one.pk) in with_factor, first_password=one.must_change_password,
-            last_log_in=one.last_login, now=tuple(held.get(one.username, ())),
-        )  # fmt: skip
+            username=one.username,
+            full_name=one.full_name,
+            email=one.email,
+            active=one.is_active,
+            created_on=_day(one.created_at, zone),
+            closed_on=left.get(str(one.pk)),
+            second_factor=str(one.pk) in with_factor,
+            first_password=one.must_change_password,
+            last_log_in=one.last_login,
+            now=tuple(held.get(one.username, ())),
+        )
         for one in people
     ]
     return sorted(found, key=lambda one: (not one.active, one.username))

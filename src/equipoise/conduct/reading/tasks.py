@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from django.db.models import Max
 
-from equipoise.conduct import clock, duties, opening
+from equipoise.conduct import clock, due, duties, opening
 from equipoise.conduct.access import Viewer
+from equipoise.conduct.due import Coming
 from equipoise.conduct.models import (
     Cycle,
-    Due,
     Entry,
     Flag,
     Form,
@@ -73,6 +74,11 @@ class _Asked:
         """The latest day that it is anywhere among the sites."""
         return max(self.today[site] for site in self.sites)
 
+    @cached_property
+    def coming(self) -> list[tuple[Participant, Coming]]:
+        """Visits and cycles that have come due, or will within days."""
+        return due.coming(self.sites, self.latest + AHEAD)
+
     def of(self, rows: Any, path: str = "participant") -> Any:
         """Those of the rows that belong to these sites."""
         return rows.filter(**{f"{path}__site__in": self.sites})
@@ -102,10 +108,10 @@ def _holds(viewer: Viewer, role: str, site: Any) -> bool:
 
 
 def _task(
-    kind: str, words: str, person: Participant, due: date | None, weight: int, url: str, /, **kwargs: Any
+    kind: str, words: str, person: Participant, by: date | None, weight: int, url: str, /, **kwargs: Any
 ) -> Task:
     kwargs = {"number": person.number, **kwargs}
-    return Task(kind, words, person.number, person.site_id, due, weight, url, kwargs)
+    return Task(kind, words, person.number, person.site_id, by, weight, url, kwargs)
 
 
 # --- screening --------------------------------------------------------------------------------------------
@@ -152,55 +158,58 @@ def _latest(rows: Any, name: str) -> dict[str, int]:
 
 
 def _visits(asked: _Asked) -> list[Task]:
-    rows = asked.of(Due.objects.filter(kind=Due.VISIT, opens__lte=asked.latest))
-    rows = rows.select_related("participant").order_by("closes", "due")
-    return [_visit(row, asked.today[row.participant.site_id]) for row in rows]
+    return [
+        _visit(person, one, asked.today[person.site_id])
+        for person, one in asked.coming
+        if one.kind == due.VISIT and one.opens <= asked.today[person.site_id]
+    ]
 
 
-def _visit(row: Due, today: date) -> Task:
-    if row.passes is not None and row.passes <= today:
-        words, weight = f"{row.words} was missed: enter it late, or say why it was not done", VISIT_MISSED
-    elif row.closes < today:
-        words, weight = f"{row.words} is overdue since {_day(row.closes)}", VISIT_OVERDUE
-    elif row.closes - today <= AHEAD:
-        words, weight = f"{row.words}: window closes on {_day(row.closes)}", VISIT_CLOSING
+def _visit(person: Participant, one: Coming, today: date) -> Task:
+    closes = one.closes or one.due
+    if one.passes is not None and one.passes <= today:
+        words, weight = f"{one.words} was missed: enter it late, or say why it was not done", VISIT_MISSED
+    elif closes < today:
+        words, weight = f"{one.words} is overdue since {_day(closes)}", VISIT_OVERDUE
+    elif closes - today <= AHEAD:
+        words, weight = f"{one.words}: window closes on {_day(closes)}", VISIT_CLOSING
     else:
-        words, weight = f"{row.words}: window open until {_day(row.closes)}", VISIT
-    return _task("visit", words, row.participant, row.due, weight, "form", kind=reading.VISIT, key=row.key)
+        words, weight = f"{one.words}: window open until {_day(closes)}", VISIT
+    return _task("visit", words, person, one.due, weight, "form", kind=reading.VISIT, key=one.key)
 
 
-def _cycles(asked: _Asked) -> list[Any]:
-    rows = asked.of(Due.objects.filter(kind=Due.CYCLE, due__lte=asked.latest + AHEAD))
-    return list(rows.select_related("participant").order_by("due"))
+def _cycles(asked: _Asked) -> list[tuple[Participant, Coming]]:
+    return [
+        (person, one)
+        for person, one in asked.coming
+        if one.kind == due.CYCLE and one.due - asked.today[person.site_id] <= AHEAD
+    ]
 
 
 def _decisions(asked: _Asked) -> list[Task]:
     return [
         _task(
-            "decision", f"{row.words} ({_day(row.due)})", row.participant, row.due, DECISION, "decide",
-            regimen=row.key,
+            "decision", f"{one.words} ({_day(one.due)})", person, one.due, DECISION, "decide", regimen=one.key
         )
-        for row in _cycles(asked)
+        for person, one in _cycles(asked)
     ]  # fmt: skip
 
 
 def _checks(asked: _Asked) -> list[Task]:
     """Checks before a cycle that is due and has none of the last days."""
-    rows = _cycles(asked)
+    cycles = _cycles(asked)
     recent = Form.objects.filter(
-        kind=reading.CHECK, participant__in={row.participant_id for row in rows},
+        kind=reading.CHECK, participant__in={person.id for person, _ in cycles},
         done_on__gte=asked.latest - AHEAD,
     ).values_list("participant", "key")  # fmt: skip
     made = {(person, key.partition(":")[0]) for person, key in recent}
     tasks = []
-    for row in rows:
-        today = asked.today[row.participant.site_id]
-        if (row.participant_id, row.key) not in made and row.due - today <= AHEAD:
-            key = f"{row.key}:{today.isoformat()}"
-            words = f"check before a cycle, due {_day(row.due)}"
-            tasks.append(
-                _task("check", words, row.participant, row.due, CHECK, "form", kind=reading.CHECK, key=key)
-            )
+    for person, one in cycles:
+        if (person.id, one.key) in made:
+            continue
+        key = f"{one.key}:{asked.today[person.site_id].isoformat()}"
+        words = f"check before a cycle, due {_day(one.due)}"
+        tasks.append(_task("check", words, person, one.due, CHECK, "form", kind=reading.CHECK, key=key))
     return tasks
 
 
@@ -239,7 +248,7 @@ def _holds_open(asked: _Asked) -> list[Task]:
 
 
 def _incomplete(asked: _Asked) -> list[Task]:
-    rows = asked.of(Form.objects.filter(status=Form.INCOMPLETE).exclude(kind=reading.SCREENING))
+    rows = asked.of(Form.objects.filter(signed=False, status=Form.INCOMPLETE).exclude(kind=reading.SCREENING))
     return [
         _task("incomplete", f"{_named(row)}: not complete", row.participant, row.done_on, INCOMPLETE, "form",
               kind=row.kind, key=row.key)

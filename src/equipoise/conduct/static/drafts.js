@@ -13,6 +13,7 @@
   const ADDRESS = "/drafts/";
   const SECRET = ["csrfmiddlewaretoken", "request_key", "login", "code", "credential"];
   const page = location.pathname;
+  let sending = null;
 
   function token() {
     const field = document.querySelector("input[name=csrfmiddlewaretoken]");
@@ -23,8 +24,9 @@
   async function send(told, automatic) {
     const headers = { "Content-Type": "application/json", "X-CSRFToken": token() };
     if (automatic) { headers["Equipoise-Automatic"] = "1"; }
+    sending = new AbortController();
     const answer = await fetch(ADDRESS, {
-      method: "POST", credentials: "same-origin", headers: headers, keepalive: true,
+      method: "POST", signal: sending.signal, credentials: "same-origin", headers: headers, keepalive: true,
       body: JSON.stringify(Object.assign({ page: page }, told)),
     });
     if (!answer.ok) { throw new Error(String(answer.status)); }
@@ -170,7 +172,11 @@
     clearTimeout(timer);
     timer = setTimeout(function () { keep(false); }, WAIT_MS);
   });
-  document.addEventListener("submit", function () { clearTimeout(timer); }, true);
+  document.addEventListener("submit", function () {
+    clearTimeout(timer);
+    typed = false;  // what is sent now is the form itself, which forgets the draft
+    if (sending) { sending.abort(); }
+  }, true);
   document.addEventListener("htmx:afterRequest", function () { present(); if (typed) { keep(false); } });
   document.addEventListener("visibilitychange", function () {
     if (document.visibilityState === "visible") { watch(); } else { keep(true); }

@@ -6,9 +6,11 @@
     if (!place) { return; }
     event.preventDefault();
     const named = /^\d+(\.\d+){3}$|^\[/.test(location.hostname);
-    place.textContent = named
+    const words = document.createElement("p");
+    words.className = "trouble";
+    words.textContent = named
       ? "Passkeys work only under a name, not under a bare address: open this page as http://localhost, or under the name of the server."
       : "The passkey was not used: nothing was changed. Try again, or use the other way.";
-    place.hidden = false;
+    place.replaceChildren(words);
   });
 })();
