@@ -74,7 +74,12 @@ def lockout_address(request: HttpRequest) -> str | None:
 def lockout_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
     """The name under which failures are counted, whatever its case. Of a name that nobody has only a hash is
     kept: now and then somebody types a password there."""
-    typed = str((credentials or {}).get("username") or request.POST.get("login") or "").strip().lower()
+    typed = (
+        str((credentials or {}).get("username") or request.POST.get("login") or "")
+        .strip()
+        .lower()
+        .replace("\0", "")
+    )
     if Person.objects.filter(username__iexact=typed).exists():
         return typed
     return "unknown-" + hashlib.sha256(typed.encode()).hexdigest()[:24]
@@ -129,7 +134,10 @@ def seconds() -> float:
 
 
 def begin(request: HttpRequest) -> None:
-    """What a session remembers from its first moment."""
+    """What a session remembers from its first moment. (Those that ended long ago are cleared away.)"""
+    from django.contrib.sessions.models import Session
+
+    Session.objects.filter(expire_date__lt=datetime.now(UTC)).delete()
     request.session["began"] = request.session["seen"] = seconds()
     request.session["address"] = client_address(request)
     request.session["set up"] = wants_second_factor(request.user)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.urls import Resolver404, resolve
 from django.views.decorators.http import require_POST
@@ -71,7 +73,8 @@ def drop_what_was_saved(request: HttpRequest, response: HttpResponse) -> None:
     if request.method != "POST" or response.status_code >= 400 or request.path == "/drafts/":
         return
     if request.user.is_authenticated and request.timed_out is None:  # type: ignore[attr-defined]
-        Draft.objects.filter(person=request.user, page=page_of(request)).delete()
+        with suppress(OperationalError):  # the form is saved, whether or not its draft can go now
+            Draft.objects.filter(person=request.user, page=page_of(request)).delete()
 
 
 @require_POST

@@ -56,11 +56,13 @@ class SessionMiddleware:
 
     def _look_at_time(self, request: HttpRequest) -> None:
         now, session = accounts.seconds(), request.session
-        if now - session.get("seen", now) > settings.IDLE_MINUTES * 60:
+        idle = now - session.get("seen", now) > settings.IDLE_MINUTES * 60
+        if idle or now - session.get("began", now) > settings.SESSION_COOKIE_AGE:
             person = request.user
             logout(request)
+            what = "session ended, idle" if idle else "session ended, too long"
             with suppress(accounts.Unavailable):
-                accounts.note("session ended, idle", request, person)  # type: ignore[arg-type]
+                accounts.note(what, request, person)  # type: ignore[arg-type]
             request.timed_out = person  # type: ignore[attr-defined]
         elif now - session.get("seen", 0) > SEEN_EVERY_SECONDS:
             session["seen"] = now
@@ -99,8 +101,9 @@ class SessionMiddleware:
 SEEN_EVERY_SECONDS = 15
 """A session is written at most this often to say that somebody is there."""
 TIMED_OUT = (
-    f"You were away for more than {settings.IDLE_MINUTES} minutes, so the session was ended. What you typed "
-    "is kept: log in, open the page, and it is offered to you."
+    f"The session was ended: you were away for more than {settings.IDLE_MINUTES} minutes, or it was open for "
+    f"{settings.SESSION_COOKIE_AGE // 3600} hours. What you typed is kept: log in, open the page, and it is "
+    "offered to you."
 )
 _ALWAYS = {"account_login", "account_logout", "account_reauthenticate", "mfa_reauthenticate", "draft",
            "mfa_reauthenticate_webauthn"}  # fmt: skip

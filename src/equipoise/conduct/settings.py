@@ -121,6 +121,8 @@ MFA_FORMS = {
 }
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not opening.behind_tls()
+MESSAGE_TAGS = {25: "good", 30: "warn", 40: "bad"}
+"""Success, warning and error as the stylesheet names them."""
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = False
 MFA_TOTP_TOLERANCE = 1
@@ -146,7 +148,7 @@ IDLE_MINUTES = 20
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_AGE = 12 * 3600
-"""A session ends after this time whatever happens; idle ones are ended by `middleware.SessionMiddleware`."""
+"""A session ends after this time however busy it was; `middleware.SessionMiddleware` sees to both."""
 SESSION_SAVE_EVERY_REQUEST = False
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_HTTPONLY = False

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from equipoise.conduct import accounts, clock, duties, opening
+from equipoise.conduct import accounts, clock, duties, entering, opening
 from equipoise.conduct.gateway import COMMANDS, NotFound, Refused
 from equipoise.conduct.models import Person, Site, Token
 from equipoise.conduct.pages.acting import act, done, fields, page
@@ -22,6 +22,13 @@ from equipoise.conduct.reading import people as reading
 
 def _today() -> date:
     return clock.today(opening.folder().zone)
+
+
+def _date(text: str, field: str) -> date:
+    try:
+        return entering.read_date(text, _today())
+    except entering.EntryError as error:
+        raise Refused(str(error), field) from None
 
 
 def people(request: Any) -> HttpResponse:
@@ -71,7 +78,10 @@ DONE = {
 
 def _do(request: Any, doing: str, username: str) -> dict[str, Any]:
     if doing == "duty.grant":
-        given: dict[str, Any] = fields(request, "role", "site", "since", "until", "trained_on")
+        given: dict[str, Any] = fields(request, "role", "site")
+        for name in ("since", "until", "trained_on"):
+            if request.POST.get(name, "").strip():
+                given[name] = _date(request.POST[name], name)
         return act(request, doing, {"username": username, **given})
     if doing == "duty.revoke":
         return act(request, doing, fields(request, "duty", "reason"))
@@ -91,9 +101,9 @@ def access_report(request: Any) -> HttpResponse:
         else:
             return done(request, "The review is recorded.", "access_report")
     try:
-        on = date.fromisoformat(request.GET.get("on", "") or _today().isoformat())
-    except ValueError:
-        refused, on = Refused("write the date as 2003-05-31", "on"), _today()
+        on = _date(request.GET.get("on", "") or "today", "on")
+    except Refused as error:
+        refused, on = error, _today()
     found = reading.rights_on(on)
     context = {
         "on": on, "today": _today(), "rights": found, "holders": len({right.username for right in found}),
