@@ -28,6 +28,8 @@ from equipoise.conduct import clock, opening
 CHROMIUM = "/usr/bin/chromium"
 MOST_STEPS = 600
 """Presses of Tab after which something is not within reach of the keyboard."""
+WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+"""Rules of the tool that stand for WCAG 2.2, level AA."""
 ANSWERS = {
     "age": "41", "cd4_historical": "150", "cd4_visit1": "170", "hiv_rna_historical": "<50",
     "hiv_rna_visit1": "60", "art_drugs": "3", "art_stable_months": "12", "art_days_stopped": "0",
@@ -108,7 +110,7 @@ def _wait_for(url: str, server: Any, told: Path) -> None:
     raise AssertionError("the server does not answer")
 
 
-# --- somebody at a keyboard -----------------------------------------------------------------------------------
+# --- somebody at a keyboard -------------------------------------------------------------------------------
 
 
 class Keyboard:
@@ -122,7 +124,8 @@ class Keyboard:
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
-            "console", lambda one: self.complaints.append(one.text) if "Content Security" in one.text else None
+            "console",
+            lambda one: self.complaints.append(one.text) if "Content Security" in one.text else None,
         )
 
     def it_is(self, moment: str) -> None:
@@ -155,7 +158,10 @@ class Keyboard:
         for _ in range(MOST_STEPS):
             self.press("Tab")
             found = self.here()
-            if all(found[name] == value or (name == "words" and value in found[name]) for name, value in wanted.items()):
+            if all(
+                found[name] == value or (name == "words" and value in found[name])
+                for name, value in wanted.items()
+            ):
                 return found
         raise AssertionError(f"{wanted} cannot be reached by keyboard on {self.page.url}")
 
@@ -176,7 +182,22 @@ class Keyboard:
         assert words in self.page.inner_text("main"), self.page.inner_text("main")[:2500]
 
     def picture(self, name: str) -> None:
+        """Keep a picture of the page, and note what a tool for accessibility and a window of half the width
+        (200% zoom) find wrong with it."""
+        from axe_playwright_python.sync_playwright import Axe
+
         self.page.screenshot(path=str(self.pictures / f"{name}.png"), full_page=True)
+        asked = {"runOnly": {"type": "tag", "values": list(WCAG)}, "resultTypes": ["violations"]}
+        found = Axe().run(self.page, context={"exclude": [[".messages"]]}, options=asked)
+        self.complaints += [
+            f"{name}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in found.response["violations"]
+        ]
+        self.page.set_viewport_size({"width": 640, "height": 400})
+        wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        if self.page.evaluate(wide) > 0:
+            self.complaints.append(f"{name}: at 200% zoom the page is wider than the window")
+        self.page.screenshot(path=str(self.pictures / f"{name}-200.png"))
+        self.page.set_viewport_size({"width": 1280, "height": 800})
 
     # --- log-in ---
 
@@ -234,7 +255,8 @@ def test_a_participant_from_screening_to_withdrawal_by_keyboard_alone(address: s
         _second_cycle(ada, ivo, number)
         _corrected(ada, ivo, number)
         _ended(ada, number)
-        assert ada.complaints == ivo.complaints == []
+        _looked_at(ivo, number)
+        assert "\n".join([*ada.complaints, *ivo.complaints]) == ""
         browser.close()
     _everything_is_on_record(number)
 
@@ -388,6 +410,23 @@ def _ended(ada: Keyboard, number: str) -> None:
     ada.picture("12-withdrawn")
     ada.open(f"/participant/{number}/")
     ada.picture("13-chart")
+
+
+def _looked_at(ivo: Keyboard, number: str) -> None:
+    for name, path in (
+        ("14-medication", f"/participant/{number}/medication/"),
+        ("15-queries", "/queries/"),
+        ("16-safety", "/safety/"),
+        ("17-order-and-diary", f"/participant/{number}/cycles/aldesleukin/1/print/"),
+        ("18-form-on-paper", f"/participant/{number}/form/visit/year1:56/print/?filled"),
+        ("19-form-complete", f"/participant/{number}/form/visit/year1:56/"),
+        ("20-screening-over", f"/participant/{number}/screening/"),
+    ):
+        ivo.open(path)
+        ivo.picture(name)
+    ivo.open("/queries/")
+    ivo.push("Endpoint to be documented", tag="A")
+    ivo.picture("21-query")
 
 
 def _everything_is_on_record(number: str) -> None:

@@ -88,6 +88,10 @@ def _words(answer: Any) -> str:
 CHART = "/participant/001-0001-A/"
 READ_BY_ALL = ("/", "/trial/")
 READ_BY_SITES = (*READ_BY_ALL, "/participants/", "/overview/", "/labs/", "/audit/", CHART)
+LOOKED_AT_BY_IVO = (
+    "/", "/participants/", "/overview/", "/labs/", "/trial/", CHART,
+    "/audit/?participant=001-0001-A&field=cd4",
+)  # fmt: skip
 READ_BY_BLINDED = (
     *READ_BY_ALL, "/participants/", "/participants/?overdue=1", "/participants/?status=withdrew",
     "/overview/", "/overview/?site=1", "/audit/", "/audit/?since=2026-03-01",
@@ -397,9 +401,10 @@ def test_hostile_words_are_shown_as_words_and_no_spreadsheet_runs_them(
             do("trial.places", "theo", places=1699, reason="=1+1 " + ATTACKS[0])
             Site.objects.filter(number=1).update(name=ATTACKS[0], country=ATTACKS[1])
             do("trial.freeze", "theo", reason=ATTACKS[3])
-            for who in ("ivo", "mona", "theo"):
+            for who in ("ivo", "theo"):
+                client = at_work(who)
                 for address in ("/", "/participants/", CHART, "/overview/", "/audit/", "/trial/"):
-                    page = at_work(who).get(address).content.decode()
+                    page = client.get(address).content.decode()
                     assert _wrong(page) == [], address
                     assert all(words not in page for words in ATTACKS[:2] + ATTACKS[3:4]), address
             shown = at_work("ivo").get(CHART).content.decode()
@@ -543,7 +548,7 @@ def test_pages_are_accessible_usable_at_twice_the_size_and_print(
 
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     axe, seen = Axe(), 0
-    for who, pages in (("ivo", READ_BY_SITES), ("theo", ("/overview/", "/trial/", "/audit/", CHART))):
+    for who, pages in (("ivo", LOOKED_AT_BY_IVO), ("theo", ("/overview/", CHART))):
         context = browser.new_context(
             viewport={"width": 1280, "height": 800},
             extra_http_headers={"Equipoise-Now": LOOKED_AT.isoformat()},
@@ -575,4 +580,4 @@ def test_pages_are_accessible_usable_at_twice_the_size_and_print(
             page.keyboard.press("?")
             assert page.locator("dialog#keys").is_visible()
         context.close()
-    assert seen == len(READ_BY_SITES) + 4
+    assert seen == len(LOOKED_AT_BY_IVO) + 2

@@ -35,7 +35,7 @@ def new_password(username: str, *, forget_second_factor: bool = False) -> str:
         found.set_password(made)
         found.must_change_password = True
         found.save()
-        act.record("person", found.id, field="password", new="new first password, given on the machine")
+        act.record("person", found.id, field="new_password", new="new first password, given on the machine")
         if forget_second_factor:
             _forget_second_factor(act, found)
 
@@ -52,7 +52,7 @@ def set_password(found: Person, encoded: str) -> None:
         found.password = encoded
         found.must_change_password = False
         found.save()
-        act.record("person", found.id, field="password", new="set for a demonstration")
+        act.record("person", found.id, field="new_password", new="set for a demonstration")
 
     with_system("person.password", work)
 
@@ -63,7 +63,7 @@ def activate_code(found: Person) -> None:
 
     def work(act: Act) -> None:
         auth.TOTP.activate(found, auth.generate_totp_secret())
-        act.record("person", found.id, field="second factor", new="codes, for a demonstration")
+        act.record("person", found.id, field="second_factor", new="codes, for a demonstration")
 
     with_system("person.second_factor", work)
 
@@ -72,7 +72,7 @@ def _forget_second_factor(act: Act, found: Person) -> None:
     from allauth.mfa.models import Authenticator
 
     for one in Authenticator.objects.filter(user=found):
-        act.record("person", found.id, field="second factor", old=str(one.type), new="forgotten")
+        act.record("person", found.id, field="second_factor", old=str(one.type), new="forgotten")
         one.delete()
 
 

@@ -188,11 +188,14 @@ class Life:
         """Fill in a form with what is known of the virtual person today."""
         protocol = self.clinic.trial.protocol
         known = {**self.answers, **(values or {}), forms.TOXICITY_REVIEWED: True}
+        items = {
+            name: forms.item_of(protocol, name) for name in forms.asked(protocol, self.participant, kind, key)
+        }
         given = [
-            answer(name, forms.item_of(protocol, name), known[name])
-            if name in known
+            answer(name, item, known.get(name, False))
+            if name in known or item.type == "boolean"
             else {"item": name, "missing": "not done"}
-            for name in forms.asked(protocol, self.participant, kind, key)
+            for name, item in items.items()
         ]
         saved = self.coordinate(
             "form.save", kind=kind, key=key, done_on=more.pop("done_on", self.today()), answers=given,

@@ -38,8 +38,10 @@ ACTION_WORDS = {
     "escalate": "Start the cycle at a higher dose", "stop": "Stop cycles for good",
 }  # fmt: skip
 ACCEPTED = (
-    Choice("yes", "Yes, agrees to the cycle"), Choice("no", "No, declines it"), Choice("not asked", "Not asked"),
-)  # fmt: skip
+    Choice("yes", "Yes, agrees to the cycle"),
+    Choice("no", "No, declines it"),
+    Choice("not asked", "Not asked"),
+)
 PLACES = ("abdomen left", "abdomen right", "thigh left", "thigh right", "arm left", "arm right")
 REASONS = ("transcription error", "new information", "source corrected", "answer to a query")
 
@@ -336,11 +338,9 @@ def _row(request: HttpRequest, row: Injection, refused: Refused | None) -> dict[
     }  # fmt: skip
     told = request.POST if request.method == "POST" else {}
     values = {name: told.get(f"{name}:{n}", value) for name, value in stands.items()}
-    trouble = ""
-    if refused is not None and refused.field in (
-        *(f"{name}:{n}" for name in stands), *(f"injections.{n - 1}.{name}" for name in stands), f"injections.{n}"
-    ):  # fmt: skip
-        trouble = refused.words
+    places = {f"injections.{n}", *(f"{name}:{n}" for name in stands)}
+    places |= {f"injections.{n - 1}.{name}" for name in stands}
+    trouble = refused.words if refused is not None and refused.field in places else ""
     theirs = {name: value for name, value in stands.items() if value != values[name]} if told else {}
     return {"row": row, "trouble": trouble, "theirs": theirs, **values}
 

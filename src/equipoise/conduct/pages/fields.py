@@ -70,6 +70,14 @@ def filled(fields: tuple[Field, ...], typed: Mapping[str, str], refused: Refused
     ]
 
 
+def site_choices(viewer: Any) -> tuple[Choice, ...]:
+    """The sites that somebody sees, to filter a list by."""
+    return (
+        Choice("", "all"),
+        *(Choice(str(one.number), f"{one.number:03} {one.name}") for one in viewer.sites()),
+    )
+
+
 def choices(*words: str) -> tuple[Choice, ...]:
     """Words that may be picked, as they stand; the empty one is called by a dash."""
     return tuple(Choice(word, word or "–") for word in words)

@@ -21,7 +21,6 @@ from django.urls import reverse
 from equipoise.conduct import clock, entering, opening
 from equipoise.conduct.commands.forms import REASONS, FormChanged
 from equipoise.conduct.gateway import Refused
-from equipoise.conduct.models import Participant
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import (
     Field,
@@ -145,7 +144,9 @@ def form(request: HttpRequest, number: str, kind: str, key: str) -> HttpResponse
     told = _told(request, view)
     answer: dict[str, Any] | Refused
     if what == "not done":
-        answer = attempt(request, "form.not_done", lambda: {**_which(request, view), "reason": _why_not(request)})
+        answer = attempt(
+            request, "form.not_done", lambda: {**_which(request, view), "reason": _why_not(request)}
+        )
     elif what == "sign":
         answer = attempt(request, "form.sign", lambda: {
             "form": None if view.form is None else view.form.id,
@@ -165,9 +166,7 @@ def form(request: HttpRequest, number: str, kind: str, key: str) -> HttpResponse
     return _shown(request, fresh, lines, answer)
 
 
-def _after(
-    request: HttpRequest, view: FormView, what: str, of: str, answer: dict[str, Any]
-) -> HttpResponse:
+def _after(request: HttpRequest, view: FormView, what: str, of: str, answer: dict[str, Any]) -> HttpResponse:
     here = {"number": view.participant.number, "kind": view.kind, "key": view.key}
     if what == "not done":
         return done(request, f"{view.title}: recorded as not done.", "form", **here)
@@ -184,14 +183,15 @@ def _after(
         on = urlencode({"on": view.named_on.isoformat() if view.named_on else ""})
         return redirect(f"{reverse('decide', kwargs={'number': here['number'], 'regimen': regimen})}?{on}")
     messages.add_message(
-        request, messages.WARNING if count else messages.SUCCESS, words, extra_tags="warn" if count else "good"
+        request,
+        messages.WARNING if count else messages.SUCCESS,
+        words,
+        extra_tags="warn" if count else "good",
     )
     return redirect("form", **here)
 
 
-def _shown(
-    request: HttpRequest, view: FormView, lines: list[Line], refused: Refused | None
-) -> HttpResponse:
+def _shown(request: HttpRequest, view: FormView, lines: list[Line], refused: Refused | None) -> HttpResponse:
     viewer, site = viewer_of(request), view.participant.site
     posted = request.method == "POST"
     before, after = _neighbours(view)
@@ -328,7 +328,7 @@ def _said(given: Given) -> str:
 
 
 def _neighbours(view: FormView) -> tuple[str, str]:
-    """Addresses of the form before and the form after this one, of the same kind; empty where there is none."""
+    """Addresses of the forms of this kind before and after this one; empty where there is none."""
     keys = _keys(view)
     if view.key not in keys:
         return "", ""

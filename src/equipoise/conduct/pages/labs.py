@@ -19,14 +19,16 @@ def labs(request: HttpRequest) -> HttpResponse:
     get = request.GET
     items = reading.measured(opening.folder().protocol)
     item = get.get("item", "") if get.get("item", "") in items else ""
-    days = next((one for one in DAYS if str(one) == get.get("days")), DAYS[1])
     only = get.get("only", "") if get.get("only", "") in (reading.AWAITED, "out of range") else ""
     participants, site = viewer.participants(), get.get("site", "")
     if site.isdecimal() and len(site) < 9:
         participants = participants.filter(site_id=int(site))
     if get.get("participant"):
         participants = participants.filter(number=get["participant"][:20])
-    found = reading.results(participants, clock.today(opening.folder().zone), days, item, only)
+    whole = any(duty.site_id is None for duty in viewer.duties) and not site and not get.get("participant")
+    found = reading.results(
+        None if whole else participants, clock.today(opening.folder().zone), days, item, only
+    )
     page = Paginator(found, PER_PAGE).get_page(get.get("page"))
     return render(
         request,

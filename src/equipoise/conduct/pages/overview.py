@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from equipoise.conduct import access, clock
+from equipoise.conduct import access, clock, opening
 from equipoise.conduct.pages import drawing
 from equipoise.conduct.pages.drawing import Axis
 from equipoise.conduct.pages.tags import MONTHS, in_words
 from equipoise.conduct.reading import overview as reading
 
+KEPT_SECONDS = 60
+"""A count is shown, with its time, for so long: a large trial is not counted for every look."""
 WIDTH, HEIGHT = 760, 260
 LEFT, RIGHT, TOP, BOTTOM = 50, 110, 14, 34
 
@@ -27,7 +32,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     if chosen.isdecimal():
         sites = sites.filter(number=int(chosen))
         participants = participants.filter(site_id=int(chosen))
-    found = reading.overview(sites, participants, viewer.sees_arm())
+    as_of, found = _kept(sites, participants, viewer.sees_arm())
     return render(
         request,
         "overview.html",
@@ -36,11 +41,23 @@ def overview(request: HttpRequest) -> HttpResponse:
             "enrolment": enrolment(found.months, found.planned),
             "choices": list(viewer.sites()),
             "chosen": chosen,
-            "as_of": clock.now(),
+            "as_of": as_of,
             "suffix": f"&site={chosen}" if chosen.isdecimal() else "",
             "links": {name: access.rule_of(name) is not None for name in ("safety", "queries")},
         },
     )
+
+
+def _kept(sites: Any, participants: Any, sees_arm: bool) -> tuple[datetime, reading.Overview]:
+    """The overview of these sites, counted anew when the last count is a minute old; when it was counted."""
+    numbers = list(sites.values_list("number", flat=True))
+    of = repr((numbers, sees_arm, clock.today(opening.folder().zone)))
+    key = f"overview-{hashlib.sha256(of.encode()).hexdigest()}"
+    found: tuple[datetime, reading.Overview] | None = cache.get(key)
+    if found is None:
+        found = (clock.now(), reading.overview(sites, participants, sees_arm))
+        cache.set(key, found, KEPT_SECONDS)
+    return found
 
 
 def enrolment(months: tuple[reading.Month, ...], planned: int) -> Any:

@@ -22,6 +22,7 @@ from equipoise.conduct.pages.fields import (
     filled,
     identifier,
     participant_of,
+    site_choices,
     typed,
     viewer_of,
 )
@@ -133,9 +134,9 @@ def queries(request: HttpRequest) -> HttpResponse:
     filters = (
         Field("state", "State", "choice", chosen["state"],
               (Choice("to do", "open or answered"), *choices(*STATES), Choice("all", "all"))),
-        Field("age", "Age", "choice", chosen["age"], (Choice("", "any"), *(Choice(str(d), w) for d, w in AGES))),
-        Field("site", "Site", "choice", chosen["site"],
-              (Choice("", "all"), *(Choice(str(s.number), f"{s.number:03} {s.name}") for s in viewer.sites()))),
+        Field("age", "Age", "choice", chosen["age"],
+              (Choice("", "any"), *(Choice(str(days), words) for days, words in AGES))),
+        Field("site", "Site", "choice", chosen["site"], site_choices(viewer)),
     )  # fmt: skip
     total = found.count()
     context = {
@@ -173,9 +174,7 @@ def place(query: Query) -> str:
     """The address of what a query is about."""
     number = query.participant.number
     if query.form is not None:
-        address = reverse(
-            "form", kwargs={"number": number, "kind": query.form.kind, "key": query.form.key}
-        )
+        address = reverse("form", kwargs={"number": number, "kind": query.form.kind, "key": query.form.key})
         return f"{address}#item-{query.item}" if query.item else address
     key = _as_identifier(query.subject)
     if query.participant.events.filter(id=key).exists():
@@ -210,16 +209,19 @@ def query(request: HttpRequest, number: str, query: str) -> HttpResponse:
         if refused is None:
             return redirect("query", number=number, query=query)
     open_ones = found.filter(Q(state__in=(Query.OPEN, Query.ANSWERED)) | Q(id=one.id))
-    earlier = open_ones.filter(
-        Q(opened_at__lt=one.opened_at) | Q(opened_at=one.opened_at, id__lt=one.id)
-    ).order_by("-opened_at", "-id").first()
+    earlier = (
+        open_ones.filter(Q(opened_at__lt=one.opened_at) | Q(opened_at=one.opened_at, id__lt=one.id))
+        .order_by("-opened_at", "-id")
+        .first()
+    )
     later = open_ones.filter(
         Q(opened_at__gt=one.opened_at) | Q(opened_at=one.opened_at, id__gt=one.id)
     ).order_by("opened_at", "id").first()  # fmt: skip
     site: Site = one.participant.site
     live = one.state in (Query.OPEN, Query.ANSWERED)
     context = {
-        "participant": one.participant, "line": _line(one), "messages_said": one.messages.order_by("at", "id"),
+        "participant": one.participant, "line": _line(one),
+        "messages_said": one.messages.order_by("at", "id"),
         "place": place(one), "earlier": earlier, "later": later, "zone": site.zone,
         "may_answer": live and viewer.may("query.answer", site),
         "may_close": live and viewer.may("query.close", site), "text": typed(request, "text"),
@@ -269,7 +271,8 @@ def query_new(request: HttpRequest, number: str) -> HttpResponse:
     context = {
         "participant": participant,
         "about": ", ".join(
-            ([item_name(item)] if item else []) + ([form_name(form)] if form is not None else ["the participant"])
+            ([item_name(item)] if item else [])
+            + ([form_name(form)] if form is not None else ["the participant"])
         ),
         "fields": filled((Field("text", "Question", "long"),), request.POST.dict(), refused),
     }

@@ -11,6 +11,7 @@ from equipoise.conduct.gateway import Refused
 from equipoise.conduct.models import Allocation, Participant
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import attempt, participant_of, typed, viewer_of
+from equipoise.conduct.pages.screening import strata_used
 from equipoise.conduct.reading.eligibility import Screening, screening, stratum_differences
 from equipoise.conduct.reading.forms import VISIT, plan, planned_visits, visit_key
 
@@ -82,10 +83,7 @@ def _after(request: HttpRequest, participant: Participant, allocation: Allocatio
         "sees_arm": sees_arm,
         "cycles": cycles,
         "today": _due(participant),
-        "strata": [
-            {"label": protocol.strata[name].label if name in protocol.strata else name, "level": level}
-            for name, level in participant.strata.items()
-        ],
+        "strata": strata_used(participant),
         "differences": [
             {"label": protocol.strata[name].label, "used": used, "now": now}
             for name, (used, now) in stratum_differences(participant).items()

@@ -26,6 +26,7 @@ from equipoise.conduct.pages.fields import (
     moment,
     partial_day,
     participant_of,
+    site_choices,
     typed,
     viewer_of,
     whole,
@@ -43,6 +44,7 @@ SERIOUS_BECAUSE = (
     "", "death", "life-threatening", "hospital stay begun or prolonged", "lasting disability",
     "congenital anomaly", "other important medical event",
 )  # fmt: skip
+PRECISELY = "as precisely as known: 3 may 2026, may 2026 or 2026"
 MOST_SHOWN = 300
 YES_NO = (Choice("yes", "Yes"), Choice("no", "No"))
 YES_NO_UNKNOWN = (*YES_NO, Choice("", "Not yet known"))
@@ -95,7 +97,7 @@ def event_fields(participant: Participant, shows_arm: bool, latest: EventVersion
 
     asked = [
         Field("term", "Event", value=was("term"), suggestions=_terms(), hint="diagnosis or main symptom"),
-        Field("onset", "Began on", "date", was_on("onset"), hint="as precisely as known: 3 may 2026, may 2026 or 2026"),
+        Field("onset", "Began on", "date", was_on("onset"), hint=PRECISELY),
         Field("ended", "Ended on", "date", was_on("ended"), needed=False, hint="empty while it lasts"),
         Field("grade", "Grade", "choice", was("grade"), GRADES, needed=False),
         Field("serious", "Serious", "radio", was("serious"), YES_NO),
@@ -156,7 +158,9 @@ def event_new(request: HttpRequest, number: str) -> HttpResponse:
         kind = typed(request, "kind")
         answer = attempt(request, "event.report", lambda: {"kind": kind, **_report(request, participant)})
         if not isinstance(answer, Refused):
-            return done(request, f"{kind_label(kind)} reported.", "event", number=number, event=answer["event"])
+            return done(
+                request, f"{kind_label(kind)} reported.", "event", number=number, event=answer["event"]
+            )
         refused = answer
     asked = (
         Field("kind", "Kind of event", "choice", ADVERSE_EVENT, kinds()),
@@ -207,9 +211,7 @@ def compared(versions: list[EventVersion], zone: str, shows_arm: bool) -> list[d
         if tells_arm and not shows_arm:
             continue
         told = [_in_words(name, getattr(version, name), zone) for version in versions]
-        cells = [
-            {"words": words, "changed": i > 0 and words != told[i - 1]} for i, words in enumerate(told)
-        ]
+        cells = [{"words": words, "changed": i > 0 and words != told[i - 1]} for i, words in enumerate(told)]
         lines.append({"label": label, "cells": cells})
     return lines
 
@@ -259,11 +261,14 @@ def event(request: HttpRequest, number: str, event: str) -> HttpResponse:
         refused = answer
     asked = (
         *event_fields(participant, shows_arm, versions[-1]),
-        Field("reason", "Why this report differs", "text", needed=False, hint="what is new, or what was wrong"),
+        Field(
+            "reason", "Why this report differs", "text", needed=False, hint="what is new, or what was wrong"
+        ),
     )
     typed_before = {} if striking else request.POST.dict()
     context = {
-        "participant": participant, "event": one, "latest": versions[-1], "kind": kind_label(one.kind), "versions": versions,
+        "participant": participant, "event": one, "latest": versions[-1], "versions": versions,
+        "kind": kind_label(one.kind),
         "lines": compared(versions, participant.site.zone, shows_arm), "zone": participant.site.zone,
         "clock": serious_clock(versions, participant.site.zone),
         "fields": filled(asked, typed_before, None if striking else refused),
@@ -297,8 +302,7 @@ def safety(request: HttpRequest) -> HttpResponse:
         Field("which", "Which", "choice", chosen["which"],
               (Choice("", "all"), Choice("serious", "serious"), Choice("going on", "not ended"))),
         Field("kind", "Kind", "choice", chosen["kind"], (Choice("", "all"), *kinds())),
-        Field("site", "Site", "choice", chosen["site"],
-              (Choice("", "all"), *(Choice(str(s.number), f"{s.number:03} {s.name}") for s in viewer.sites()))),
+        Field("site", "Site", "choice", chosen["site"], site_choices(viewer)),
     )  # fmt: skip
     context = {
         "lines": lines[:MOST_SHOWN], "total": len(lines), "most": MOST_SHOWN,
@@ -365,7 +369,7 @@ def _medication_fields(one: Medication | None) -> tuple[Field, ...]:
     asked = (
         Field("drug", "Drug", value="" if one is None else one.drug),
         Field("started", "From", "date", "" if one is None else one.started,
-              hint="as precisely as known: 3 may 2026, may 2026 or 2026"),
+              hint=PRECISELY),
         Field("stopped", "Until", "date", "" if one is None else one.stopped, needed=False,
               hint="empty while it is taken"),
         Field("why_stopped", "Why stopped", "choice", "" if one is None else one.why_stopped,
@@ -431,14 +435,20 @@ def disposition(request: HttpRequest, number: str) -> HttpResponse:
                 },
             )  # fmt: skip
         if not isinstance(answer, Refused):
-            words = "The end was taken back: the participant is in follow-up." if undoing else "The end is recorded."
+            words = (
+                "The end was taken back: the participant is in follow-up."
+                if undoing
+                else "The end is recorded."
+            )
             return done(request, words, "disposition", number=number)
         refused = answer
     statuses = get_args(RecordDisposition.model_fields["status"].annotation)
     asked = (
         Field("status", "How it ended", "radio", choices=choices(*statuses)),
         Field("on", "On", "date", hint="the day of it, such as 3 may 2026"),
-        Field("reason", "Why", "long", needed=False, hint="in the words of the participant, where there are any"),
+        Field(
+            "reason", "Why", "long", needed=False, hint="in the words of the participant, where there are any"
+        ),
     )
     context = {
         "participant": participant,

@@ -48,7 +48,7 @@ def screening_start(request: HttpRequest, site: int) -> HttpResponse:
             return done(request, f"Screening of {number} has begun.", "screening", number=number)
         refused = answer
     asked = (
-        Field("consent_on", "Consent signed on", "date", hint="3 may 2026, 03052026; t is today, -1 yesterday"),
+        Field("consent_on", "Consent signed on", "date", hint="3 may 2026; t is today, -1 yesterday"),
         Field("consent_version", "Version of the consent form", hint="as printed on the form, such as 2.1"),
         Field("screened_on", "First screening visit on", "date", hint="screening lasts at most "
               f"{days(opening.folder().protocol.eligibility.within)} days from here"),
@@ -84,6 +84,7 @@ def screening(request: HttpRequest, number: str) -> HttpResponse:
     open_ = participant.status == Participant.SCREENING
     context = {
         "participant": participant, "found": found, "forms": forms_grid(participant),
+        "over": participant.randomized_on is not None, "used": strata_used(participant),
         "counts": _counts(found), "derived": [one for one in found.results if one.derived],
         "expiring": sorted(
             (one for one in found.results if one.valid_until is not None and not one.derived),
@@ -105,11 +106,18 @@ def _counts(found: Screening) -> dict[str, int]:
     return {"not_met": met.count("no"), "unknown": met.count("unknown"), "met": met.count("yes")}
 
 
+def strata_used(participant: Participant) -> list[dict[str, str]]:
+    """The strata as they were confirmed at randomisation, in words."""
+    known = opening.folder().protocol.strata
+    return [
+        {"label": known[name].label if name in known else name, "level": level}
+        for name, level in participant.strata.items()
+    ]
+
+
 def forms_grid(participant: Participant) -> list[dict[str, Any]]:
     """The forms of the screening visits, in the order of the protocol, with their state."""
-    stored = {
-        form.key: form for form in Form.objects.filter(participant=participant, kind="screening")
-    }
+    stored = {form.key: form for form in Form.objects.filter(participant=participant, kind="screening")}
     return [
         {"key": visit.id, "label": visit.label, "form": stored.get(visit.id), "activities": visit.activities}
         for visit in opening.folder().protocol.visits

@@ -22,7 +22,7 @@ from equipoise.conduct.models import Cycle, Due, Event, Form, Injection, Partici
 from equipoise.protocol.model import Protocol
 from equipoise.rules.schedule import visits
 
-LAG_OVER_DAYS = 180
+LAG_OVER_DAYS = 90
 """The lag of entry is that of visits in this many days."""
 DAYS_OF_AGE = (7, 30, 90)
 """Ages of queries are counted up to these."""
