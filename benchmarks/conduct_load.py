@@ -253,6 +253,14 @@ def look(
     return found
 
 
+def fetch(connection: http.client.HTTPConnection, page: str, session: str) -> http.client.HTTPResponse:
+    """One page, read to its end."""
+    connection.request("GET", page, headers={"Cookie": f"session={session}"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer
+
+
 def told(name: str, milliseconds: list[float]) -> str:
     ordered = sorted(milliseconds)
     p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]

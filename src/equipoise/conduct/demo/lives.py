@@ -28,6 +28,8 @@ from equipoise.simulate.trial import BACKGROUND4, CYCLE3, CYCLE4, DIED, LOST, OD
 CONSENT_VERSION = "1.0"
 FAR_DAY = 4000
 SIGNED_AFTER_DAYS = 12
+SIGNING = "signing"
+"""What may still be done once participation has ended."""
 UNSIGNED = 0.25
 """Share of forms that wait for the investigator's signature."""
 DRUGS = ("tenofovir", "lamivudine", "efavirenz")
@@ -90,6 +92,7 @@ class Life:
         self.put_off: list[tuple[datetime, int, Callable[[], None]]] = []
         self.mask = 0
         self.fate = ""
+        self.ended = False
         self.ends_on: int = FAR_DAY
         self.answers = dict(candidate.answers)
 
@@ -106,7 +109,8 @@ class Life:
             due, _, work = heapq.heappop(self.put_off)
             self.at = max(due, self.at)
             yield self.at
-            work()
+            if not self.ended or work.__name__ == SIGNING:
+                work()
         self.at = max(moment, self.at)
         yield self.at
 
@@ -202,7 +206,12 @@ class Life:
             version=0, complete=True, **more,
         )  # fmt: skip
         if self.chance.random() > UNSIGNED:
-            self.later(self.at + timedelta(days=SIGNED_AFTER_DAYS), lambda: self.sign(saved["form"]))
+            form = saved["form"]
+
+            def signing() -> None:
+                self.sign(form)
+
+            self.later(self.at + timedelta(days=SIGNED_AFTER_DAYS), signing)
 
     def sign(self, form: str) -> None:
         """The investigator signs a form."""
@@ -237,6 +246,8 @@ class Life:
             if day >= self.ends_on:
                 return
             yield from self.until(self.moment(day))
+            if self.ended:
+                return
             if isinstance(step, reference.Asked):
                 asked = self.consider(arm, step)
                 sent = asked[0].decision
@@ -369,6 +380,7 @@ class Life:
 
     def end(self, step: reference.Ended) -> None:
         """The end of participation."""
+        self.ended = True
         if step.status == DIED:
             self.coordinate("disposition.record", status="died", on=self.today())
             return
