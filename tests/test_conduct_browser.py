@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -44,7 +45,11 @@ ANSWERS = {
 }  # fmt: skip
 """Item -> keys that answer it. Other coded items get 2 (no), other numbers "na" (not applicable)."""
 
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="there is no Chromium on this machine")
+_MISSING = [name for name in ("playwright", "axe_playwright_python") if find_spec(name) is None]
+pytestmark = pytest.mark.skipif(
+    bool(_MISSING) or not Path(CHROMIUM).exists(),
+    reason=f"not on this machine: {', '.join(_MISSING) or CHROMIUM}",
+)
 
 
 # --- the server ---------------------------------------------------------------------------------------------

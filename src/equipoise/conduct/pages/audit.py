@@ -79,7 +79,7 @@ def asked(request: HttpRequest) -> tuple[reading.Search, str]:
         name: get.get(name, "").strip()[:200].replace("\0", "")
         for name in ("participant", "person", "command", "field", "reason", "review")
     }
-    return reading.Search(**texts, **days), trouble
+    return reading.Search(**texts, since=days["since"], until=days["until"]), trouble
 
 
 class _Echo:

@@ -19,7 +19,6 @@ def labs(request: HttpRequest) -> HttpResponse:
     get = request.GET
     items = reading.measured(opening.folder().protocol)
     item = get.get("item", "") if get.get("item", "") in items else ""
-    days = next((one for one in DAYS if str(one) == get.get("days")), DAYS[1])
     only = get.get("only", "") if get.get("only", "") in (reading.AWAITED, "out of range") else ""
     participants, site = viewer.participants(), get.get("site", "")
     if site.isdecimal() and len(site) < 9:
@@ -27,6 +26,8 @@ def labs(request: HttpRequest) -> HttpResponse:
     if get.get("participant"):
         participants = participants.filter(number=get["participant"][:20])
     whole = any(duty.site_id is None for duty in viewer.duties) and not site and not get.get("participant")
+    usual = DAYS[0] if whole else DAYS[1]
+    days = next((one for one in DAYS if str(one) == get.get("days")), usual)
     found = reading.results(
         None if whole else participants, clock.today(opening.folder().zone), days, item, only
     )

@@ -89,10 +89,10 @@ def enrolment(months: tuple[reading.Month, ...], planned: int) -> Any:
         ends.append((points[-1][1], f"{asdict(months[-1])[kind]:.0f} {name}", kind))
     for height, words, kind in _apart(ends):
         parts.append(drawing.text(WIDTH - RIGHT + 8, height + 4, words, f"end {kind}"))
-    last = months[-1]
+    latest = months[-1]
     said = (
-        f"By {in_words(last.last)}: {last.screened} screened, {last.randomized} randomised; the plan would "
-        f"have {last.planned:.0f} of {planned} randomised."
+        f"By {in_words(latest.last)}: {latest.screened} screened, {latest.randomized} randomised; the plan "
+        f"would have {latest.planned:.0f} of {planned} randomised."
     )
     return drawing.picture("enrolment", "Enrolment against plan", said, WIDTH, HEIGHT, parts)
 

@@ -124,7 +124,7 @@ def truth(value: bool | None, words: str = "yes,no,unknown") -> SafeString:
 
 
 @register.filter
-def plain(value: float | None) -> str:
+def plain(value: Any) -> str:
     """A number without trailing zeros; nothing for one that is not known."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return ""

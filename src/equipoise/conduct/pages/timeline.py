@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from equipoise.conduct.pages import drawing
@@ -126,15 +127,15 @@ class _Timeline:
                 drawing.text(LEFT - 8, place + 4, words, "tick", "end"),
             ]
         self._hold_bands(top + 8, bottom, series.main)
-        for value, kind, name in (
+        for level, kind, name in (
             (series.goal, "goal", "goal"),
             (series.baseline, "baseline", "baseline"),
         ):
-            if value is not None and value > 0:
-                place = scale(_scaled(series, value))
+            if level is not None and level > 0:
+                place = scale(_scaled(series, level))
                 self.parts += [
                     drawing.line(LEFT, place, WIDTH - RIGHT, place, kind),
-                    drawing.text(WIDTH - RIGHT + 6, place + 4, f"{name} {plain(value)}", f"end {kind}"),
+                    drawing.text(WIDTH - RIGHT + 6, place + 4, f"{name} {plain(level)}", f"end {kind}"),
                 ]
         places = [(self.at(point.on), scale(_scaled(series, point.value))) for point in series.points]
         self.parts.append(drawing.path(places, f"curve {'main' if series.main else 'other'}"))
@@ -266,12 +267,12 @@ class _Timeline:
 
 
 def _circle(x: float, y: float, radius: float, kind: str) -> SafeString:
-    return drawing.format_html('<circle cx="{}" cy="{}" r="{}" class="{}"/>', x, y, radius, kind)
+    return format_html('<circle cx="{}" cy="{}" r="{}" class="{}"/>', x, y, radius, kind)
 
 
 def _diamond(x: float, y: float, size: float, kind: str) -> SafeString:
     points = f"{x},{y - size} {x + size},{y} {x},{y + size} {x - size},{y}"
-    return drawing.format_html('<polygon points="{}" class="{}"/>', points, kind)
+    return format_html('<polygon points="{}" class="{}"/>', points, kind)
 
 
 def _is_wide(series: Series) -> bool:

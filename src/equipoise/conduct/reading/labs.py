@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
 from equipoise.conduct import opening
-from equipoise.conduct.models import Decision, Entry, Participant, Value
+from equipoise.conduct.models import Decision, Entry, Form, Participant, Value
 from equipoise.conduct.reading.forms import item_of, measured_on
 from equipoise.protocol.model import Item, Protocol
 from equipoise.protocol.quantities import DAYS_PER
@@ -60,19 +60,17 @@ def results(
     range."""
     names = [item] if item else list(measured(opening.folder().protocol))
     back = max(days, AWAITED_DAYS) if only == AWAITED else days
+    forms = Form.objects.filter(done_on__gte=today - timedelta(days=back)).order_by()
+    if participants is not None:
+        forms = forms.filter(participant__in=participants.order_by())
     found = (
         Value.objects.alias(
             named=Lower("item")
         )  # not by the index of items: the dates of forms narrow it more
-        .filter(
-            form__done_on__gte=today - timedelta(days=back),
-            named__in=names,
-        )
+        .filter(form__in=forms, named__in=names)
         .select_related("form__participant")
         .order_by("-form__done_on", "form__participant__number", "item")
     )
-    if participants is not None:
-        found = found.filter(form__participant__in=participants.order_by())
     if only == AWAITED:
         return found.filter(missing=AWAITED)
     found = found.filter(Q(missing="") | Q(missing=AWAITED))

@@ -374,15 +374,12 @@ def _visits(participants: QuerySet[Participant]) -> tuple[VisitLine, ...]:
     ):
         counted.setdefault(key, Counter())[status] = n
     late = dict(due.values_list("key").annotate(n=Count("id")).values_list("key", "n"))
-    none: Counter[str] = Counter()
-    return tuple(
-        VisitLine(
-            key, name,
-            *(counted.get(key, none)[one] for one in (Form.COMPLETE, Form.INCOMPLETE, Form.NOT_DONE)),
-            overdue=late.get(key, 0),
-        )
-        for key, name in _in_order({*counted, *late})
-    )  # fmt: skip
+    found = []
+    for key, name in _in_order({*counted, *late}):
+        forms_of = counted.get(key, Counter())
+        complete, not_done = forms_of[Form.COMPLETE], forms_of[Form.NOT_DONE]
+        found.append(VisitLine(key, name, complete, forms_of[Form.INCOMPLETE], not_done, late.get(key, 0)))
+    return tuple(found)
 
 
 def _in_order(keys: set[str]) -> list[tuple[str, str]]:

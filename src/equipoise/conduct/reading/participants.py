@@ -8,8 +8,9 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from equipoise.conduct import clock, opening
+from equipoise.conduct import clock, due, opening
 from equipoise.conduct.access import Viewer
+from equipoise.conduct.due import Coming
 from equipoise.conduct.models import Due, Hold, Participant, Query
 from equipoise.conduct.reading.overview import behind
 
@@ -90,20 +91,16 @@ def lines(participants: list[Participant], sees_arm: bool) -> list[Line]:
     """The lines of one page of the list."""
     ids = [one.pk for one in participants]
     shown = Q() if sees_arm else Q(reveals_arm=False)
-    late = _counted(behind().filter(participant__in=ids))
+    before_them = due.ahead(participants, sees_arm=sees_arm)
     queries = _counted(
         Query.objects.filter(shown, participant__in=ids, state__in=(Query.OPEN, Query.ANSWERED)).order_by()
     )
-    coming: dict[Any, Due] = {}
-    for due in Due.objects.filter(shown, participant__in=ids, kind=Due.VISIT).order_by("-due"):
-        if due.closes is None or due.closes >= clock.today(opening.folder().zone):
-            coming[due.participant_id] = due
     held: set[Any] = set()
     if sees_arm:
         open_holds = Hold.objects.filter(participant__in=ids, until__isnull=True)
         held = set(open_holds.values_list("participant_id", flat=True))
     return [
-        _line(one, coming.get(one.pk), late.get(one.pk, 0), queries.get(one.pk, 0), one.pk in held)
+        _line(one, before_them.get(one.pk, []), queries.get(one.pk, 0), one.pk in held)
         for one in participants
     ]
 
@@ -113,16 +110,18 @@ def _counted(rows: QuerySet[Any]) -> dict[Any, int]:
     return dict(counted.values_list("participant", "n"))
 
 
-def _line(participant: Participant, coming: Due | None, late: int, queries: int, held: bool) -> Line:
+def _line(participant: Participant, before_them: list[Coming], queries: int, held: bool) -> Line:
     today = clock.today(participant.site.zone)
     start = participant.randomized_on
+    visits = [one for one in before_them if one.kind == Due.VISIT and one.closes is not None]
+    following = next((one for one in visits if one.closes is not None and one.closes >= today), None)
     return Line(
         participant=participant,
         day=None if start is None else (today - start).days,
-        next_name="" if coming is None else coming.words,
-        next_on=None if coming is None else coming.due,
-        next_open=coming is not None and coming.opens <= today,
-        overdue=late,
+        next_name="" if following is None else following.words,
+        next_on=None if following is None else following.due,
+        next_open=following is not None and following.opens <= today,
+        overdue=sum(one.closes is not None and one.closes < today for one in visits),
         queries=queries,
         held=held,
     )
