@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 ASKED = {
     *(f"A{n}" for n in range(1, 14)), *(f"T{n}" for n in range(1, 6)), *(f"S{n}" for n in range(1, 9)),
     *(f"U{n}" for n in range(1, 11)), *(f"I{n}" for n in range(1, 11)), *(f"K{n}" for n in range(1, 8)),
-    *(f"B{n}" for n in range(1, 8)), *(f"D{n}" for n in range(1, 36)), "V1",
+    *(f"B{n}" for n in range(1, 8)), *(f"D{n}" for n in range(1, 36)),
 }  # fmt: skip
 SUITE = """
 import pytest

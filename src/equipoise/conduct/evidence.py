@@ -37,7 +37,6 @@ RESULTS_NAME = "requirements.json"
 GROUPS = {
     "A": "Audit trail", "T": "Time", "S": "Signatures", "U": "Users and access", "I": "Integrity of data",
     "K": "Critical functions", "B": "Backups and evidence", "D": "Hazards",
-    "V": "Rehearsal",
 }  # fmt: skip
 LIBRARIES = ("Django", "django-allauth", "django-axes", "django-ninja", "cryptography", "gunicorn", "psycopg")
 
