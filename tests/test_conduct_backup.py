@@ -285,6 +285,10 @@ TAMPERINGS = {
         ["UPDATE conduct_allocation SET position = position + 7 WHERE sequence = 1"],
         "allocation 1 has place 8 of its stratum",
     ),
+    "a stratum's name": (
+        ["UPDATE conduct_allocation SET stratum = 'all' WHERE sequence = 2"],
+        "the stratum of allocation 2 cannot be read",
+    ),
     "who allocated": (["UPDATE conduct_allocation SET person = 'cas'"], 'the ledger says "ada"'),
     "a signature": (
         ["UPDATE conduct_signature SET meaning = 'seen'"], "is not what its entry says: it was changed"
