@@ -210,8 +210,13 @@ def replay(trial: TrialFolder) -> list[str]:
             problems.append(
                 f"allocation {number} has place {allocation.position} of its stratum, not {place}"
             )
+        try:
+            levels = _levels(allocation.stratum)
+        except (ValueError, TypeError):
+            problems.append(f"the stratum of allocation {number} cannot be read: it was altered")
+            continue
         drawn = sequence.uniforms(allocation.protocol_sha256, allocation.stratum, allocation.position)
-        allocated = rules.step(plan, state, _levels(allocation.stratum), *drawn)
+        allocated = rules.step(plan, state, levels, *drawn)
         state = allocated.state
         try:
             arm = sealing.unseal(
