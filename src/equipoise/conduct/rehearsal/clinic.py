@@ -44,7 +44,7 @@ from equipoise.simulate.reference import (
     Walk,
     steps,
 )
-from equipoise.simulate.trial import BACKGROUND4, CYCLE3, CYCLE4, DIED_OF, OD
+from equipoise.simulate.trial import BACKGROUND4, CYCLE3, CYCLE4, DIED_OF, LOST, OD, WITHDREW
 from equipoise.virtual import latent
 
 ARRIVALS, DAY, ALLOCATIONS, AFTERWARDS = range(4)
@@ -56,6 +56,7 @@ OFF_THERAPY = 4
 """Bit of the mask of episodes."""
 MENDED = "transcription error"
 ARRIVED = "new information"
+WHY_LEFT = {LOST: "could not be reached any more", WITHDREW: "withdrew consent"}
 TIMES_OF_DAY = ("08:00", "20:00", "12:00", "16:00", "22:00", "06:00")
 SERIOUS_BECAUSE = {OD: "medically important", DIED_OF: "death", BACKGROUND4: "life-threatening",
                    CYCLE4: "life-threatening"}  # fmt: skip
@@ -625,7 +626,7 @@ class Subject:
         self._tell_missed(client, max(planned, default=-1) + 1)
         inputs = {
             "participant": self.number, "status": STATUS[ended.status], "on": self._date(ended.day),
-            "reason": "",
+            "reason": WHY_LEFT.get(ended.status, ""),
         }  # fmt: skip
         self._do(client, self.site.coordinator, "disposition.record", inputs)
         self._ended = True
