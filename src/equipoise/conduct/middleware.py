@@ -31,7 +31,13 @@ class ClockMiddleware:
         stated = request.headers.get(CLOCK_HEADER)
         if stated is None or opening.folder().kind != "rehearsal":
             return self.get_response(request)
-        with clock.at(datetime.fromisoformat(stated)):
+        try:
+            moment = datetime.fromisoformat(stated)
+        except ValueError:
+            return HttpResponse(
+                f"{CLOCK_HEADER} is not a time such as 2003-05-04T09:30:00+00:00\n", status=400
+            )
+        with clock.at(moment):
             return self.get_response(request)
 
 

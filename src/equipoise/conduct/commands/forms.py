@@ -106,9 +106,10 @@ def settle(act: Act, participant: Participant) -> None:
     """What follows every change of a participant's record: strata and decisions that rested on what was
     changed are looked at again, and what is due is worked out anew."""
     if participant.randomized_on is not None:
-        from equipoise.conduct.commands import treatment
+        from equipoise.conduct.commands import randomization, treatment
 
         treatment.after_change(act, participant)
+        randomization.after_change(act, participant)
     due.refresh(participant, act.today())
 
 

@@ -13,6 +13,7 @@ from equipoise.conduct import journal, opening
 from equipoise.conduct.gateway import content_hash
 from equipoise.conduct.models import Allocation, Participant, Signature, Site, Trial, Value
 from equipoise.conduct.reading import forms
+from equipoise.conduct.reading.history import baseline_on_record
 from equipoise.protocol import criteria
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
@@ -163,9 +164,7 @@ def stratum_differences(participant: Participant) -> dict[str, tuple[str | None,
     of the day of randomisation was corrected since."""
     if participant.randomized_on is None:
         return {}
-    protocol = opening.folder().protocol
-    values, ages = known(participant, participant.randomized_on)
-    now = stratum_levels(protocol, current(protocol.items, values, ages).values)
+    now = stratum_levels(opening.folder().protocol, baseline_on_record(participant))
     used = participant.strata
     return {name: (used[name], now.get(name)) for name in used if used[name] != now.get(name)}
 

@@ -281,7 +281,15 @@ class _Reading:
         worst, unjudged = 0, 0
         for event in self.past.events:
             later = event.cycle is not None and event.cycle > last.number
-            if event.attributed is False or later or event.last < last.on or event.first > self.on:
+            # what began on the day of this cycle, of an earlier one, was heeded when this one was decided
+            heeded_then = event.cycle is not None and event.cycle < last.number and event.last <= last.on
+            if (
+                event.attributed is False
+                or later
+                or heeded_then
+                or event.last < last.on
+                or event.first > self.on
+            ):
                 continue
             grade = event.grade
             if event.attributed:
