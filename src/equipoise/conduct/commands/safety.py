@@ -272,7 +272,8 @@ def _follow_endpoint(act: Act, event: Event) -> bool:
     ).exclude(state=Query.CANCELLED)
     counts = reading.is_endpoint(protocol, event.kind, latest.term, latest.serious)
     label = reading.label_of(protocol, event.kind)
-    words = f"Endpoint to be documented: {label}, {latest.term}, onset {latest.onset}"
+    what = label if latest.term == label else f"{label}, {latest.term}"
+    words = f"Endpoint to be documented: {what}, onset {latest.onset}"
     query = standing.first()
     if not counts:
         if query is not None and query.state in queries.STANDING:

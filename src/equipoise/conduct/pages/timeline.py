@@ -17,7 +17,7 @@ from equipoise.conduct.pages.drawing import Axis
 from equipoise.conduct.pages.tags import MONTHS, in_words, plain
 from equipoise.conduct.reading.chart import Chart, Point, Series
 
-WIDTH, LEFT, RIGHT, TOP = 1100, 64, 96, 22
+WIDTH, LEFT, RIGHT, TOP = 1100, 64, 120, 22
 MAIN_HEIGHT, OTHER_HEIGHT, GAP = 210, 70, 26
 CYCLES_HEIGHT, ROW, VISITS_HEIGHT, AXIS_HEIGHT = 46, 17, 26, 34
 OTHERS = 2
