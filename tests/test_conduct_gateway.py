@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conduct_trial import START, actor, copied, do
-from equipoise.conduct import clock, duties, ledger, opening
+from equipoise.conduct import clock, duties, ledger, logs, opening
 from equipoise.conduct.folder import TrialFolder
 
 
@@ -167,3 +169,21 @@ def test_what_is_shown_once_is_kept_nowhere(trial: TrialFolder) -> None:
     assert do("person.add", "admin", key="k2", username="nina", full_name="Nina Example") == {
         "username": "nina"
     }
+
+
+@pytest.mark.requirement("D33")
+def test_the_log_names_the_place_of_an_error_and_never_its_words() -> None:
+    formatter = logs.WithoutValues("{levelname} {message}", style="{")
+    try:
+        try:
+            raise ValueError("arm il2 of 001-0012-K")
+        except ValueError as error:
+            raise KeyError("il2") from error
+    except KeyError:
+        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "trouble", (), sys.exc_info())
+    text = formatter.format(record)
+    assert text.startswith("ERROR trouble\nKeyError\n")
+    assert "ValueError" in text
+    assert "test_the_log_names_the_place" in text
+    assert "il2" not in text
+    assert "001-0012-K" not in text

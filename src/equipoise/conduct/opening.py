@@ -178,7 +178,13 @@ def logging_settings(trial: TrialFolder) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"plain": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+        "formatters": {
+            "plain": {
+                "()": "equipoise.conduct.logs.WithoutValues",
+                "format": "{asctime} {levelname} {name} {message}",
+                "style": "{",
+            }
+        },
         "handlers": {
             "file": {
                 "class": "logging.handlers.RotatingFileHandler",
