@@ -200,7 +200,9 @@ def test_today_has_one_line_and_one_link_for_each_task_and_says_when_there_is_no
     assert page.count("/participant/001-0001-A/form/visit/year1:56/") == 1
     assert "query to answer: please send the report" in _words(_get("ada", "/")).lower()
     only = _words(_get("ada", "/?kind=query"))
-    assert "1 thing to do of those chosen" in only
+    # a person's question, and for both participants that no form of screening bears out their strata
+    assert "3 things to do of those chosen" in only
+    assert "now on record as not known" in only
     assert "Nothing waits for you today" in _words(_get("rosa", "/"))
 
 
