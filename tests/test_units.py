@@ -94,3 +94,10 @@ def test_any_text_is_a_unit_of_its_own_or_a_known_one(a: str, b: str) -> None:
     assert units.factor(a, a) == 1.0
     if units.same_dimension(a, b):
         assert units.factor(a, b) * units.factor(b, a) == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("word", ["NAN", "nan", "NaN", "inf", "INF"])
+def test_a_word_that_reads_as_a_number_is_a_unit_of_its_own(word: str) -> None:
+    assert units.factor(word, word) == 1.0
+    assert not units.same_dimension("cells", word)
+    assert not units.same_dimension(word, "day")

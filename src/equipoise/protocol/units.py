@@ -177,7 +177,12 @@ def _expression(unit: str) -> str:
 
 
 def _is_known(word: str) -> bool:
-    return word.isascii() and word.isidentifier() and word in _registry()
+    if not (word.isascii() and word.isidentifier()):
+        return False
+    try:
+        return word in _registry()
+    except ValueError:  # a word that reads as a number: NaN, in whatever case
+        return False
 
 
 def _own(word: str) -> str:
