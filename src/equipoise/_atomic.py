@@ -17,15 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from equipoise import _locks
 from equipoise.errors import UserError
 
 if TYPE_CHECKING:
     import polars as pl
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no such locks: nothing is taken for left behind there
-    fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
 _WRITING = ".writing-"
@@ -182,12 +178,12 @@ def _refuse_strange(final: Path, marker: str | None) -> None:
 
 
 def _hold(folder: Path) -> int | None:
-    if fcntl is None:  # pragma: no cover
+    if not _locks.AVAILABLE:  # pragma: no cover - nothing is taken for left behind there
         return None
     descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # a file system without locks: nothing on it is ever taken for left behind
+    if not _locks.take(
+        descriptor
+    ):  # a file system without locks: nothing on it is ever taken for left behind
         _release(folder, descriptor)
         return None
     return descriptor
@@ -201,19 +197,14 @@ def _release(folder: Path, descriptor: int | None) -> None:
 
 def _is_dead(folder: Path) -> bool:
     """Whether no process holds this folder any more."""
-    if fcntl is None:  # pragma: no cover
-        return False
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+        return _locks.take(descriptor)
     finally:
         os.close(descriptor)
-    return True
 
 
 def _clean_up_after_the_dead(final: Path) -> None:

@@ -182,7 +182,7 @@ def roles_today(person: Any) -> list[str]:
 # --- log-in -----------------------------------------------------------------------------------------------
 
 
-class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
+class Adapter(DefaultAccountAdapter):
     """Accounts are made by the administrator only; log-in, log-out and new passwords are noted."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -204,7 +204,7 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
         """End the session; it ends even when the ledger cannot be written."""
         person = request.user
         super().logout(request)
-        note("log-out", request, person)  # type: ignore[arg-type]
+        note("log-out", request, person)
 
     def set_password(self, user: Any, password: str) -> None:
         """Give a person the new password that they chose; their sessions end with the old one."""
@@ -248,7 +248,7 @@ def second_factor(request: HttpRequest, person: Any) -> bool:
     return any(one.get("method") == "mfa" for one in get_authentication_records(request, person))
 
 
-class NewPasswordForm(ChangePasswordForm):  # type: ignore[misc]
+class NewPasswordForm(ChangePasswordForm):
     """The form for a new password: wrong old ones count as failed log-ins do."""
 
     def clean_oldpassword(self) -> str:
@@ -264,7 +264,7 @@ class NewPasswordForm(ChangePasswordForm):  # type: ignore[misc]
 # --- the second factor ------------------------------------------------------------------------------------
 
 
-class SecondFactor(DefaultMFAAdapter):  # type: ignore[misc]
+class SecondFactor(DefaultMFAAdapter):
     """What is kept of a second factor is encrypted with the key of the trial, which is in no backup."""
 
     def _cipher(self) -> Fernet:
@@ -310,7 +310,7 @@ def _counted(form: Any) -> None:
         raise ValidationError("too many failures: wait a while")
 
 
-class CodeForm(AuthenticateForm):  # type: ignore[misc]
+class CodeForm(AuthenticateForm):
     """The code at log-in; wrong ones count as wrong passwords do."""
 
     def clean_code(self) -> str:
@@ -319,7 +319,7 @@ class CodeForm(AuthenticateForm):  # type: ignore[misc]
         return str(super().clean_code())
 
 
-class CodeAgainForm(ReauthenticateForm):  # type: ignore[misc]
+class CodeAgainForm(ReauthenticateForm):
     """The code, asked for again in a session."""
 
     def clean_code(self) -> str:
@@ -331,7 +331,7 @@ class CodeAgainForm(ReauthenticateForm):  # type: ignore[misc]
 # --- lock-out ---------------------------------------------------------------------------------------------
 
 
-class Lockouts(AxesDatabaseHandler):  # type: ignore[misc]
+class Lockouts(AxesDatabaseHandler):
     """Counts failures. Nothing of what a form held is kept with them: it may be clinical data."""
 
     def user_login_failed(self, sender: Any, credentials: Any, request: Any = None, **kwargs: Any) -> None:

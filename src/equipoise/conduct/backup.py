@@ -189,7 +189,7 @@ def _postgres(trial: TrialFolder, archive: _Archive) -> dict[str, Any]:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             connection.execute("SET TIME ZONE 'UTC'")
-            facts = _facts("postgresql", lambda query: connection.execute(query).fetchall())  # type: ignore[arg-type]
+            facts = _facts("postgresql", lambda query: connection.execute(query).fetchall())
             for table in facts["tables"]:
                 with connection.cursor(name="rows") as rows:
                     rows.itersize = _ROWS

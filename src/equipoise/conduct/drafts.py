@@ -72,7 +72,7 @@ def drop_what_was_saved(request: HttpRequest, response: HttpResponse) -> None:
     """Forget the draft of a page whose form was taken."""
     if request.method != "POST" or response.status_code >= 400 or request.path == "/drafts/":
         return
-    if request.user.is_authenticated and request.timed_out is None:  # type: ignore[attr-defined]
+    if request.user.is_authenticated and request.timed_out is None:
         with suppress(OperationalError):  # the form is saved, whether or not its draft can go now
             Draft.objects.filter(person=request.user, page=page_of(request)).delete()
 

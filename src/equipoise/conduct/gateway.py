@@ -259,7 +259,7 @@ class Act:
 
 def content_hash(content: Any) -> str:
     """The hash of what is signed: SHA-256 of its canonical JSON."""
-    return hashlib.sha256(as_text(content).encode()).hexdigest()  # type: ignore[union-attr]
+    return hashlib.sha256((as_text(content) or "").encode()).hexdigest()
 
 
 def as_text(value: Any) -> str | None:

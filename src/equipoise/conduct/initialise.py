@@ -90,7 +90,7 @@ def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, 
     protocol = loads(trial.protocol_file.read_text(encoding="utf-8"), str(trial.protocol_file))
     planned = protocol.size.planned if protocol.size is not None else None
     from equipoise.conduct.commands.people import first_administrator
-    from equipoise.conduct.gateway import with_system
+    from equipoise.conduct.gateway import Act, with_system
     from equipoise.conduct.models import Chain, Trial
 
     with transaction.atomic():
@@ -107,7 +107,7 @@ def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, 
         )
     found: list[str] = []
 
-    def begin(act):  # type: ignore[no-untyped-def]
+    def begin(act: Act) -> None:
         row = act.trial
         act.record(
             "trial", 1, new=f"{row.name}, {row.kind}, protocol {row.protocol_sha256}, {row.places} places"

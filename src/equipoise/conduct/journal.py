@@ -22,16 +22,12 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from equipoise import _locks
 from equipoise.conduct import ledger
 from equipoise.conduct.folder import TrialFolder
 from equipoise.conduct.gateway import Act, as_text, with_system
 from equipoise.conduct.models import Allocation, Participant, Site, Trial
 from equipoise.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - without such locks a line may be written twice, which does no harm
-    fcntl = None  # type: ignore[assignment]
 
 ALLOCATIONS = "allocations.jsonl"
 SCREENINGS = "screenings.jsonl"
@@ -61,10 +57,10 @@ def catch_up(trial: TrialFolder) -> None:
 
 @contextmanager
 def _held(trial: TrialFolder) -> Iterator[None]:
+    # without locks a line may be written twice, which does no harm
     descriptor = os.open(trial.journal / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _locks.wait(descriptor)
         yield
     finally:
         os.close(descriptor)

@@ -48,12 +48,12 @@ class SessionMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.timed_out = None  # type: ignore[attr-defined]
+        request.timed_out = None
         known = request.user.is_authenticated
         if known and not drafts.is_automatic(request):
             self._look_at_time(request)
         if request.user.is_authenticated:
-            request.idle_seconds = settings.IDLE_MINUTES * 60  # type: ignore[attr-defined]
+            request.idle_seconds = settings.IDLE_MINUTES * 60
         response = self.get_response(request)
         if known:
             response.headers.setdefault("Cache-Control", "no-store, private")
@@ -68,15 +68,15 @@ class SessionMiddleware:
             logout(request)
             what = "session ended, idle" if idle else "session ended, too long"
             with suppress(accounts.Unavailable):
-                accounts.note(what, request, person)  # type: ignore[arg-type]
-            request.timed_out = person  # type: ignore[attr-defined]
+                accounts.note(what, request, person)
+            request.timed_out = person
         elif now - session.get("seen", 0) > SEEN_EVERY_SECONDS:
             session["seen"] = now
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """None lets the view run."""
         match: Any = request.resolver_match
-        timed_out = request.timed_out  # type: ignore[attr-defined]
+        timed_out = request.timed_out
         if timed_out is not None:
             return self._after_time_out(request, timed_out)
         step = first_step(request)
@@ -143,7 +143,7 @@ class ActorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.actor = actor_of(request)  # type: ignore[attr-defined]
+        request.actor = actor_of(request)
         return self.get_response(request)
 
 

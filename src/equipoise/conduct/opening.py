@@ -16,15 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from equipoise import _locks
 from equipoise.conduct import folder as folders
 from equipoise.conduct import require
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import MissingExtraError, UserError
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows: whoever waits tries again by chance
-    fcntl = None  # type: ignore[assignment]
 
 TURN_FILE = "data/writing.lock"
 FOLDER_VARIABLE = "EQUIPOISE_TRIAL"
@@ -154,7 +150,7 @@ def in_turn(trial: TrialFolder) -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _locks.wait(descriptor)
         _turn.mine = True
         yield
     finally:
@@ -164,7 +160,7 @@ def in_turn(trial: TrialFolder) -> Iterator[None]:
 
 def _turn_file(trial: TrialFolder) -> int | None:
     """The open file on which writers wait; None where there is none, and the database itself must do."""
-    if fcntl is None or not trial.uses_sqlite:
+    if not _locks.AVAILABLE or not trial.uses_sqlite:
         return None
     with suppress(OSError):
         return os.open(trial.path / TURN_FILE, os.O_RDONLY | os.O_CREAT, 0o600)

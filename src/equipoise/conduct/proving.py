@@ -15,7 +15,7 @@ def proved(request: HttpRequest, password: str, person: Person | None = None) ->
     session ends. (`Person.check_password` would count nothing.)
     """
     who = person or request.user
-    if not password or not who.is_active or not who.username:  # type: ignore[union-attr]
+    if not password or not who.is_active or not who.username:
         return False
-    found = authenticate(request, username=who.username, password=password)  # type: ignore[union-attr]
+    found = authenticate(request, username=who.username, password=password)
     return found is not None and found.pk == who.pk

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from equipoise import _locks
 from equipoise.conduct import opening
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
@@ -28,11 +29,6 @@ GRACE_SECONDS = 30
 LOCK_FILE = "data/serving.lock"
 STATIC = "data/static"
 LOCAL = ("127.0.0.1", "localhost", "::1")
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows: a second server is noticed by its port alone
-    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -114,19 +110,16 @@ def lock(trial: TrialFolder, place: Place, say: Callable[[str], None]) -> Iterat
     Two servers of one trial do no harm (the database keeps their writes apart), but are seldom meant.
     """
     file = trial.path / LOCK_FILE
-    if fcntl is None:  # pragma: no cover
+    if not _locks.AVAILABLE:  # pragma: no cover - a second server is then noticed by its port alone
         yield
         return
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            other = served(trial)
-            say(f"Note: this trial is being served already{_by(other)}.")
-        else:
+        if _locks.take(descriptor):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps({"process": os.getpid(), "address": place.address}).encode(), 0)
+        else:
+            say(f"Note: this trial is being served already{_by(served(trial))}.")
         yield
     finally:
         os.close(descriptor)
@@ -135,19 +128,17 @@ def lock(trial: TrialFolder, place: Place, say: Callable[[str], None]) -> Iterat
 def served(trial: TrialFolder) -> dict[str, Any] | None:
     """Process and address of the server that serves a trial on this machine now; None when none does."""
     file = trial.path / LOCK_FILE
-    if fcntl is None or not file.is_file():
+    if not _locks.AVAILABLE or not file.is_file():
         return None
     descriptor = os.open(file, os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        try:
-            return dict(json.loads(os.pread(descriptor, 1000, 0) or b"{}"))
-        except ValueError:
-            return {}
+        if _locks.take(descriptor):
+            return None
+        return dict(json.loads(os.pread(descriptor, 1000, 0) or b"{}"))
+    except ValueError:
+        return {}
     finally:
         os.close(descriptor)
-    return None
 
 
 def _by(other: dict[str, Any] | None) -> str:
@@ -185,7 +176,7 @@ def _announce(place: Place, say: Callable[[str], None], ready: Callable[[], None
 def _gunicorn(application: Any, place: Place, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     from gunicorn.app.base import BaseApplication
 
-    class Server(BaseApplication):  # type: ignore[misc]
+    class Server(BaseApplication):
         """Gunicorn with the settings of a trial."""
 
         def load_config(self) -> None:
@@ -232,7 +223,7 @@ def gunicorn_settings(place: Place) -> dict[str, Any]:
 def _quiet_logger() -> type:
     from gunicorn.glogging import Logger
 
-    class Quiet(Logger):  # type: ignore[misc]
+    class Quiet(Logger):
         """Says in the log of the trial what the server itself complains of, without any request."""
 
         def setup(self, cfg: Any) -> None:

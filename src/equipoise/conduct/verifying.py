@@ -244,14 +244,14 @@ def _latest(kind: str, subjects: Sequence[str]) -> dict[str, dict[str, str | Non
 
 def row_problems(kept: Kept) -> Iterator[str]:
     """Rows of a table that are not what the ledger says of them, that it does not know, or that are gone."""
-    for rows in _chunks(kept.model.objects.order_by("pk").iterator(CHUNK)):  # type: ignore[attr-defined]
+    for rows in _chunks(kept.model.objects.order_by("pk").iterator(CHUNK)):
         said = _latest(kept.kind, [str(row.pk) for row in rows])
         for row in rows:
             yield from _row(kept, row, said.get(str(row.pk), {}))
     made = Entry.objects.filter(kind=kept.kind, field="", old=None).order_by("n")
     for subjects in _chunks(made.values_list("subject", flat=True).iterator(CHUNK)):
         keys = [key for key in map(_key(kept.model), subjects) if key is not None]
-        there = {str(key) for key in kept.model.objects.filter(pk__in=keys).values_list("pk", flat=True)}  # type: ignore[attr-defined]
+        there = {str(key) for key in kept.model.objects.filter(pk__in=keys).values_list("pk", flat=True)}
         for key in keys:
             if str(key) not in there:
                 yield f"{kept.kind} {key} is gone: the ledger says that it was added"

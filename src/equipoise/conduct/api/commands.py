@@ -59,9 +59,10 @@ def _operation(found: Command) -> Any:
     ]  # fmt: skip
     secret = Header(None, alias=PASSWORD_HEADER)
     told.append(kinds("password", kinds.POSITIONAL_OR_KEYWORD, annotation=str | None, default=secret))
-    operation.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
-    operation.__name__ = found.name.replace(".", "_")
-    return operation
+    described: Any = operation  # ninja reads what to expect from the signature
+    described.__signature__ = inspect.Signature(told)
+    described.__name__ = found.name.replace(".", "_")
+    return described
 
 
 def _text(header: str) -> str:

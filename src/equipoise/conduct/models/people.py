@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
@@ -11,7 +12,7 @@ from django.db import models
 class People(BaseUserManager):
     """Finds people by the name with which they log in."""
 
-    def get_by_natural_key(self, username):  # type: ignore[no-untyped-def]
+    def get_by_natural_key(self, username: str | None) -> Any:
         """The person of that name, whatever its case."""
         return self.get(username__iexact=username)
 

@@ -34,7 +34,7 @@ def act(request: HttpRequest, command: str, inputs: Mapping[str, Any] | Inputs) 
     """Carry out a command for the person of this request. Raises `Refused` with the words for them."""
     from equipoise.conduct.proving import proved
 
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     if command in duties.SIGNS:
         if not request.POST.get("password"):
             raise Refused("this is signed: give your password", "password")

@@ -27,7 +27,7 @@ HEAD = (
 
 def audit(request: HttpRequest) -> HttpResponse:
     """The entries that match, newest first."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
     wanted, trouble = asked(request)
     entries = reading.search(viewer, wanted)
     number = request.GET.get("page", "1")
@@ -55,7 +55,7 @@ class _Pages(Paginator):
     """Pages that are counted only as far as they can be opened."""
 
     @property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         """How many entries there are, up to the last page that is offered."""
         if not hasattr(self, "_count"):
             most = PER_PAGE * MOST_PAGES
@@ -93,7 +93,7 @@ class _Echo:
 def audit_csv(request: HttpRequest) -> StreamingHttpResponse:
     """The entries that match as a table: exact, or (`for=spreadsheet`) with cells that a spreadsheet would
     run as formulas made harmless."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
     wanted, _ = asked(request)
     safe = request.GET.get("for") == "spreadsheet"
     entries = reading.search(viewer, wanted).iterator(chunk_size=2000)
@@ -127,8 +127,8 @@ def harmless(cell: str) -> str:
 
 def history(request: HttpRequest, number: str, form: str, item: str) -> HttpResponse:
     """Everything that was ever recorded for one item of a form; as a fragment where the page asks so."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
-    participant = request.participant  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
+    participant = request.participant
     try:
         found = Form.objects.filter(id=UUID(form), participant=participant).first()
     except ValueError:

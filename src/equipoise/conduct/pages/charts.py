@@ -20,8 +20,8 @@ SHOWN_FORMS = 60
 
 def chart(request: HttpRequest, number: str) -> HttpResponse:
     """Everything about one participant on one page, as far as who looks may know it."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
-    participant: Participant = request.participant  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
+    participant: Participant = request.participant
     found = reading.chart(participant, viewer)
     sees_arm = viewer.sees_arm(participant.site)
     return render(

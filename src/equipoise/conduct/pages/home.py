@@ -37,7 +37,7 @@ class Line:
 
 def today(request: HttpRequest) -> HttpResponse:
     """The work list of who looks, for all of their sites or one."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
     sites = list(viewer.sites())
     site, kind = request.GET.get("site", ""), request.GET.get("kind", "")
     everything = tasks(viewer)

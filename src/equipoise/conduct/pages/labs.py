@@ -15,7 +15,7 @@ DAYS = (14, 60, 180, 730)
 
 def labs(request: HttpRequest) -> HttpResponse:
     """Recent and awaited results."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
     get = request.GET
     items = reading.measured(opening.folder().protocol)
     item = get.get("item", "") if get.get("item", "") in items else ""

@@ -25,7 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 110, 14, 34
 
 def overview(request: HttpRequest) -> HttpResponse:
     """Enrolment, visits, lag, queries, events, cycles: over the sites of who looks."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
     sites = viewer.sites()
     chosen = request.GET.get("site", "")
     participants = viewer.participants()

@@ -17,7 +17,7 @@ PER_PAGE = 50
 def participants(request: HttpRequest) -> HttpResponse:
     """Everybody at the sites of who looks, narrowed by what the address asks for; a number that is found
     exactly opens its chart."""
-    viewer: access.Viewer = request.viewer  # type: ignore[attr-defined]
+    viewer: access.Viewer = request.viewer
     asked = {one.name: request.GET.get(one.name, "").strip()[:80] for one in fields(reading.Wanted)}
     if asked["visit"] and "%" in asked["visit"]:
         asked["visit"] = ""

@@ -159,7 +159,7 @@ def _close_many(request: HttpRequest) -> Refused | None:
         try:
             perform(
                 "query.close",
-                request.actor,  # type: ignore[attr-defined]
+                request.actor,
                 {"query": query, "text": typed(request, "text")},
                 f"{key}:{query}"[:80] if key else None,
             )

@@ -58,7 +58,7 @@ def _before(request: HttpRequest, participant: Participant, found: Screening) ->
         ],
         "blocked": found.stands_in_way,
         "may": viewer_of(request).may("randomize", participant.site),
-        "second_factor": request.actor.second_factor,  # type: ignore[attr-defined]
+        "second_factor": request.actor.second_factor,
         "arms": [arm.label for arm in protocol.arms.values()],
     }
 

@@ -44,7 +44,7 @@ def trial(request: HttpRequest) -> HttpResponse:
             refused = error
         else:
             return done(request, DONE[asked], "trial")
-    return page(request, "trial.html", _context(request.viewer, asked), refused)  # type: ignore[attr-defined]
+    return page(request, "trial.html", _context(request.viewer, asked), refused)
 
 
 def _context(viewer: access.Viewer, asked: str) -> dict[str, Any]:

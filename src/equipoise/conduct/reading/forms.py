@@ -346,15 +346,15 @@ def findings(participant: Participant, form: Form, plan: FormPlan, today: date) 
         if one.form.id != form.id:
             continue
         before = [
-            other for other in record
+            (other.value, other.on) for other in record
             if other.item == one.item and other.on < one.on and isinstance(other.value, float)
         ]  # fmt: skip
+        previous, previous_on = before[-1] if before else (None, None)
         item = item_of(protocol, one.item)
         entered = entering.Entered(one.text, one.unit, one.qualifier, one.stored.number, one.missing)
         facts = Answered(
             one.item, item, entered, one.on, form.done_on,
-            previous=before[-1].value if before else None,  # type: ignore[arg-type]
-            previous_on=before[-1].on if before else None,
+            previous=previous, previous_on=previous_on,
             known=known, value=as_text(answer_parts(one.stored)) or "",
         )  # fmt: skip
         found += checks.look(facts)

@@ -23,14 +23,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from equipoise import _locks
 from equipoise._atomic import explain, new_file
 from equipoise.errors import UserError
 from equipoise.simulate.power.scenarios import Scenario, plain
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
 
 RUN = "run.json"
 LOCK = ".lock"
@@ -269,11 +265,8 @@ def held(folder: Path) -> Iterator[None]:
         _forget(made)
         raise explain(error, folder, "write there") from None
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"{folder}: another process is at work in this run") from None
+        if _locks.AVAILABLE and not _locks.take(descriptor):
+            raise UserError(f"{folder}: another process is at work in this run")
         yield
     except BaseException:
         os.close(descriptor)
