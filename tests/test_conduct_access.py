@@ -252,7 +252,9 @@ def _given(model: Any) -> dict[str, Any]:
         return _TEXTS.get(name, "x" * max(3, shape.get("minLength", 3)))
 
     return {
-        name: value(name, shape) for name, shape in schema["properties"].items() if name in schema["required"]
+        name: value(name, shape)
+        for name, shape in schema["properties"].items()
+        if name in schema.get("required", ())
     }
 
 
@@ -295,7 +297,7 @@ def test_at_another_site_a_command_finds_nothing(trial: TrialFolder) -> None:
 
 @pytest.mark.requirement("U8", "U9")
 def test_who_reads_writes_nothing_and_no_sponsor_writes_what_belongs_to_a_site() -> None:
-    own = {"token.issue", "token.revoke"}
+    own = {"token.issue", "token.revoke", "audit.take"}
     for name, roles in duties.MAY.items():
         if name not in own | {"randomization.resume"}:
             assert not roles & duties.READS_ONLY, name

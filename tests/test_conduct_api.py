@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -346,7 +347,9 @@ def _asked(operation: Any, callers: list[Caller]) -> list[int]:
     )  # fmt: skip
     def ask(case: Any) -> None:
         for caller in callers:
-            headers = {**caller.headers, "Equipoise-Password": PASSWORD}
+            # a key of its own, so that what was made up for one command does not answer for another
+            own = {"Idempotency-Key": str(uuid4())}
+            headers = {**caller.headers, "Equipoise-Password": PASSWORD, **own}
             with clock.at(START + timedelta(hours=4)):
                 answer = case.call(app=application, base_url="http://localhost", headers=headers)
             statuses.append(answer.status_code)

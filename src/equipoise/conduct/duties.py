@@ -64,6 +64,7 @@ MAY: Final[dict[str, frozenset[str]]] = {
     "access.review": frozenset({ADMINISTRATOR}),
     "token.issue": frozenset(ROLES),
     "token.revoke": frozenset(ROLES),
+    "audit.take": frozenset(ROLES),
     # screening and randomisation
     "screening.start": _SITE,
     "screening.fail": _SITE,
@@ -115,7 +116,7 @@ REVEALS_ARM: Final = frozenset(
 SHOWN_ONCE: Final = frozenset({"password", "token", "arm"})
 """Parts of an answer that are kept nowhere: a request sent again gets its answer without them."""
 WHILE_FROZEN: Final = frozenset(
-    {"trial.unfreeze", "token.issue", "token.revoke", "duty.grant", "duty.revoke", "person.add",
+    {"trial.unfreeze", "audit.take", "token.issue", "token.revoke", "duty.grant", "duty.revoke", "person.add",
      "person.deactivate", "person.reset", "access.review"}
 )  # fmt: skip
 """What may still be done while the data are frozen."""

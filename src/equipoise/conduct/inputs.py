@@ -98,6 +98,13 @@ class IssueToken(Inputs):
     days: Annotated[int, Field(ge=1, le=366)] = 90
 
 
+class TakeAudit(Inputs):
+    """What the table was asked for, as in the search; it is noted that it was taken."""
+
+    asked: dict[str, Annotated[str, Field(max_length=200)]] = Field(default_factory=dict)
+    spreadsheet: bool = False
+
+
 class RevokeToken(Inputs):
     token: UUID
 

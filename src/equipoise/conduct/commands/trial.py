@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from equipoise.conduct import folder as folders
-from equipoise.conduct.gateway import Act, Conflict, NotFound, Refused, command
-from equipoise.conduct.inputs import AddSite, CloseSite, Freeze, OpenSite, SetPlaces
+from equipoise.conduct.gateway import Act, Conflict, NotFound, Refused, as_text, command
+from equipoise.conduct.inputs import AddSite, CloseSite, Freeze, OpenSite, SetPlaces, TakeAudit
 from equipoise.conduct.models import Site
 from equipoise.errors import UserError
 
@@ -96,3 +96,12 @@ def unfreeze(act: Act, given: Freeze) -> dict[str, Any]:
     if not act.change(act.trial, "trial", {"frozen": ""}, reason=given.reason):
         raise Conflict("the data are not frozen")
     return {"frozen": ""}
+
+
+@command("audit.take", TakeAudit)
+def take_audit(act: Act, given: TakeAudit) -> dict[str, Any]:
+    """Note that somebody takes entries of the ledger away as a table."""
+    act.allow(None)
+    asked = {name: text for name, text in sorted(given.asked.items()) if text}
+    act.record("export", "audit", new=as_text({"asked": asked, "spreadsheet": given.spreadsheet}))
+    return {"asked": asked}

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import render
 
 from equipoise.conduct import access, clock, duties, opening
+from equipoise.conduct.gateway import perform
 from equipoise.conduct.models import Entry, Form
 from equipoise.conduct.reading import audit as reading
 
@@ -96,6 +97,8 @@ def audit_csv(request: HttpRequest) -> StreamingHttpResponse:
     viewer: access.Viewer = request.viewer
     wanted, _ = asked(request)
     safe = request.GET.get("for") == "spreadsheet"
+    chosen = {name: str(value) for name, value in vars(wanted).items() if value}
+    perform("audit.take", request.actor, {"asked": chosen, "spreadsheet": safe})
     entries = reading.search(viewer, wanted).iterator(chunk_size=2000)
     rows = _rows(reading.lines(entries, viewer.sees_arm()), viewer.sees_arm(), safe)
     writer = csv.writer(_Echo())

@@ -17,11 +17,13 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from equipoise.conduct import clock, opening
+from equipoise.conduct import clock, due, opening
 from equipoise.conduct.models import Cycle, Due, Event, Form, Injection, Participant, Query, Site
 from equipoise.protocol.model import Protocol
 from equipoise.rules.schedule import visits
 
+SOON_DAYS = 28
+"""Cycles to decide on are counted so many days ahead."""
 LAG_OVER_DAYS = 90
 """The lag of entry is that of visits in this many days."""
 DAYS_OF_AGE = (7, 30, 90)
@@ -173,6 +175,10 @@ class CycleLine:
     """Cycles of a regimen, pooled."""
 
     regimen: str
+    due: int
+    """Participants with a cycle to decide on by today."""
+    due_soon: int
+    """More of them within `SOON_DAYS`."""
     started: int
     recorded: int
     participants: int
@@ -226,7 +232,7 @@ def overview(sites: QuerySet[Site], participants: QuerySet[Participant], sees_ar
         visits=_visits(participants),
         ages=_ages(waiting),
         events=_events(participants),
-        cycles=_cycles(participants) if sees_arm else None,
+        cycles=_cycles(here, participants) if sees_arm else None,
         lag=median(every_lag) if every_lag else None,
         lag_worst=every_lag[min(len(every_lag) - 1, int(0.9 * len(every_lag)))] if every_lag else None,
     )
@@ -424,9 +430,10 @@ def _events(participants: QuerySet[Participant]) -> tuple[EventLine, ...]:
     return tuple(EventLine(kind, label, *found.get(kind, (0, 0, 0))) for kind, label in labels.items())
 
 
-def _cycles(participants: QuerySet[Participant]) -> tuple[CycleLine, ...]:
+def _cycles(sites: list[Site], participants: QuerySet[Participant]) -> tuple[CycleLine, ...]:
     protocol = opening.folder().protocol
     lines = []
+    ahead = _cycles_ahead(sites)
     states = (Injection.GIVEN, Injection.REDUCED, Injection.MISSED, Injection.UNKNOWN, Injection.PLANNED)
     for name, regimen in protocol.regimens.items():
         if regimen.kind != "cycles":
@@ -446,8 +453,23 @@ def _cycles(participants: QuerySet[Participant]) -> tuple[CycleLine, ...]:
         )
         lines.append(
             CycleLine(
-                regimen.label or regimen.drug, numbers["started"], numbers["recorded"], numbers["people"],
+                regimen.label or regimen.drug, ahead[name, True], ahead[name, False],
+                numbers["started"], numbers["recorded"], numbers["people"],
                 tuple((state, given.get(state, 0)) for state in states),
             )
         )  # fmt: skip
     return tuple(lines)
+
+
+def _cycles_ahead(sites: list[Site]) -> Counter[tuple[str, bool]]:
+    """(regimen, by today or only soon) -> participants with a cycle to decide on."""
+    today = {site.number: clock.today(site.zone) for site in sites}
+    if not today:
+        return Counter()
+    until = max(today.values()) + timedelta(days=SOON_DAYS)
+    days = (
+        (one.key, (one.due - today[person.site_id]).days)
+        for person, one in due.coming(today, until)
+        if one.kind == due.CYCLE
+    )
+    return Counter((regimen, away <= 0) for regimen, away in days if away <= SOON_DAYS)
