@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -40,6 +41,19 @@ def reveals_arm(protocol: Protocol, kind: str) -> bool:
     if kind == ADVERSE_EVENT or protocol.events[kind].terminal:
         return False
     return not any(kind in (*one.first_of, *one.competing) for one in protocol.endpoints.values())
+
+
+def hidden_kinds(protocol: Protocol) -> frozenset[str]:
+    """The kinds of event that do not exist for who does not see the arm."""
+    return frozenset(kind for kind in protocol.events if reveals_arm(protocol, kind))
+
+
+def kinds_shown(viewer: Viewer) -> dict[str, str]:
+    """The kinds of event of which a viewer may hear anywhere, with their labels."""
+    protocol = opening.folder().protocol
+    hidden = frozenset() if viewer.unblinded else hidden_kinds(protocol)
+    kinds = [ADVERSE_EVENT, *protocol.events]
+    return {kind: label_of(protocol, kind) for kind in kinds if kind not in hidden}
 
 
 def is_endpoint(protocol: Protocol, kind: str, term: str, serious: bool) -> bool:
@@ -97,6 +111,7 @@ class EventView:
 
     id: UUID
     participant: str
+    site: int
     number: int
     kind: str
     label: str
@@ -111,22 +126,36 @@ class EventView:
         return not self.removed and self.latest.outcome in ("", "recovering", "not recovered", "unknown")
 
 
-def events(participant: Participant, viewer: Viewer) -> tuple[EventView, ...]:
-    """The events of a participant in order of their number, as far as the viewer may see them: who does not
-    see the arm sees neither kinds that would tell it nor what was done about the drug."""
-    protocol, sees = opening.folder().protocol, viewer.sees_arm(participant.site)
-    found = views(EventVersion.objects.filter(event__participant=participant))
-    if sees:
-        return tuple(found)
-    return tuple(_masked(one) for one in found if not reveals_arm(protocol, one.kind))
+def events(participants: Iterable[Participant], viewer: Viewer) -> list[EventView]:
+    """The events of participants, struck-out ones too, by participant and number, as far as the viewer may
+    see them.
+
+    This is the one rule of what may be seen of events. Who does not see the arm at a site hears there of no
+    event whose kind would tell it, and of the others neither what is held to have caused them nor what was
+    done about the drug; reports that say nothing else that is new are left out. What remains is numbered
+    without a gap. It depends on the kind of an event alone, never on what is masked."""
+    versions = EventVersion.objects.filter(event__participant__in=participants)
+    if viewer.sees_every_arm:
+        return views(versions)
+    hidden = hidden_kinds(opening.folder().protocol)
+    found: list[EventView] = []
+    count: Counter[str] = Counter()
+    for one in views(versions):
+        if viewer.sees_arm_at(one.site):
+            found.append(one)
+        elif one.kind not in hidden:
+            count[one.participant] += 1
+            found.append(replace(_masked(one), number=count[one.participant]))
+    return found
 
 
-def event_view(participant: Participant, number: int, viewer: Viewer) -> EventView:
-    """One event of a participant. Raises NotFound."""
-    for one in events(participant, viewer):
-        if one.number == number:
+def event_view(participant: Participant, name: str, viewer: Viewer) -> EventView:
+    """One event of a participant, by the number that it has for the viewer or by its identifier. Raises
+    NotFound."""
+    for one in events([participant], viewer):
+        if name in (str(one.number), str(one.id)):
             return one
-    raise NotFound(f"{participant.number} has no event {number}")
+    raise NotFound("there is nothing of that name for you")
 
 
 def views(versions: Any) -> list[EventView]:
@@ -146,6 +175,7 @@ def _view(protocol: Protocol, event: Event, versions: list[EventVersion]) -> Eve
     return EventView(
         id=event.id,
         participant=event.participant.number,
+        site=event.participant.site_id,
         number=event.number,
         kind=event.kind,
         label=label_of(protocol, event.kind),
@@ -167,10 +197,17 @@ def _report(version: EventVersion) -> Report:
 
 
 def _masked(view: EventView) -> EventView:
-    reports = tuple(
-        replace(one, attributed=None, action_taken="", cycle=None, narrative="") for one in view.reports
-    )
-    return replace(view, reports=reports, latest=reports[-1])
+    reports: list[Report] = []
+    for one in view.reports:
+        shown = replace(one, attributed=None, action_taken="", cycle=None, narrative="")
+        if not reports or _said(shown) != _said(reports[-1]):
+            reports.append(replace(shown, version=len(reports) + 1))
+    return replace(view, reports=tuple(reports), latest=reports[-1])
+
+
+def _said(report: Report) -> Report:
+    """What a report says, whoever made it and whenever."""
+    return replace(report, version=0, person="", at=datetime.min)
 
 
 def deadline(protocol: Protocol, kind: str, reports: Iterable[Report], zone: str) -> Deadline | None:
