@@ -32,8 +32,8 @@ from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, Refused, duti
 from equipoise.conduct.middleware import shown
 from equipoise.conduct.models import Duty, Participant, Site
 
-TELLS_ARM = Q(reveals_arm=True)
-"""Rows that are marked as telling the arm."""
+TELLS_NO_ARM = Q(reveals_arm=False)
+"""Rows that are not marked as telling the arm."""
 
 Scope = Literal["closed", "open", "person", "trial", "site", "participant"]
 """closed: nobody, it does not exist here; open: anybody, logged in or not; person: anybody who is logged in;
@@ -180,12 +180,12 @@ class Viewer:
         held, unblinded = self._held(), self._held(duties.SEES_ARM)
         return bool(held) and (None in unblinded or held <= unblinded)
 
-    def in_sight(self, path: str, hidden: Q = TELLS_ARM) -> Q:
-        """Rows that may be shown to them: at sites whose arm they see every one, elsewhere those that are not
-        `hidden`. `path` leads from a row to its site."""
+    def in_sight(self, path: str, elsewhere: Q = TELLS_NO_ARM) -> Q:
+        """Rows that may be shown to them: every one at the sites whose arm they see, and those of `elsewhere`
+        at the others. `path` leads from a row to its site."""
         if self.sees_every_arm:
             return Q()
-        return ~hidden | Q(**{f"{path}__in": self._held(duties.SEES_ARM)})
+        return elsewhere | Q(**{f"{path}__in": self._held(duties.SEES_ARM)})
 
     def may(self, command: str, site: Site | None = None) -> bool:
         """Whether a command is offered (the gateway decides)."""

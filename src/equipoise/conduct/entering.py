@@ -185,9 +185,9 @@ def accepted_units(unit: str) -> tuple[str, ...]:
 
 
 def read_whole(text: str) -> int | None:
-    """The whole number that a text is: Latin digits alone, and not so many that a database could not hold
-    it. None for anything else (other digits, superscripts and signs among them)."""
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+    """The whole number that a text is: Latin digits alone, and no more than six of
+    them, so that it can be stored and reckoned with. None for anything else (other digits, superscripts and signs among them)."""
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
 
 
 # --- dates ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from equipoise.conduct import opening, sealing
+from equipoise.conduct import entering, opening, sealing
 from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
 from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
@@ -337,7 +337,7 @@ def values_of(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, 
 def _order(value: Noted) -> tuple[date, date, int, str, int]:
     """In order of the day of the sample; of one day, what was recorded between visits comes last."""
     key, _, count = value.key.partition(":")
-    number = int(count) if value.kind == "update" and count.isdigit() else 0
+    number = (entering.read_whole(count) or 0) if value.kind == "update" else 0
     return value.on, value.done_on, KINDS.index(value.kind), key, number
 
 
