@@ -8,7 +8,7 @@ not there may answer 404).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Sample(NamedTuple):
@@ -19,7 +19,7 @@ class Sample(NamedTuple):
 NOT_THERE = "00000000-0000-4000-8000-000000000000"
 
 
-def add_participant(number: str) -> None:
+def add_participant(number: str) -> Any:
     """A participant in screening at the site of that number, with one event and one query."""
     from datetime import date
 
@@ -37,6 +37,7 @@ def add_participant(number: str) -> None:
     )
     Query.objects.create(participant=made, item="cd4", text="please look", opened_by="mona", opened_at=now,
                          changed_at=now)  # fmt: skip
+    return made
 
 
 def _of(kind: str, number: str) -> Sample:
@@ -63,3 +64,44 @@ SAMPLES: dict[str, Callable[[str], Sample]] = {
     "uidb36": lambda number: Sample("a1", there=False),
     "username": lambda number: Sample("ivo"),
 }
+
+
+# --- every address -----------------------------------------------------------------------------------------
+
+
+class Route(NamedTuple):
+    name: str
+    parameters: tuple[str, ...]
+
+
+def routes() -> list[Route]:
+    """Every address of the application that has, or should have, a name."""
+    from django.urls import get_resolver
+
+    found: list[Route] = []
+
+    def walk(patterns: Any, space: str, before: tuple[str, ...]) -> None:
+        for one in patterns:
+            own = (*before, *one.pattern.regex.groupindex)
+            if hasattr(one, "url_patterns"):
+                inside = f"{space}{one.namespace}:" if one.namespace else space
+                walk(one.url_patterns, inside, own)
+            else:
+                found.append(Route(f"{space}{one.name or one.pattern}", own))
+
+    walk(get_resolver().url_patterns, "", ())
+    return found
+
+
+def address(route: Route, number: str) -> tuple[str, bool]:
+    """The address of a route for a participant or their site, and whether all that it names is there."""
+    from django.urls import reverse
+
+    unknown = [name for name in route.parameters if name not in SAMPLES]
+    assert not unknown, (
+        f'the address "{route.name}" has the parameter "{unknown[0]}", which the tests do not know: '
+        "add a line to SAMPLES in tests/conduct_samples.py"
+    )
+    samples = {name: SAMPLES[name](number) for name in route.parameters}
+    made = reverse(route.name, kwargs={name: sample.value for name, sample in samples.items()})
+    return made, all(sample.there for sample in samples.values())

@@ -36,7 +36,8 @@ SEES_PARTICIPANTS: Final = frozenset(
 READS_ONLY: Final = frozenset({STATISTICIAN, INSPECTOR})
 
 FORBIDDEN_PAIRS: Final = (
-    *((blinded, other) for blinded in ROLES if blinded not in SEES_ARM for other in ROLES if other in SEES_ARM),
+    *((blinded, seeing) for blinded in ROLES if blinded not in SEES_ARM
+      for seeing in ROLES if seeing in SEES_ARM),
     (STATISTICIAN, COORDINATOR), (STATISTICIAN, INVESTIGATOR), (STATISTICIAN, PHARMACIST),
     (STATISTICIAN, MONITOR),
     (MONITOR, COORDINATOR), (MONITOR, INVESTIGATOR), (MONITOR, PHARMACIST),

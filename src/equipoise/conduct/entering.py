@@ -185,8 +185,8 @@ def accepted_units(unit: str) -> tuple[str, ...]:
 
 
 def read_whole(text: str) -> int | None:
-    """The whole number that a text is: Latin digits alone, and no more than six of
-    them, so that it can be stored and reckoned with. None for anything else (other digits, superscripts and signs among them)."""
+    """The whole number that a text is: digits 0 to 9 alone, and no more than six of them, so that it can be
+    stored and reckoned with. None for anything else, other digits, superscripts and signs among it."""
     return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
 
 

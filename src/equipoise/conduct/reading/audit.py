@@ -39,6 +39,8 @@ BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - OF_FORMS - {"med
 visit that every arm has (`_shared_places`)."""
 BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "participant", "access", "account"})
 """Kinds of entry whose content a blinded viewer may read; of others they see that it was changed."""
+NOT_SHOWN = "not shown to your role"
+"""Stands for a reason that the viewer may not read."""
 
 FILTERS = {
     "after completion": "changed after the form was complete",
@@ -247,7 +249,8 @@ def lines(entries: Iterable[Entry], viewer: Viewer) -> Iterator[Line]:
     protocol = opening.folder().protocol
     for one in entries:
         item = protocol.items.get(one.field) if one.kind in ("value", "verification") else None
-        content = told(viewer, one)
+        content, whole = told(viewer, one), Told(one.old, one.new, one.reason)
+        hidden = content != whole and content[:2] == (None, None)
         where = one.place or (f"{one.kind} {one.subject}" if len(one.subject) < 30 else one.kind)
         yield Line(
             n=one.n if viewer.sees_every_arm else None,
@@ -265,8 +268,8 @@ def lines(entries: Iterable[Entry], viewer: Viewer) -> Iterator[Line]:
             field=item.label if item is not None else one.field.replace("_", " "),
             old=_said(one, content.old),
             new=_said(one, content.new),
-            reason=content.reason,
-            hidden=content != Told(one.old, one.new, one.reason),
+            reason=content.reason if hidden or content.reason == one.reason else NOT_SHOWN,
+            hidden=hidden,
         )
 
 
