@@ -274,19 +274,19 @@ def test_who_reads_writes_nothing_and_no_sponsor_writes_what_belongs_to_a_site()
 
 # --- what cannot be ---------------------------------------------------------------------------------------
 
-NO_NUMBERS = ("²", "9" * 5000, "٣", "-1", "1e5", "999999", "9999999999999999999", "0x10", "½")
-NO_DAYS = ("9999-12-31", "0001-01-01", "2199-12-31", "20260301", "2026-W10-1", "٢٠٢٦-٠٣-٠١", "+9999")
+TRAPS = ("²", "٣", "9" * 3000, "9999999999999999999", "9999-12-31", "0001-01-01", "20260301", "٢٠٢٦-٠٣-٠١")
+"""Digits that are no numbers, numbers that nothing can hold, days with which nothing can be reckoned."""
 ASKED = (
-    "site", "age", "days", "page", "q", "since", "until", "on", "visit", "stratum", "level", "item", "form",
-    "kind", "participant", "person", "limit", "after",
+    "site", "age", "days", "page", "since", "until", "on", "visit", "stratum", "level", "item", "kind",
+    "person", "q",
 )  # fmt: skip
 
 
 @pytest.mark.requirement("D16")
-@pytest.mark.parametrize("trap", [*NO_NUMBERS, *NO_DAYS], ids=range(len(NO_NUMBERS + NO_DAYS)))
+@pytest.mark.parametrize("trap", TRAPS, ids=range(len(TRAPS)))
 def test_numbers_and_days_that_cannot_be_break_no_page(trial: TrialFolder, trap: str) -> None:
     """Asked for in every list, and named in every address."""
-    from urllib.parse import quote
+    from urllib.parse import urlencode
 
     from django.urls import NoReverseMatch, reverse
 
@@ -296,24 +296,31 @@ def test_numbers_and_days_that_cannot_be_break_no_page(trial: TrialFolder, trap:
     client.raise_request_exception = False
     broken = []
     for route in routes():
-        if RULES[route.name].scope == "closed" or route.name.startswith(("account_", "mfa_")):
+        if not _reads(RULES[route.name], route.name):
             continue
         fixed = {name: SAMPLES[name](OWN).value for name in route.parameters}
-        tried = [reverse(route.name, kwargs=fixed) + f"?{name}={quote(trap)}" for name in ASKED
-                 if len(trap) < 1000 or name in ("site", "age", "page")]  # fmt: skip
-        if route.name not in ("today", "overview", "labs", "safety", "queries", "participants", "audit",
-                              "api:ledger", "api:participants", "access_report", "decide"):  # fmt: skip
-            tried = tried[:1]
-        for name in route.parameters if len(trap) < 1000 else ():
-            for value in (trap, f"aldesleukin:{trap}", f"{trap}:1", f"year1:{trap}"):
-                for kind in ("check", "update", "visit") if name == "key" else ("screening",):
-                    given = {**fixed, **({"kind": kind} if "kind" in fixed else {}), name: value}
-                    try:
-                        tried.append(reverse(route.name, kwargs=given))
-                    except NoReverseMatch:
-                        continue
+        tried = [f"{reverse(route.name, kwargs=fixed)}?{urlencode(dict.fromkeys(ASKED, trap))}"]
+        for name in route.parameters:
+            for given in _named(name, trap):
+                try:
+                    tried.append(reverse(route.name, kwargs={**fixed, **given}))
+                except NoReverseMatch:
+                    continue
         broken += [path[:200] for path in tried if client.get(path).status_code >= 500]
     assert broken == []
+
+
+def _reads(rule: Any, name: str) -> bool:
+    own = name.startswith(("account_", "mfa_", "api:do "))
+    return not own and rule.scope != "closed" and duties.MONITOR in rule.roles
+
+
+def _named(name: str, trap: str) -> list[dict[str, str]]:
+    """Ways to name a trap as this parameter."""
+    if name != "key":
+        return [{name: trap[:200]}]
+    keys = (("check", f"aldesleukin:{trap}"), ("update", f"{trap}:1"), ("visit", f"year1:{trap}"))
+    return [{"kind": kind, "key": key[:200]} for kind, key in keys]
 
 
 @pytest.mark.requirement("D12")
@@ -328,7 +335,7 @@ def test_no_command_takes_a_day_or_a_moment_with_which_nothing_can_be_reckoned(t
             formats = {one.get("format") for one in (shape, *shape.get("anyOf", ()))}
             traps = days if "date" in formats else moments if "date-time" in formats else ()
             for trap in traps:
-                with pytest.raises(Refused, match="the year [0-9]+ cannot be") as refused:
+                with pytest.raises(Refused, match=r"the year [0-9]+ cannot be") as refused:
                     perform(name, actor("ada"), {**_given(command.inputs), field: trap})
                 assert refused.value.field == field
                 tried.add((name, field))
@@ -346,7 +353,7 @@ def test_digits_of_other_scripts_are_refused(trial: TrialFolder, field: str) -> 
 
     given = _given(COMMANDS["event.report"].inputs)
     other = {"participant": "٠٠١-٠٠٠١-A", "onset": "٢٠٢٦-٠٣", "ended": "٢٠٢٦"}
-    with pytest.raises(Refused, match="pattern|match") as refused:
+    with pytest.raises(Refused, match=r"pattern") as refused:
         perform("event.report", actor("ada"), {**given, field: other[field]})
     assert refused.value.field.startswith(field)
 

@@ -90,7 +90,8 @@ def _fell_ill(person: Any, arm: str) -> None:
         told["action_taken"] = "dose reduced"
         do("event.follow_up", "ada", **again, **said, **told)
     do("event.follow_up", "ada", **again, **said, **told, outcome="recovered", ended="2026-05-03")
-    do("query.open", "mona", participant=person.number, subject=found["event"], text="how long did it last?")
+    with at(day(70), hour=20 + int(person.candidate)):
+        do("query.open", "mona", participant=person.number, subject=found["event"], text="how long was it?")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from equipoise.conduct import entering, opening, sealing
+from equipoise.conduct.gateway import NotFound
 from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
 from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
@@ -292,13 +293,17 @@ def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, 
 
 
 def history(participant: Participant, regimen: str) -> History:
-    """The history of one participant under one regimen, which need not be one of their arm's."""
+    """The history of one participant under one regimen, which need not be one of their arm's. Raises NotFound
+    when the protocol has no such regimen in cycles."""
+    protocol = opening.folder().protocol
+    if regimen not in protocol.regimens or protocol.regimens[regimen].kind != "cycles":
+        raise NotFound("there is nothing of that name for you")
     for found in histories([participant]).get(participant.id, ()):
         if found.regimen == regimen:
             return found
     allocation = Allocation.objects.filter(participant=participant).first()
     arm = None if allocation is None else sealing.open_arm(allocation)
-    return History(opening.folder().protocol, participant, regimen, arm, (), (), (), (), ())
+    return History(protocol, participant, regimen, arm, (), (), (), (), ())
 
 
 def _grouped(rows: Any) -> dict[UUID, list[Any]]:
