@@ -49,9 +49,11 @@ def lived(arms: tuple[str, str]) -> None:
     with at(day(61)):
         _treated(both[arms.index("il2")])
     for person, arm in zip(both, arms, strict=True):
-        with at(day(70), hour=_hour(person)):
-            _fell_ill(person, arm)
-    with at(day(71)):
+        with at(day(69 + int(person.candidate)), hour=18):
+            found = _fell_ill(person, arm)
+        with at(day(70 + int(person.candidate))):
+            do("query.open", "mona", participant=person.number, subject=found, text="how long was it?")
+    with at(day(73)):
         asked = do("query.open", "mona", participant=both[0].number, text="please send the letter")
         do("query.answer", "ada", query=asked["query"], text="it is on its way")
         why = "moved away after the cycles" if arms[1] == "il2" else "moved away"
@@ -77,8 +79,8 @@ def _treated(person: Any) -> None:
     do("medication.save", "ada", participant=number, drug="ibuprofen", started="2026-04")
 
 
-def _fell_ill(person: Any, arm: str) -> None:
-    """An adverse event, reported again: attributed to the drug in the arm that has one."""
+def _fell_ill(person: Any, arm: str) -> str:
+    """An adverse event, reported again: attributed to the drug in the arm that has one. Its identifier."""
     said: dict[str, Any] = {"term": "headache", "onset": "2026-05-01", "grade": 2, **SERIOUS}
     told: dict[str, Any] = {"attributed": False}
     found = event(person, attributed=None, **said)
@@ -90,8 +92,7 @@ def _fell_ill(person: Any, arm: str) -> None:
         told["action_taken"] = "dose reduced"
         do("event.follow_up", "ada", **again, **said, **told)
     do("event.follow_up", "ada", **again, **said, **told, outcome="recovered", ended="2026-05-03")
-    with at(day(70), hour=20 + int(person.candidate)):
-        do("query.open", "mona", participant=person.number, subject=found["event"], text="how long was it?")
+    return str(found["event"])
 
 
 @pytest.fixture(scope="module")
