@@ -357,7 +357,9 @@ class Life:
 
     # --- events and the end ---
 
-    def report(self, step: reference.Happened, known_for: timedelta = timedelta(hours=3), **more: Any) -> None:
+    def report(
+        self, step: reference.Happened, known_for: timedelta = timedelta(hours=3), **more: Any
+    ) -> None:
         """Report a clinical event, of which the site has known for so long if it is serious."""
         clinic = self.clinic
         process = {OD: "opportunistic", BACKGROUND4: "grade4", CYCLE4: "grade4", CYCLE3: "toxicity"}
