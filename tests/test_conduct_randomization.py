@@ -225,6 +225,13 @@ def test_a_result_that_expired_or_a_screening_period_that_is_over_stops_randomis
         assert assessment(number).stands_in_way == ()
     with clock.at(START + timedelta(days=16)), refused("too old or undated.*Systolic blood pressure"):
         randomize(number)
+    with clock.at(START + timedelta(days=16)):
+        expired = assessment(number)
+        assert expired.signed, "that a result expired takes no signature away"
+        assert not [words for words in expired.stands_in_way if "signature" in words]
+        save(number, "ada", TODAY + timedelta(days=15), version=1, reason="new information", systolic="150")
+        with refused("the signature of Ivo Example lapsed"):
+            randomize(number)
     with clock.at(START + timedelta(days=30)), refused("not met: screening period"):
         randomize(number)
 

@@ -281,3 +281,8 @@ def latest(partial: str) -> date:
 def said(day: date) -> str:
     """A date as it is shown, with its weekday: "Saturday 3 May 2003"."""
     return f"{day:%A} {day.day} {day:%B} {day.year}"
+
+
+def short(day: date) -> str:
+    """A date in a line of words: "3 May 2003"."""
+    return f"{day.day} {day:%b} {day.year}"

@@ -224,12 +224,22 @@ class Known:
 def recorded(participant: Participant, items: Iterable[str] | None = None) -> list[Known]:
     """Everything recorded of a participant, in order of the day on which it was measured; of one day, what
     was recorded between visits comes after what was recorded at them."""
-    found = Stored.objects.filter(form__participant=participant).select_related("form")
+    return recorded_of([participant], items).get(participant.id, [])
+
+
+def recorded_of(
+    participants: Iterable[Participant], items: Iterable[str] | None = None
+) -> dict[Any, list[Known]]:
+    """The same of many, by the id of the participant, with one question to the database."""
+    found = Stored.objects.filter(form__participant__in=list(participants)).select_related("form")
     if items is not None:
         found = found.filter(item__in=list(items))
     protocol = opening.folder().protocol
-    ordered = sorted(found, key=_order)
-    return [_known(protocol, one) for one in ordered if one.item in protocol.items or one.item in _BUILT_IN]
+    grouped: dict[Any, list[Known]] = {}
+    for one in sorted(found, key=_order):
+        if one.item in protocol.items or one.item in _BUILT_IN:
+            grouped.setdefault(one.form.participant_id, []).append(_known(protocol, one))
+    return grouped
 
 
 def _order(value: Stored) -> tuple[date, date, int, tuple[str, int], str, int]:
@@ -267,10 +277,17 @@ def values_known(participant: Participant, on: date) -> tuple[dict[str, Value], 
     """What is known on a day: the latest value of each item that is dated on or before it, and its age in
     days. A measurement that was not done leaves the one before it standing, with its age; what is said to be
     unknown is unknown from then on."""
+    return known_from(recorded(participant), participant, on)
+
+
+def known_from(
+    found: Iterable[Known], participant: Participant, on: date
+) -> tuple[dict[str, Value], dict[str, int]]:
+    """`values_known`, from everything recorded of the participant."""
     protocol = opening.folder().protocol
     values: dict[str, Value] = {}
     ages: dict[str, int] = {}
-    for known in recorded(participant):
+    for known in found:
         if known.on > on or known.item in _BUILT_IN or known.missing not in ("", UNKNOWN):
             continue
         values[known.item] = known.value
