@@ -77,6 +77,16 @@ def test_the_check_character_is_that_of_the_standard() -> None:
     assert numbers.check_character("A12425GABC1234002") == "M"
 
 
+def test_screening_numbers_in_the_manual_and_in_the_code_have_their_check_character() -> None:
+    root = Path(__file__).resolve().parent.parent
+    pages = [*(root / "docs").glob("*.md"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.html")]
+    found = [
+        one for page in pages for one in re.findall(r"\b\d{3}-\d{4}-[A-Z0-9]\b", page.read_text("utf-8"))
+    ]
+    assert len(found) > 2
+    assert not [one for one in found if not numbers.is_screening_number(one)]
+
+
 # --- screening --------------------------------------------------------------------------------------------
 
 

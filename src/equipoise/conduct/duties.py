@@ -104,8 +104,8 @@ SIGNS: Final = frozenset(
 SECOND_FACTOR: Final = SIGNS | frozenset(
     {
         "randomize", "randomization.resume", "person.add", "person.deactivate", "person.reset",
-        "duty.grant", "duty.revoke", "trial.freeze", "trial.unfreeze", "trial.places", "site.open",
-        "token.issue",
+        "duty.grant", "duty.revoke", "access.review", "trial.freeze", "trial.unfreeze", "trial.places",
+        "site.add", "site.open", "site.close", "token.issue",
     }
 )  # fmt: skip
 """Commands for which the session must have been opened with a second factor."""
@@ -113,8 +113,9 @@ REVEALS_ARM: Final = frozenset(
     {"decision.take", "cycle.injections", "hold.place", "hold.release", "flag.settle"}
 )
 """Commands whose mere presence tells the arm: blinded readers of the ledger do not see them."""
-SHOWN_ONCE: Final = frozenset({"password", "token", "arm"})
-"""Parts of an answer that are kept nowhere: a request sent again gets its answer without them."""
+SHOWN_ONCE: Final = frozenset({"password", "token"})
+"""Parts of an answer that are kept nowhere: a request sent again gets its answer without them. (An arm is
+kept, enciphered: asked again, the answer is the same.)"""
 WHILE_FROZEN: Final = frozenset(
     {"trial.unfreeze", "audit.take", "token.issue", "token.revoke", "duty.grant", "duty.revoke", "person.add",
      "person.deactivate", "person.reset", "access.review"}

@@ -29,8 +29,8 @@ from equipoise.conduct.reading.eligibility import Screening, screenings
 MOST_OF_A_KIND: Final = 200
 """Most lines of one kind, assumed: a list that is longer is not a list of the day."""
 AHEAD: Final = timedelta(days=7)
-"""How far ahead cycles are prepared, and from when a window counts as closing or a result as ageing: assumed, a
-week's work."""
+"""How far ahead cycles are prepared, and from when a window counts as closing or a result as ageing: assumed,
+a week's work."""
 
 # In the order of their weight.
 EVENT_OVERDUE, EVENT, FLAG, DECISION, INJECTIONS, CHECK = range(6)
@@ -215,7 +215,8 @@ def _cycles(asked: _Asked) -> list[tuple[Participant, Coming]]:
 def _decisions(asked: _Asked) -> list[Task]:
     return [
         _task(
-            "decision", f"{one.words} ({short(one.due)})", person, one.due, DECISION, "decide", regimen=one.key
+            "decision", f"{one.words} ({short(one.due)})", person, one.due, DECISION, "decide",
+            regimen=one.key,
         )
         for person, one in _cycles(asked)
     ]  # fmt: skip

@@ -161,7 +161,7 @@ class Client:
             status, content = self._exchange(method, address, body, self._with_who(headers, who, at))
             self.sent.append(Sent(at, what, who.username, key, status, time.perf_counter() - begun, line))
             answer = _json(content)
-            if status != 409 or "busy" not in _words(answer):
+            if status != 503 or "busy" not in _words(answer):
                 return status, answer
             time.sleep(0.05 * 2**attempt)
         return status, answer
