@@ -28,7 +28,7 @@ from typing import IO, Any
 from cryptography.exceptions import InvalidSignature
 
 import equipoise
-from equipoise._atomic import explain, new_file
+from equipoise._atomic import explain, explain_reading, new_file
 from equipoise.conduct import clock, ledger, opening, sealing
 from equipoise.conduct import folder as folders
 from equipoise.conduct.folder import TrialFolder
@@ -267,6 +267,7 @@ def restore(
     """
     began = time.monotonic()
     file, folder = Path(archive), Path(os.path.abspath(path))
+    _check_there(file)
     try:
         _check_whole(file)
         with zipfile.ZipFile(file) as content:
@@ -281,8 +282,18 @@ def restore(
             f"{file}: this is not a whole backup: it was truncated, damaged, or is another file: take another"
         ) from None
     except OSError as error:
-        raise explain(error, file if error.filename == str(file) else folder, "restore the backup") from None
+        raise explain(error, folder, "restore the backup") from None
     return _settle(trial, manifest, checkpoints, journal_kept, began)
+
+
+def _check_there(file: Path) -> None:
+    """Refuse a file that cannot be opened."""
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        mend = "name the file that  equipoise conduct backup  wrote (without --to it is in backups/)"
+        raise explain_reading(error, file, "restore this backup", mend) from None
 
 
 def _check_whole(file: Path) -> None:

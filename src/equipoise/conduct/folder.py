@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from equipoise._atomic import explain
+from equipoise._atomic import explain_reading
 from equipoise.errors import UserError
 from equipoise.protocol import Protocol, loads, sha256
 
@@ -32,6 +32,8 @@ PROTOCOL_FILE = "protocol.json"
 SOURCE_FILE = "protocol.yaml"
 DATABASE_FILE = "data/trial.sqlite3"
 KEY_BYTES = 32
+PUT_BACK = "put back the file that was activated: it is in every backup"
+"""What to do when the protocol is gone."""
 
 Kind = Literal["real", "demonstration", "rehearsal"]
 
@@ -75,7 +77,7 @@ class TrialFolder:
         try:
             text = self.protocol_file.read_text(encoding="utf-8")
         except OSError as error:
-            raise explain(error, self.protocol_file, "read the protocol") from None
+            raise explain_reading(error, self.protocol_file, "read the protocol", PUT_BACK) from None
         return loads(text, str(self.protocol_file))
 
     @cached_property
@@ -93,7 +95,9 @@ class TrialFolder:
             mode = file.stat().st_mode
             content = file.read_text(encoding="ascii").strip()
         except OSError as error:
-            raise explain(error, file, f"read the {name} key of the trial") from None
+            raise explain_reading(
+                error, file, f"read the {name} key of the trial", "put back the file that was kept apart"
+            ) from None
         if os.name == "posix" and mode & 0o077:
             raise UserError(f"{file}: others on this machine may read this key: run  chmod 600 {file}")
         try:

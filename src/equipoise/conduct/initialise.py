@@ -44,7 +44,7 @@ def initialise(
     loaded = load(protocol)
     folders.check_zone(zone, "--time-zone")
     folders.check_database(database, "--database")
-    made = not final.exists()
+    made = _missing(final)
     trial = TrialFolder(final, loaded.protocol, database, zone, kind, port)
     try:
         final.mkdir(parents=True, exist_ok=True)
@@ -62,13 +62,19 @@ def initialise(
     return trial, password
 
 
-def _remove(final: Path, made: bool) -> None:
-    """Take away what a failed set-up has left; a folder that was there before stays, empty."""
-    if made:
-        shutil.rmtree(final, ignore_errors=True)
-        return
-    for one in final.iterdir():
+def _missing(final: Path) -> list[Path]:
+    """The folders on the way to `final` that are still to be made, `final` first."""
+    return [folder for folder in (final, *final.parents) if not folder.exists()]
+
+
+def _remove(final: Path, made: list[Path]) -> None:
+    """Take away what a failed set-up has left, with the folders that it made; one that was there before
+    stays, empty."""
+    for one in final.iterdir() if final.is_dir() else ():
         shutil.rmtree(one, ignore_errors=True) if one.is_dir() else one.unlink(missing_ok=True)
+    for folder in made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, str]) -> str:

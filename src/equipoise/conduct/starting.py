@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from equipoise._atomic import explain, reason
+from equipoise._atomic import explain_reading, reason
 from equipoise.conduct import opening
-from equipoise.conduct.folder import TrialFolder
+from equipoise.conduct.folder import PUT_BACK, TrialFolder
 from equipoise.errors import UserError
 from equipoise.protocol import canonical
 
@@ -39,11 +39,18 @@ def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
 
 
 def open_to_verify(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
-    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names."""
+    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names. That
+    it is no protocol at all is named here: nothing can be compared with it."""
     trial = opening.use(path)
     check_keys(trial)
     with plainly(trial):
         check_tables()
+        try:
+            read = trial.protocol
+        except UserError:
+            read = None
+        if read is None:
+            check_protocol(trial)
     return trial
 
 
@@ -131,7 +138,7 @@ def check_protocol(trial: TrialFolder) -> None:
     try:
         found = trial.protocol_file.read_bytes()
     except OSError as error:
-        raise explain(error, trial.protocol_file, "read the protocol") from None
+        raise explain_reading(error, trial.protocol_file, "read the protocol", PUT_BACK) from None
     if found == row.protocol.encode():
         if canonical(trial.protocol) != found or trial.protocol_sha256 != row.protocol_sha256:
             raise UserError(
