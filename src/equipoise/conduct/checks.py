@@ -23,12 +23,15 @@ from equipoise.protocol.model import Item
 BLOCK, QUERY, CONFIRM, NOTE = "block", "query", "confirm", "note"
 
 LARGE_CHANGE = 4.0
-"""A value that is this many times the one before, or less than its reciprocal, is worth a second look..."""
+"""A value that is this many times the one before, or less than its reciprocal, is worth a second look
+(assumed)..."""
 LARGE_CHANGE_OF_TITRES = 100.0
-"""... and for what is measured by assays with a limit of detection, which move over orders of magnitude."""
+"""... and for what is measured by assays with a limit of detection, which move over orders of magnitude
+(assumed)."""
 UNIT_MISREAD = 8.0
 UNIT_FITS = 2.0
-"""In another unit the value lies within UNIT_FITS of the one before, as it stands beyond UNIT_MISREAD."""
+"""In another unit the value lies within UNIT_FITS of the one before, as it stands beyond UNIT_MISREAD
+(both assumed)."""
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,12 @@ from equipoise.conduct.models import Due, Participant
 from equipoise.conduct.reading import forms as reading
 
 HORIZON_DAYS = 400
-"""How far ahead visits are kept at hand; each change of a participant moves it on."""
+"""How far ahead visits are kept at hand: more than a year (assumed); each change of a participant moves
+it on."""
 SEALED_BYTES = 4096
-"""What is sealed is filled up to a multiple of this, so that its length tells nothing."""
+"""What is sealed is filled up to a multiple of this, so that its length tells nothing (assumed)."""
 NONCE_BYTES = 12
+"""96 bits, as NIST SP 800-38D (5.2.1.1) recommends."""
 VISIT, CYCLE = "visit", "cycle"
 
 

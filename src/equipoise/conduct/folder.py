@@ -32,6 +32,7 @@ PROTOCOL_FILE = "protocol.json"
 SOURCE_FILE = "protocol.yaml"
 DATABASE_FILE = "data/trial.sqlite3"
 KEY_BYTES = 32
+"""256 bits: the length of keys of AES-256 and Ed25519 (RFC 8032)."""
 PUT_BACK = "put back the file that was activated: it is in every backup"
 """What to do when the protocol is gone."""
 

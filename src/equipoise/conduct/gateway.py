@@ -25,6 +25,7 @@ from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Re
 from equipoise.errors import UserError
 
 CLOCK_MAY_STEP_BACK_SECONDS = 300
+"""By how much the clock of a server may be set back without anybody being told (assumed)."""
 SYSTEM = "system"
 
 

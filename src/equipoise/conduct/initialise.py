@@ -18,7 +18,8 @@ from equipoise.errors import UserError
 from equipoise.protocol import canonical, load, loads, sha256
 
 SPARE_PLACES = 0.2
-"""Places beyond the planned number of participants when nothing else is asked for."""
+"""Places beyond the planned number of participants, as a share of it, when nothing else is asked for
+(assumed)."""
 
 
 def initialise(

@@ -105,7 +105,7 @@ class SessionMiddleware:
 
 
 SEEN_EVERY_SECONDS = 15
-"""A session is written at most this often to say that somebody is there."""
+"""A session is written at most this often to say that somebody is there (assumed)."""
 TIMED_OUT = (
     f"The session was ended: you were away for more than {settings.IDLE_MINUTES} minutes, or it was open for "
     f"{settings.SESSION_COOKIE_AGE // 3600} hours. What you typed is kept: log in, open the page, and it is "

@@ -20,9 +20,11 @@ from equipoise.protocol import canonical
 
 KEYS = ("web", "allocation", "ledger")
 NEEDED_BYTES = 50_000_000
-"""Free space without which a trial is not served: forms, journal and backups would be refused soon."""
+"""Free space without which a trial is not served: forms, journal and backups would be refused soon
+(assumed)."""
 PROBE_BYTES = 1_000_000
 LOCKED_SECONDS = 2.0
+"""What is written to see whether there is room, and how long a locked database is waited for (assumed)."""
 
 
 def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
@@ -39,8 +41,8 @@ def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
 
 
 def open_to_verify(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
-    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names. That
-    it is no protocol at all is named here: nothing can be compared with it."""
+    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names.
+    That it is no protocol at all is named here: nothing can be compared with it."""
     trial = opening.use(path)
     check_keys(trial)
     with plainly(trial):

@@ -23,6 +23,7 @@ from equipoise.conduct.proving import proved
 START = "equipoise_"
 """By which a key that was lost somewhere is known."""
 BYTES = 32
+"""256 random bits: nobody can guess one (OWASP ASVS 4.0, 3.2.2 asks for 64)."""
 PASSWORD_HEADER = "Equipoise-Password"
 
 

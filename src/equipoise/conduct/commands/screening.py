@@ -12,8 +12,9 @@ from equipoise.conduct.numbering import screening_number
 from equipoise.conduct.reading.eligibility import SIGNED_AS, screening, site_closed
 
 FEW_PLACES = 0.2
-"""Share of places below which whoever screens is warned."""
+"""Share of places below which whoever screens is warned (assumed)."""
 MOST_PER_SITE = 9999
+"""As many as the four digits of a screening number can count."""
 
 
 @command("screening.start", StartScreening)

@@ -52,7 +52,9 @@ FLAG_RULE = "decision changed"
 SIGNED_AS = "decision"
 """Kind of the signature under a decision."""
 MINIMUM_REASON = 3
+"""Letters of the shortest reason, as in `inputs.Reason` (assumed)."""
 DOSE_TOLERANCE = 1e-9
+"""Relative difference between two doses that are the same: the error of arithmetic."""
 PHASES = {True: "induction", False: "maintenance"}
 
 

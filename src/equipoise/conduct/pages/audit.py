@@ -17,7 +17,9 @@ from equipoise.conduct.models import Entry, Form
 from equipoise.conduct.reading import audit as reading
 
 PER_PAGE = 100
+"""Entries on a page (assumed)."""
 MOST_PAGES = 200
+"""Pages that can be turned to: who looks further back narrows the search (assumed)."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 """What a cell must not begin with in a file for spreadsheets: it would be run as a formula."""
 HEAD = (

@@ -46,7 +46,7 @@ from equipoise.conduct.reading.forms import Field as Asked
 from equipoise.protocol import units
 
 FEW_CATEGORIES = 6
-"""As many categories as are shown beside each other; more make a list."""
+"""As many categories as are shown beside each other; more make a list (assumed)."""
 SIGNED = "I have reviewed this form and what it says is right"
 
 

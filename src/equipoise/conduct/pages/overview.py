@@ -18,7 +18,7 @@ from equipoise.conduct.pages.tags import MONTHS, in_words
 from equipoise.conduct.reading import overview as reading
 
 KEPT_SECONDS = 60
-"""A count is shown, with its time, for so long: a large trial is not counted for every look."""
+"""A count is shown, with its time, for so long: a large trial is not counted for every look (assumed)."""
 WIDTH, HEIGHT = 760, 260
 LEFT, RIGHT, TOP, BOTTOM = 50, 110, 14, 34
 

@@ -12,6 +12,7 @@ from equipoise.conduct import access, opening
 from equipoise.conduct.reading import participants as reading
 
 PER_PAGE = 50
+"""Participants on a page (assumed)."""
 
 
 def participants(request: HttpRequest) -> HttpResponse:

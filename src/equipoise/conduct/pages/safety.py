@@ -35,7 +35,7 @@ from equipoise.conduct.pages.fields import day as typed_day
 
 ADVERSE_EVENT = "adverse_event"
 SERIOUS_HOURS = 24
-"""Hours from knowing of a serious event within which the sponsor is told."""
+"""Hours from knowing of a serious event within which the sponsor is told: `reading.safety.SERIOUS_WITHIN`."""
 GRADES = (
     Choice("", "–"), Choice("1", "1 – mild"), Choice("2", "2 – moderate"), Choice("3", "3 – severe"),
     Choice("4", "4 – potentially life-threatening"), Choice("5", "5 – death"),
@@ -46,6 +46,7 @@ SERIOUS_BECAUSE = (
 )  # fmt: skip
 PRECISELY = "as precisely as known: 3 may 2026, may 2026 or 2026"
 MOST_SHOWN = 300
+"""Events on one page (assumed)."""
 YES_NO = (Choice("yes", "Yes"), Choice("no", "No"))
 YES_NO_UNKNOWN = (*YES_NO, Choice("", "Not yet known"))
 

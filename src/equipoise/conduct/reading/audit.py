@@ -27,11 +27,13 @@ from equipoise.protocol import criteria
 from equipoise.protocol.model import Protocol
 
 RECENT_DAYS = 90
-"""Without dates, and without a participant or a subject, a search goes back this far."""
+"""Without dates, and without a participant or a subject, a search goes back this far (assumed)."""
 MIDNIGHT_HOURS = (23, 0)
+"""Hours, at the site, at whose acts a reviewer looks twice (assumed)."""
 MANY_IN_AN_HOUR = 25
-"""Changes of recorded values by one person in one hour that a reviewer wants to see."""
+"""Changes of recorded values by one person in one hour that a reviewer wants to see (assumed)."""
 MOST_HOURS = 40
+"""Such hours that are shown (assumed)."""
 
 OF_FORMS = frozenset({"form.save", "form.not_done", "form.sign", "item.verify"})
 BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - OF_FORMS - {"medication.save"}

@@ -15,12 +15,13 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 SECONDS_TO_ANSWER = 120
+"""How long a server that is loaded on purpose may take (assumed)."""
 DAY_BEGINS = time_of_day(10, 30, tzinfo=UTC)
 """It is the same date then from California to Sydney."""
 STEP = timedelta(milliseconds=200)
-"""Simulated time between two requests."""
+"""Simulated time between two requests (assumed)."""
 TRIES = 8
-"""A request that meets a busy database is sent again, as a person would."""
+"""A request that meets a busy database is sent again, as a person would: so often (assumed)."""
 
 Line = Literal["good", "sent twice", "cut off"]
 

@@ -28,6 +28,7 @@ from equipoise.conduct.rehearsal.judging import Check
 LIBRARIES = ("django", "django-ninja", "django-allauth", "gunicorn", "psycopg", "cryptography", "pydantic",
              "numpy", "numba", "polars")  # fmt: skip
 MOST_SHOWN = 50
+"""Disagreements in the summary; the files hold all (assumed)."""
 
 
 @dataclass(frozen=True)
