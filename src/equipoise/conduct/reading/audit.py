@@ -42,6 +42,9 @@ visit that every arm has (`_shared_places`)."""
 BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "participant", "access", "account"})
 """Kinds of entry whose content a blinded viewer may read; of others they see that it was changed."""
 
+DECIDE_ON_ENDPOINT = ("term", "onset", "serious", "removed")
+"""What of an event decides whether an endpoint counts it, and when."""
+
 FILTERS = {
     "after completion": "changed after the form was complete",
     "critical": "changes of values that decide on entry, dose or endpoint",
@@ -165,7 +168,8 @@ def _reviewed(found: QuerySet[Entry], review: str) -> QuerySet[Entry]:
     if review == "after completion":
         return found.filter(changed).exclude(reason="")
     if review == "critical":
-        return found.filter(changed, field__in=critical_items(opening.folder().protocol))
+        values = changed & Q(field__in=critical_items(opening.folder().protocol))
+        return found.filter(values | _of_endpoints())
     if review == "midnight":
         return _near_midnight(found)
     if review == "many":
@@ -173,6 +177,13 @@ def _reviewed(found: QuerySet[Entry], review: str) -> QuerySet[Entry]:
     if review == "failed":
         return found.filter(kind="account", field__in=("failed log-in", "lock-out"))
     return found.none()
+
+
+def _of_endpoints() -> Q:
+    """Changes of what endpoints are made of: of events, and of the end of follow-up."""
+    events = Q(kind="event", field__in=DECIDE_ON_ENDPOINT, old__isnull=False)
+    ends = Q(kind="participant", field__in=("ended_on", "ended_how"), old__isnull=False)
+    return events | (ends & ~Q(old=""))
 
 
 def _near_midnight(found: QuerySet[Entry]) -> QuerySet[Entry]:
