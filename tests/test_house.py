@@ -103,6 +103,15 @@ def test_every_limit_of_conduct_has_its_source_or_says_that_it_is_assumed() -> N
     assert not [(module, name) for module, name, words in found if not SOURCE.search(words)]
 
 
+def test_dates_for_people_are_written_in_one_place() -> None:
+    places = {
+        module.name
+        for module in (ROOT / "src" / "equipoise" / "conduct").rglob("*.py")
+        if re.search("%[bB]", module.read_text(encoding="utf-8"))
+    }
+    assert places == {"entering.py"}
+
+
 def test_the_checks_are_one_command_that_needs_only_python() -> None:
     run = ROOT / ".ci" / "run"
     assert os.access(run, os.X_OK)

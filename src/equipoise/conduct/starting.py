@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise._atomic import explain_reading, reason
-from equipoise.conduct import opening
+from equipoise.conduct import entering, opening
 from equipoise.conduct.folder import PUT_BACK, TrialFolder
 from equipoise.errors import UserError
 from equipoise.protocol import canonical
@@ -154,8 +154,8 @@ def check_protocol(trial: TrialFolder) -> None:
     )
     raise UserError(
         f"{trial.protocol_file}: this is not the protocol that was activated on "
-        f"{row.activated_at:%d %b %Y} (it differs from character {place + 1} on): put that file back; an "
-        "amendment is a new version, never a change of this file"
+        f"{entering.short(row.activated_at)} (it differs from character {place + 1} on): put that file back; "
+        "an amendment is a new version, never a change of this file"
     )
 
 

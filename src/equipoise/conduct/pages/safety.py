@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse
 
-from equipoise.conduct import clock, opening
+from equipoise.conduct import clock, entering, opening
 from equipoise.conduct.gateway import NotFound, Refused
 from equipoise.conduct.inputs import EventReport, RecordDisposition
 from equipoise.conduct.models import Event, EventVersion, Medication, Participant
@@ -80,7 +80,7 @@ def _allowed(field: str) -> tuple[str, ...]:
 def event_fields(participant: Participant, shows_arm: bool, latest: EventVersion | None) -> tuple[Field, ...]:
     """What a report of an event asks, with what the latest report says."""
     cycles = [
-        Choice(str(cycle.number), f"cycle {cycle.number}, {cycle.on:%d %b %Y}")
+        Choice(str(cycle.number), f"cycle {cycle.number}, {entering.short(cycle.on)}")
         for cycle in (participant.cycles.order_by("number") if shows_arm else ())
     ]
     zone = participant.site.zone
@@ -94,7 +94,7 @@ def event_fields(participant: Participant, shows_arm: bool, latest: EventVersion
 
     def was_on(name: str) -> str:
         text = was(name)
-        return f"{date.fromisoformat(text):%d %b %Y}" if len(text) == 10 else text
+        return entering.short(date.fromisoformat(text)) if len(text) == 10 else text
 
     asked = [
         Field("term", "Event", value=was("term"), suggestions=_terms(), hint="diagnosis or main symptom"),
@@ -104,7 +104,7 @@ def event_fields(participant: Participant, shows_arm: bool, latest: EventVersion
         Field("serious", "Serious", "radio", was("serious"), YES_NO),
         Field("serious_because", "Serious because of", "choice", was("serious_because"),
               choices(*SERIOUS_BECAUSE), needed=False),
-        Field("aware_on", "Site learned of it on", "date", "" if aware is None else f"{aware:%d %b %Y}",
+        Field("aware_on", "Site learned of it on", "date", "" if aware is None else entering.short(aware),
               needed=False, hint="a serious event needs it: its 24 hours run from here"),
         Field("aware_time", "at", "time", "" if aware is None else f"{aware:%H:%M}", needed=False,
               hint=f"24-hour clock, {zone}"),

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from equipoise.conduct import journal, opening
+from equipoise.conduct.entering import short
 from equipoise.conduct.gateway import content_hash
 from equipoise.conduct.models import Allocation, Participant, Signature, Site, Trial
 from equipoise.conduct.reading import forms
@@ -302,7 +303,7 @@ def _results(
             unit=item.unit,
             measured_on=measured,
             days_old=age,
-            form=None if worked_out else on_forms.get((name, measured)),
+            form=None if measured is None else on_forms.get((name, measured)),
             valid_until=until,
             days_left=None if until is None else (until - on).days,
             expired=name in expired,
@@ -407,7 +408,7 @@ def site_closed(site: Site, on: date, protocol_sha256: str) -> str:
     if site.opened_on is None or site.opened_on > on:
         return f"site {site.number} is not open yet"
     if site.closed_on is not None and site.closed_on <= on:
-        return f"site {site.number} is closed since {site.closed_on:%d %b %Y}"
+        return f"site {site.number} is closed since {short(site.closed_on)}"
     if site.protocol_sha256 != protocol_sha256:
         return f"site {site.number} is not open for the version of the protocol that is in force"
     return ""

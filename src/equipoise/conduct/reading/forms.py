@@ -158,7 +158,7 @@ def _check(protocol: Protocol, participant: Participant, regimen: str, rest: str
         *(name for name in names if name != SITE and not _only_derived(protocol, name)),
         TOXICITY_REVIEWED,
     )
-    title = f"Check before a cycle of {found.label or found.drug}, {_short(on)}"
+    title = f"Check before a cycle of {found.label or found.drug}, {entering.short(on)}"
     return FormPlan(CHECK, f"{regimen}:{rest}", title, names, names, on, reveals_arm=True)
 
 
@@ -167,7 +167,7 @@ def _update(protocol: Protocol, day: str, rest: str) -> FormPlan:
     if on is None or not _whole(rest):
         raise NotFound(f'there is no form "{day}:{rest}" between visits')
     return FormPlan(
-        UPDATE, f"{day}:{rest}", f"Between visits, {_short(on)}", _between_visits(protocol), (), on
+        UPDATE, f"{day}:{rest}", f"Between visits, {entering.short(on)}", _between_visits(protocol), (), on
     )
 
 
@@ -197,10 +197,6 @@ def _date(text: str) -> date | None:
     except ValueError:
         return None
     return found if found.isoformat() == text else None
-
-
-def _short(day: date) -> str:
-    return f"{day.day} {day:%b} {day.year}"
 
 
 # --- what is known ----------------------------------------------------------------------------------------
@@ -339,7 +335,7 @@ def in_words(parts: dict[str, str] | str | None) -> str:
             return str(parts)
     words = parts.get("missing") or f"{parts.get('text', '')} {parts.get('unit', '')}".strip()
     if parts.get("measured_on"):
-        words += f" ({_short(date.fromisoformat(parts['measured_on']))})"
+        words += f" ({entering.short(date.fromisoformat(parts['measured_on']))})"
     return words or "blank"
 
 
@@ -540,7 +536,7 @@ def _window(participant: Participant, found: FormPlan) -> str:
     if found.visit is None:
         return ""
     days = (found.visit.day, found.visit.earliest, found.visit.latest)
-    due, first, last = (_short(participant.randomized_on + timedelta(days=day)) for day in days)
+    due, first, last = (entering.short(participant.randomized_on + timedelta(days=day)) for day in days)
     return f"due {due}" if first == last else f"due {due}, between {first} and {last}"
 
 

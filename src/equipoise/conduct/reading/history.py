@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from equipoise.conduct import opening, sealing
+from equipoise.conduct import entering, opening, sealing
 from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
 from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
@@ -403,9 +403,8 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.6g} {unit}".rstrip()
 
 
-def shown(day: date) -> str:
-    """A date as people read it."""
-    return f"{day.day} {day:%B %Y}"
+shown = entering.full
+"""A date as people read it."""
 
 
 def in_words(protocol: Protocol, value: Noted) -> str:

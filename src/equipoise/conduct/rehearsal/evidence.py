@@ -21,6 +21,7 @@ import polars as pl
 
 import equipoise
 from equipoise._atomic import write_parquet
+from equipoise.conduct import entering
 from equipoise.conduct.rehearsal.client import Sent
 from equipoise.conduct.rehearsal.clinic import Judged, Subject, action_word
 from equipoise.conduct.rehearsal.judging import Check
@@ -187,7 +188,7 @@ def _sections(
     about: Rows = [
         ("protocol", f"{facts.protocol}, SHA-256 {facts.protocol_sha256}"),
         ("software", f"Equipoise {equipoise.__version__}"),
-        ("begun", f"{facts.begun:%d %b %Y %H:%M} UTC"),
+        ("begun", f"{entering.short(facts.begun)} {facts.begun:%H:%M} UTC"),
         ("seed", str(facts.seed)),
         ("database", facts.database),
         ("participants", f"{facts.participants:,} randomised of {facts.candidates:,} screened"),
@@ -234,7 +235,7 @@ def _versions() -> Rows:
 
 
 def _title(facts: Facts) -> str:
-    return f"Rehearsal of {facts.protocol}, {facts.begun:%d %B %Y}"
+    return f"Rehearsal of {facts.protocol}, {entering.full(facts.begun)}"
 
 
 def _markdown(
