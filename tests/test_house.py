@@ -112,6 +112,19 @@ def test_dates_for_people_are_written_in_one_place() -> None:
     assert places == {"entering.py"}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"Equipoise-Password"', '"Equipoise-Now"', '"web", "allocation", "ledger"', '("=", "+", "-", "@"',
+        "the database was made by a newer version", '"the database is not empty', "platform.machine()",
+    ],
+)  # fmt: skip
+def test_what_several_rooms_of_conduct_share_is_written_once(said: str) -> None:
+    modules = (ROOT / "src" / "equipoise" / "conduct").rglob("*.py")
+    places = [module.name for module in modules if said in module.read_text(encoding="utf-8")]
+    assert len(places) == 1, places
+
+
 def test_the_checks_are_one_command_that_needs_only_python() -> None:
     run = ROOT / ".ci" / "run"
     assert os.access(run, os.X_OK)

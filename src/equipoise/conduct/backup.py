@@ -29,15 +29,14 @@ from cryptography.exceptions import InvalidSignature
 
 import equipoise
 from equipoise._atomic import explain, explain_reading, new_file
-from equipoise.conduct import clock, ledger, opening, sealing
+from equipoise.conduct import clock, ledger, opening, sealing, starting
 from equipoise.conduct import folder as folders
-from equipoise.conduct.folder import TrialFolder
+from equipoise.conduct.folder import KEYS, TrialFolder
 from equipoise.errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 TABLES = "tables/"
-KEYS = ("web", "allocation", "ledger")
 LEFT_OUT = frozenset({"django_session", "conduct_cache"})
 """Tables that are not kept: log-ins, and what can be worked out anew."""
 _PIECE = 1 << 20
@@ -508,19 +507,10 @@ def _put_postgres(content: zipfile.ZipFile, manifest: Mapping[str, Any], trial: 
     """Make the tables in an empty database, as the backup had them, and fill them in one transaction."""
     opening.use(trial)
     from django.core.management import call_command
-    from django.db import DatabaseError, connection, transaction
+    from django.db import connection, transaction
     from django.db.migrations.executor import MigrationExecutor
 
-    try:
-        with connection.cursor():
-            standing = connection.introspection.table_names()
-    except DatabaseError as error:
-        raise UserError(f"the database cannot be reached: {_first_line(error)}") from None
-    if standing:
-        raise UserError(
-            "the database is not empty, and nothing is ever restored over another one: make an empty one and "
-            "name it with --database"
-        )
+    starting.check_empty()
     applied = {(app, name) for app, name in manifest["migrations"]}
     executor = MigrationExecutor(connection)
     targets = [key for key in executor.loader.graph.nodes if key in applied and not any(

@@ -101,6 +101,8 @@ SIGNS: Final = frozenset(
     {"eligibility.sign", "form.sign", "decision.take", "allocation.in_error", "disposition.undo"}
 )
 """Commands that are signed: the person gives the password again."""
+PASSWORD_HEADER: Final = "Equipoise-Password"
+"""In which a program gives it, with the very request."""
 SECOND_FACTOR: Final = SIGNS | frozenset(
     {
         "randomize", "randomization.resume", "person.add", "person.deactivate", "person.reset",

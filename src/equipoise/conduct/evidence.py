@@ -39,7 +39,10 @@ GROUPS = {
     "A": "Audit trail", "T": "Time", "S": "Signatures", "U": "Users and access", "I": "Integrity of data",
     "K": "Critical functions", "B": "Backups and evidence", "D": "Hazards",
 }  # fmt: skip
-LIBRARIES = ("Django", "django-allauth", "django-axes", "django-ninja", "cryptography", "gunicorn", "psycopg")
+LIBRARIES = (
+    "Django", "django-allauth", "django-axes", "django-ninja", "cryptography", "gunicorn", "psycopg",
+    "pydantic", "numpy", "numba", "polars",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

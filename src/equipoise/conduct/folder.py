@@ -31,6 +31,8 @@ SETTINGS_FILE = "trial.toml"
 PROTOCOL_FILE = "protocol.json"
 SOURCE_FILE = "protocol.yaml"
 DATABASE_FILE = "data/trial.sqlite3"
+KEYS = ("web", "allocation", "ledger")
+"""Secrets of a trial, by name."""
 KEY_BYTES = 32
 """256 bits: the length of keys of AES-256 and Ed25519 (RFC 8032)."""
 PUT_BACK = "put back the file that was activated: it is in every backup"
@@ -166,7 +168,7 @@ def write(folder: TrialFolder) -> None:
     for name in ("data", "keys", "journal", "backups", "outbox", "log"):
         (folder.path / name).mkdir(parents=True, exist_ok=True)
     os.chmod(folder.path / "keys", 0o700)
-    for name in ("web", "allocation", "ledger"):
+    for name in KEYS:
         file = folder.path / "keys" / f"{name}.key"
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as out:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import equipoise
 from equipoise._atomic import explain
-from equipoise.conduct import clock, ledger, opening, require
+from equipoise.conduct import clock, ledger, opening, require, starting
 from equipoise.conduct import folder as folders
 from equipoise.conduct.folder import Kind, TrialFolder
 from equipoise.errors import UserError
@@ -81,15 +81,9 @@ def _remove(final: Path, made: list[Path]) -> None:
 def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, str]) -> str:
     opening.use(trial)
     from django.core.management import call_command
-    from django.db import DatabaseError, connection, transaction
+    from django.db import transaction
 
-    try:
-        with connection.cursor():
-            existing = connection.introspection.table_names()
-    except DatabaseError as error:
-        raise UserError(f"the database cannot be reached: {str(error).strip().splitlines()[0]}") from None
-    if existing:
-        raise UserError("the database is not empty: give the trial a database of its own")
+    starting.check_empty()
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet):
         call_command("migrate", verbosity=0, interactive=False)

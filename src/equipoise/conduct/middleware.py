@@ -18,8 +18,6 @@ from django.utils.http import urlencode
 from equipoise.conduct import accounts, clock, drafts, opening, tokens
 from equipoise.conduct.gateway import Actor, Refused
 
-CLOCK_HEADER = "Equipoise-Now"
-
 
 class ClockMiddleware:
     """In a rehearsal, and nowhere else, a request says what time it is."""
@@ -28,14 +26,14 @@ class ClockMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        stated = request.headers.get(CLOCK_HEADER)
+        stated = request.headers.get(clock.HEADER)
         if stated is None or opening.folder().kind != "rehearsal":
             return self.get_response(request)
         try:
             moment = datetime.fromisoformat(stated)
         except ValueError:
             return HttpResponse(
-                f"{CLOCK_HEADER} is not a time such as 2003-05-04T09:30:00+00:00\n", status=400
+                f"{clock.HEADER} is not a time such as 2003-05-04T09:30:00+00:00\n", status=400
             )
         with clock.at(moment):
             return self.get_response(request)

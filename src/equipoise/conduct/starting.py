@@ -14,11 +14,10 @@ from typing import Any
 
 from equipoise._atomic import explain_reading, reason
 from equipoise.conduct import entering, opening
-from equipoise.conduct.folder import PUT_BACK, TrialFolder
+from equipoise.conduct.folder import KEYS, PUT_BACK, TrialFolder
 from equipoise.errors import UserError
 from equipoise.protocol import canonical
 
-KEYS = ("web", "allocation", "ledger")
 NEEDED_BYTES = 50_000_000
 """Free space without which a trial is not served: forms, journal and backups would be refused soon
 (assumed)."""
@@ -115,6 +114,21 @@ def check_tables() -> None:
         raise UserError(f"{trial.database_file}: the database of the trial is not there")
     if "conduct_trial" not in connection.introspection.table_names():
         raise UserError(f"the database of {trial.path} holds no trial: it was not made by conduct init")
+    check_not_newer()
+    loader = MigrationLoader(connection)
+    missing = [key for key in loader.graph.leaf_nodes() if key not in loader.applied_migrations]
+    if missing:
+        raise UserError(
+            f"the database was made by an older version of Equipoise: run  equipoise conduct upgrade "
+            f"{trial.path}"
+        )
+
+
+def check_not_newer() -> None:
+    """Raise UserError when the tables are those of a newer version."""
+    from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
+
     loader = MigrationLoader(connection)
     newer = [f"{app} {name}" for app, name in loader.applied_migrations
              if app == "conduct" and (app, name) not in loader.disk_migrations]  # fmt: skip
@@ -122,11 +136,22 @@ def check_tables() -> None:
         raise UserError(
             f"the database was made by a newer version of Equipoise (it has {newer[0]}): install that version"
         )
-    missing = [key for key in loader.graph.leaf_nodes() if key not in loader.applied_migrations]
-    if missing:
+
+
+def check_empty() -> None:
+    """Raise UserError unless the database can be reached and holds nothing: no trial is put over another."""
+    from django.db import DatabaseError, connection
+
+    try:
+        with connection.cursor():
+            standing = connection.introspection.table_names()
+    except DatabaseError as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"the database cannot be reached: {lines[0]}") from None
+    if standing:
         raise UserError(
-            f"the database was made by an older version of Equipoise: run  equipoise conduct upgrade "
-            f"{trial.path}"
+            "the database is not empty, and nothing is put over another trial: make an empty one and name it "
+            "with --database"
         )
 
 

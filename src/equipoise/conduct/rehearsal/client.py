@@ -14,6 +14,9 @@ from datetime import time as time_of_day
 from typing import Any, Literal
 from urllib.parse import quote
 
+from equipoise.conduct import clock
+from equipoise.conduct.duties import PASSWORD_HEADER
+
 SECONDS_TO_ANSWER = 120
 """How long a server that is loaded on purpose may take (assumed)."""
 DAY_BEGINS = time_of_day(10, 30, tzinfo=UTC)
@@ -133,7 +136,7 @@ class Client:
         address = "/api/commands/" + name.replace(".", "/")
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         if signed:
-            headers["Equipoise-Password"] = who.password
+            headers[PASSWORD_HEADER] = who.password
         body = json.dumps(inputs, default=str).encode()
         if line == "cut off":
             self._send_and_hang_up(who, address, body, headers)
@@ -169,7 +172,7 @@ class Client:
 
     @staticmethod
     def _with_who(headers: Mapping[str, str], who: Staff, at: datetime) -> dict[str, str]:
-        return {**headers, "Authorization": f"Bearer {who.token}", "Equipoise-Now": at.isoformat()}
+        return {**headers, "Authorization": f"Bearer {who.token}", clock.HEADER: at.isoformat()}
 
     def _exchange(
         self, method: str, address: str, body: bytes | None, headers: Mapping[str, str]
