@@ -53,6 +53,16 @@ def test_every_word_of_the_glossary_is_used_in_the_code_it_leads_to() -> None:
         assert stem in text, f"{place} does not speak of {word}"
 
 
+def test_the_glossary_is_sorted_and_has_every_role_of_conduct() -> None:
+    from equipoise.conduct import duties
+
+    words = re.findall(r"^\| ([^|]+) \|.*\]\(\S+\) \|$", (ROOT / "GLOSSARY.md").read_text(), re.M)
+    assert words == sorted(words, key=str.casefold)
+    assert len(words) == len(set(words))
+    wanted = {"flag", "freeze", "journal", "override", "proposal", "second factor", "signature", "token"}
+    assert not {*duties.ROLES, *wanted} - set(words)
+
+
 def test_every_module_says_what_it_is_for() -> None:
     modules = [p for p in (ROOT / "src").rglob("*.py") if p.stat().st_size]
     silent = [str(p.relative_to(ROOT)) for p in modules if not p.read_text().lstrip().startswith('"""')]
