@@ -570,9 +570,9 @@ def _settle(
     trial: TrialFolder, manifest: Mapping[str, Any], lost: int, journal_kept: bool, began: float
 ) -> Restored:
     """Suspend randomisation and enter again what the journal knows."""
+    trial = opening.use(trial.path)
     from equipoise.conduct import checking, journal
 
-    trial = opening.use(trial.path)
     checking.migrate_here()
     last_at = manifest["last_at"]
     words = f"restored from the backup of {manifest['made_at']}, which ends with entry {manifest['entries']}"
