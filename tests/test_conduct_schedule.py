@@ -306,6 +306,18 @@ def test_a_list_asks_the_database_as_often_for_many_as_for_few(trial: TrialFolde
     assert {who: asked(who) for who in ("ada", "ivo")} == few
 
 
+def test_a_save_reads_what_happened_to_a_participant_once(trial: TrialFolder) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    number = randomized_to("epo")
+    with CaptureQueriesContext(connection) as captured:
+        save(number, "visit", "entry:0", DAY, VISIT, complete=True)
+    read = [one["sql"] for one in captured if one["sql"].startswith("SELECT")]
+    for table in ("conduct_decision", "conduct_cycle", "conduct_eventversion"):
+        assert len([sql for sql in read if f'FROM "{table}"' in sql]) == 1, table
+
+
 def test_what_is_due_can_be_made_anew_from_the_record(trial: TrialFolder) -> None:
     from equipoise.conduct import due
     from equipoise.conduct.models import Due
