@@ -166,7 +166,7 @@ def _of_all_arms(planned: Sequence[Any], position: int, specific: set[str]) -> l
     return [one for one in planned[position + 1 :] if one.id not in specific]
 
 
-def _cycles(participant: Participant, today: date, past: Sequence[History] | None) -> list[Coming]:
+def _cycles(participant: Participant, today: date, past: Sequence[History] | None = None) -> list[Coming]:
     from equipoise.conduct.reading.situation import decisions_ahead, next_decisions
 
     ahead = next_decisions(participant, today) if past is None else decisions_ahead(past, today)
