@@ -187,9 +187,10 @@ def test_what_stands_in_the_way_of_randomising_is_told_and_nobody_is_called_read
         assert tasks("ada", signed) == [("expiring", f"too old or undated, to be measured again: {pressure}")]
         assert "randomise" not in [kind for kind, _ in tasks("ivo")]
     with clock.at(START + timedelta(days=30)):
-        assert tasks("ivo", signed)[1] == (
-            "eligibility", "not eligible (screening period): screen failure to be recorded"
-        )  # fmt: skip
+        assert tasks("ivo", signed) == [
+            ("eligibility", "not eligible (screening period): screen failure to be recorded"),
+            ("sign", "screening form of 3 Mar 2026: to be signed"),
+        ]
     Trial.objects.update(suspended="to be looked into")
     assert tasks("ada", signed) == [
         ("randomise", "signed, but randomisation is suspended: to be looked into")

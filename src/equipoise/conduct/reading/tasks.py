@@ -116,8 +116,8 @@ def _task(
 
 
 def _screening(asked: _Asked) -> list[Task]:
-    """Those in screening: forms to complete, results that are too old or soon will be, then eligibility to
-    sign, then to be randomised."""
+    """Those in screening: who is not eligible; of the others forms to complete, results that are too old or
+    soon will be, then eligibility to sign, then to be randomised."""
     people = Participant.objects.filter(site__in=asked.sites, status=Participant.SCREENING)
     wanted = {
         visit.id for visit in opening.folder().protocol.visits if visit.period == reading.SCREENING
@@ -130,6 +130,11 @@ def _screening(asked: _Asked) -> list[Task]:
     tasks = []
     assessed = screenings(list(people.select_related("site")), lambda person: asked.today[person.site_id])
     for found in assessed:
+        if found.eligible == "no":
+            failed = ", ".join(one.id for one in found.criteria if one.met == "no")
+            words = f"not eligible ({failed}): screen failure to be recorded"
+            tasks.append(_task("eligibility", words, found.participant, found.by, ELIGIBILITY, "screening"))
+            continue
         tasks.extend(_ageing(found))
         left = len(wanted - settled.get(found.participant.id, set()))
         if left:
@@ -159,12 +164,8 @@ def _ageing(found: Screening) -> list[Task]:
 
 
 def _completed(found: Screening) -> list[Task]:
-    """What is to be done with whoever has all forms."""
+    """What is to be done with whoever has all forms, and may be eligible."""
     person = found.participant
-    if found.eligible == "no":
-        failed = ", ".join(one.id for one in found.criteria if one.met == "no")
-        words = f"not eligible ({failed}): screen failure to be recorded"
-        return [_task("eligibility", words, person, found.by, ELIGIBILITY, "screening")]
     if found.aged:
         return []
     if found.eligible == "unknown":
