@@ -104,7 +104,7 @@ def test_nobody_is_screened_where_or_when_that_may_not_be(trial: TrialFolder) ->
     with refused("there is nothing of that name for you"):
         start(site=2)
     do("site.close", "theo", number=1, closed_on=TODAY, reason="enough participants")
-    with refused("site 1 is closed since 03 Mar 2026"):
+    with refused("site 1 is closed since 3 Mar 2026"):
         start()
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 from equipoise.conduct import journal, opening
@@ -186,7 +186,7 @@ def _screening(
         strata=_strata(protocol, usable.values, results),
         last_day=last_day,
         days_left=(min([last_day, *expiring]) - on).days,
-        content=_content(protocol, trial.protocol_sha256, participant, on, values, ages),
+        content=_content(protocol, trial.protocol_sha256, participant, on, values, ages, assessed),
         signature=signature,
         stands_in_way=(),
         values=usable.values,
@@ -369,6 +369,7 @@ def _content(
     on: date,
     values: Mapping[str, Any],
     ages: Mapping[str, int],
+    today: Assessment,
 ) -> dict[str, Any]:
     """What is read and signed: every value with its day, and what the criteria say of them while they count.
 
@@ -378,7 +379,8 @@ def _content(
     names = _names(protocol_sha256)
     fresh = dict.fromkeys(values, 0)
     read = current(protocol.items, values, fresh).values
-    assessed = assess(protocol, values, fresh)
+    assessed = assess(protocol, values, fresh) if today.expired else today
+    verdicts = [one for one in assessed.criteria if one.id != SCREENING_PERIOD]
     levels = stratum_levels(protocol, read)
 
     def measured_on(name: str) -> date | None:
@@ -392,8 +394,8 @@ def _content(
         "screened_on": participant.screened_on,
         "consent_on": participant.consent_on,
         "consent_version": participant.consent_version,
-        "eligible": truth.word(assessed.eligible),
-        "criteria": {one.id: truth.word(one.met) for one in assessed.criteria},
+        "eligible": truth.word(reduce(truth.and_, (one.met for one in verdicts), truth.YES)),
+        "criteria": {one.id: truth.word(one.met) for one in verdicts},
         "strata": {name: levels[name] for name in protocol.strata},
         "values": {
             name: [read[name], measured_on(name)]
