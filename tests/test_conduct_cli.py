@@ -95,7 +95,13 @@ def test_init_refuses_what_it_cannot_use_and_leaves_nothing(tmp_path: Path) -> N
     ):
         _refused(message, "conduct", "init", new, *options)
         assert not new.exists()
+        _refused(message, "conduct", "init", new / "deep" / "deeper", *options)
+        assert not new.exists()
     new.mkdir()
+    nowhere = ["--protocol", "silcaat", "--database", "postgresql://a@127.0.0.1:9/b"]
+    for folder in (new / "deep" / "deeper", new):
+        _refused("cannot be reached", "conduct", "init", folder, *nowhere)
+        assert list(new.iterdir()) == []
     (new / "thesis.txt").write_text("mine")
     _refused("exists already and is not empty", "conduct", "init", new, "--protocol", "silcaat")
     assert [one.name for one in new.iterdir()] == ["thesis.txt"]
@@ -285,6 +291,29 @@ def test_a_protocol_changed_by_one_character(trial: TrialFolder) -> None:
     assert _equipoise("conduct", "status", trial.path).exit_code == 0
 
 
+@pytest.mark.requirement("D25")
+def test_a_protocol_that_is_none_or_is_gone(trial: TrialFolder) -> None:
+    for rubbish in ("garbage\n", '{"protocol": ', "", "\0\0"):
+        trial.protocol_file.write_text(rubbish)
+        for command in ("verify", "status", "serve"):
+            _refused("this is not the protocol that was activated", "conduct", command, trial.path)
+    trial.protocol_file.unlink()
+    for command in ("verify", "status", "serve"):
+        _refused(
+            "protocol.json: cannot read the protocol: there is no such file: put back the file",
+            "conduct", command, trial.path,
+        )  # fmt: skip
+
+
+@pytest.mark.requirement("D25")
+def test_a_backup_that_is_not_there(trial: TrialFolder, tmp_path: Path) -> None:
+    file = tmp_path / "monday.zip"
+    _refused(f"{file}: cannot restore this backup: there is no such file: name the file",
+             "conduct", "restore", file, trial.path)  # fmt: skip
+    _refused(f"{tmp_path}: cannot restore this backup: this is a folder, not a file: name the file",
+             "conduct", "restore", tmp_path, trial.path)  # fmt: skip
+
+
 @pytest.mark.requirement("T4", "D25")
 def test_a_clock_that_went_backwards(trial: TrialFolder) -> None:
     ahead = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d %H:%M:%S")
@@ -307,7 +336,10 @@ def test_a_key_that_is_missing_damaged_or_open_to_all(trial: TrialFolder) -> Non
     key.write_text(kept[:-5] + "\n")
     _refused("this is not a key of the trial", "conduct", "serve", trial.path)
     key.unlink()
-    _refused("read the allocation key of the trial", "conduct", "serve", trial.path)
+    _refused(
+        "cannot read the allocation key of the trial: there is no such file: put back the file that was kept",
+        "conduct", "serve", trial.path,
+    )  # fmt: skip
 
 
 @pytest.mark.requirement("D25")
@@ -363,8 +395,11 @@ def test_a_backup_is_restored_and_then_nobody_is_randomised_unreconciled(
     assert done.exit_code == 0, done.output
     assert "The keys are not in it" in done.stdout
     assert _equipoise("conduct", "password", trial.path, "ivo").exit_code == 0
-    back = _equipoise("conduct", "restore", archive, trial.path)
-    assert back.exit_code == 0, back.output
+    back = subprocess.run(  # as people do it: in a process that has opened no trial before
+        [sys.executable, "-m", "equipoise", "conduct", "restore", archive, trial.path],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert back.returncode == 0, back.stderr
     assert "Randomisation is suspended" in back.stdout
     assert "SUSPENDED" in _equipoise("conduct", "status", trial.path).stdout
     assert _equipoise("conduct", "reconcile", trial.path).exit_code == 0

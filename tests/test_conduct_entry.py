@@ -204,6 +204,11 @@ def test_the_investigator_signs_exactly_what_is_shown_and_the_signature_lapses(t
     text = told(ada.get(address), 200)
     assert "Ivo Example" in text
     assert "Europe/Copenhagen" in text
+    with clock.at(clock.now() + timedelta(days=40)):
+        for page in (address, f"/participant/{number}/randomise/"):
+            text = told(ada.get(page), 200)
+            assert "too old or undated, to be measured again" in text
+            assert "lapsed" not in text, "a result expired, the signature holds"
     assert submit(ada, visit2, "save", text__haemoglobin="11", reason="new information").status_code == 302
     assert "lapsed" in told(ada.get(address), 200)
     assert "lapsed" in told(ada.get(f"/participant/{number}/randomise/"), 200)

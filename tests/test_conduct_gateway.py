@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -171,12 +173,36 @@ def test_what_is_shown_once_is_kept_nowhere(trial: TrialFolder) -> None:
     }
 
 
+def test_whoever_administers_has_a_second_factor_and_only_what_nobody_may_read_is_shown_once() -> None:
+    administering = {
+        name for name, roles in duties.MAY.items() if roles <= {duties.ADMINISTRATOR, duties.MANAGER}
+    }
+    assert {"site.add", "site.close", "access.review", "trial.places"} <= administering
+    assert administering <= duties.SECOND_FACTOR
+    assert duties.SIGNS <= duties.SECOND_FACTOR
+    assert sorted(duties.SHOWN_ONCE) == ["password", "token"], "the arm is given again to who asks again"
+
+
+def test_a_busy_database_cannot_keep_what_is_sent_which_is_no_conflict(trial: TrialFolder) -> None:
+    from django.db import connection
+
+    from equipoise.conduct.gateway import Unavailable
+
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(trial.database_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="busy: nothing was saved; send it again") as told:
+            do("trial.places", "theo", places=400, reason="more sites")
+    assert told.value.status == 503
+
+
 @pytest.mark.requirement("D33")
 def test_the_log_names_the_place_of_an_error_and_never_its_words() -> None:
     formatter = logs.WithoutValues("{levelname} {message}", style="{")
     try:
         try:
-            raise ValueError("arm il2 of 001-0012-K")
+            raise ValueError("arm il2 of 001-0012-E")
         except ValueError as error:
             raise KeyError("il2") from error
     except KeyError:
@@ -186,4 +212,4 @@ def test_the_log_names_the_place_of_an_error_and_never_its_words() -> None:
     assert "ValueError" in text
     assert "test_the_log_names_the_place" in text
     assert "il2" not in text
-    assert "001-0012-K" not in text
+    assert "001-0012-E" not in text

@@ -311,14 +311,29 @@ def test_the_filters_of_review_find_what_was_put_there(tmp_path: Path, trial: Tr
         with at(day + timedelta(days=1)):
             for n in range(30):
                 visit(person, "year1:56", day, "new information", hiv_rna=str(60 + n))
+        with at(day + timedelta(days=2)):
+            told = event(person, day, 4, term="myocardial infarction", serious=True, attributed=False,
+                         serious_because="hospital stay begun or prolonged",
+                         aware_at=clock.now())  # fmt: skip
+            given = {"participant": person.number, "event": told["event"], "kind": "adverse_event",
+                     "grade": 4,
+                     "serious": True, "serious_because": "hospital stay begun or prolonged",
+                     "attributed": False, "aware_at": clock.now(), "onset": str(day),
+                     "reason": "source corrected"}  # fmt: skip
+            do("event.follow_up", "ada", **{**given, "term": "unstable angina", "outcome": "recovered"})
+            do("event.remove", "ivo", event=told["event"], reason="of somebody else")
         with clock.at(LOOKED_AT):
             assert {row["reason"] for row in found("after completion")} == {
                 "transcription error",
                 "new information",
             }
-            assert [(row["old"], row["new"]) for row in found("critical")][-1] == (
-                "200 cells/mm3", "210 cells/mm3",
-            )  # fmt: skip
+            critical = [(row["field"], row["old"], row["new"]) for row in found("critical")]
+            assert critical[-1][1:] == ("200 cells/mm3", "210 cells/mm3")
+            assert critical[:2] == [
+                ("removed", "", "of somebody else"),
+                ("term", "myocardial infarction", "unstable angina"),
+            ]
+            assert "outcome" not in {field for field, *_ in critical}
             assert {row["at (UTC)"][:13] for row in found("midnight")} == {f"{day}T21"}
             assert len(found("many")) == 30
             assert found("failed") == []

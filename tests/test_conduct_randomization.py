@@ -77,6 +77,16 @@ def test_the_check_character_is_that_of_the_standard() -> None:
     assert numbers.check_character("A12425GABC1234002") == "M"
 
 
+def test_screening_numbers_in_the_manual_and_in_the_code_have_their_check_character() -> None:
+    root = Path(__file__).resolve().parent.parent
+    pages = [*(root / "docs").glob("*.md"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.html")]
+    found = [
+        one for page in pages for one in re.findall(r"\b\d{3}-\d{4}-[A-Z0-9]\b", page.read_text("utf-8"))
+    ]
+    assert len(found) > 2
+    assert not [one for one in found if not numbers.is_screening_number(one)]
+
+
 # --- screening --------------------------------------------------------------------------------------------
 
 
@@ -94,7 +104,7 @@ def test_nobody_is_screened_where_or_when_that_may_not_be(trial: TrialFolder) ->
     with refused("there is nothing of that name for you"):
         start(site=2)
     do("site.close", "theo", number=1, closed_on=TODAY, reason="enough participants")
-    with refused("site 1 is closed since 03 Mar 2026"):
+    with refused("site 1 is closed since 3 Mar 2026"):
         start()
 
 
@@ -225,6 +235,13 @@ def test_a_result_that_expired_or_a_screening_period_that_is_over_stops_randomis
         assert assessment(number).stands_in_way == ()
     with clock.at(START + timedelta(days=16)), refused("too old or undated.*Systolic blood pressure"):
         randomize(number)
+    with clock.at(START + timedelta(days=16)):
+        expired = assessment(number)
+        assert expired.signed, "that a result expired takes no signature away"
+        assert not [words for words in expired.stands_in_way if "signature" in words]
+        save(number, "ada", TODAY + timedelta(days=15), version=1, reason="new information", systolic="150")
+        with refused("the signature of Ivo Example lapsed"):
+            randomize(number)
     with clock.at(START + timedelta(days=30)), refused("not met: screening period"):
         randomize(number)
 

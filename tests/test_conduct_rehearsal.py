@@ -151,6 +151,9 @@ def test_what_cannot_be_rehearsed_is_refused(tmp_path: Path) -> None:
         rehearse("erythropoietin", participants=4, out=tmp_path / "out")
     with pytest.raises(UserError, match="at least 2 participants"):
         rehearse("silcaat", participants=1, out=tmp_path / "out")
+    for years in (-1.0, 0.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=f"--years {years:g}: .* a number of years above 0, such as 1"):
+            rehearse("silcaat", participants=2, years=years, out=tmp_path / "out")
     (tmp_path / "there").mkdir()
     with pytest.raises(UserError, match="exists already"):
         rehearse("silcaat", participants=2, out=tmp_path / "there")

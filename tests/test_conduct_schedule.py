@@ -143,17 +143,58 @@ def test_screening_is_completed_then_signed_then_randomised(trial: TrialFolder) 
     number = send("screening.start", "ada", site=1, screened_on=DAY, consent_on=DAY, consent_version="1.0")[
         "participant"
     ]
-    until = "to be randomised by 31 Mar 2026"
-    assert tasks("ada") == [("screening", f"screening: 1 of 1 forms to complete; {until}")]
+    assert tasks("ada") == [
+        ("screening", "screening: 1 of 1 forms to complete; to be randomised by 31 Mar 2026")
+    ]
+    until = "to be randomised by 17 Mar 2026"  # the blood pressure counts for two weeks
     other = screened()
     assert ("eligibility", f"eligibility to be signed; {until}") in tasks("ivo")
     third = ready()
     assert tasks("ada")[0] == ("randomise", f"ready: {until}")
     save(third, "screening", "screening", DAY, {"weight": "71"}, reason="transcription error")
+    assert tasks("ada")[0] == ("randomise", f"ready: {until}"), "no criterion speaks of the weight"
+    save(third, "screening", "screening", DAY, {"ferritin": "201"}, reason="transcription error", version=2)
     assert [kind for kind, _ in tasks("ada")].count("eligibility") == 2, "what was signed has changed"
     for who in ("cas", "pia", "mona", "theo", "stan", "rosa", "admin"):
         assert tasks(who) == []
     assert {number, other, third} == {person(one).number for one in (number, other, third)}
+
+
+@pytest.mark.requirement("I1")
+def test_what_stands_in_the_way_of_randomising_is_told_and_nobody_is_called_ready_who_is_not(
+    trial: TrialFolder,
+) -> None:
+    from equipoise.conduct.models import Participant, Trial
+
+    signed, unfit, undecided = ready(), screened(ferritin="20"), screened()
+    Participant.objects.filter(number=undecided).update(status=Participant.FAILED)
+    assert tasks("ada", unfit) == [("eligibility", "not eligible (I3): screen failure to be recorded")]
+    assert tasks("ada", undecided) == []
+    pressure = "Systolic blood pressure"
+    ready_by = ("randomise", "ready: to be randomised by 17 Mar 2026")
+    with clock.at(START + timedelta(days=7)):
+        assert tasks("ada", signed) == [ready_by]
+    for days in (8, 15):
+        with clock.at(START + timedelta(days=days)):
+            assert tasks("ada", signed) == [
+                ready_by,
+                (
+                    "expiring",
+                    f"counts no longer soon, randomise first or measure again: {pressure} until 17 Mar 2026",
+                ),
+            ]
+    with clock.at(START + timedelta(days=16)):
+        assert tasks("ada", signed) == [("expiring", f"too old or undated, to be measured again: {pressure}")]
+        assert "randomise" not in [kind for kind, _ in tasks("ivo")]
+    with clock.at(START + timedelta(days=30)):
+        assert tasks("ivo", signed) == [
+            ("eligibility", "not eligible (screening period): screen failure to be recorded"),
+            ("sign", "screening form of 3 Mar 2026: to be signed"),
+        ]
+    Trial.objects.update(suspended="to be looked into")
+    assert tasks("ada", signed) == [
+        ("randomise", "signed, but randomisation is suspended: to be looked into")
+    ]
 
 
 def test_visits_are_listed_when_open_closing_overdue_or_missed(trial: TrialFolder) -> None:
@@ -264,6 +305,18 @@ def test_a_list_asks_the_database_as_often_for_many_as_for_few(trial: TrialFolde
         randomized_to("epo")
         screened()
     assert {who: asked(who) for who in ("ada", "ivo")} == few
+
+
+def test_a_save_reads_what_happened_to_a_participant_once(trial: TrialFolder) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    number = randomized_to("epo")
+    with CaptureQueriesContext(connection) as captured:
+        save(number, "visit", "entry:0", DAY, VISIT, complete=True)
+    read = [one["sql"] for one in captured if one["sql"].startswith("SELECT")]
+    for table in ("conduct_decision", "conduct_cycle", "conduct_eventversion"):
+        assert len([sql for sql in read if f'FROM "{table}"' in sql]) == 1, table
 
 
 def test_what_is_due_can_be_made_anew_from_the_record(trial: TrialFolder) -> None:

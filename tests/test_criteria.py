@@ -142,6 +142,19 @@ def test_too_many_parts_are_refused() -> None:
         criteria.parse(" or ".join(["a<1"] * (MAX_NODES // 2)))
 
 
+def test_an_expression_is_compiled_once_for_the_same_items_and_anew_for_others() -> None:
+    text = "weight < 2 kg"
+    kilograms, grams = criteria.Thing("Weight", unit="kg"), criteria.Thing("Weight", unit="g")
+    first = criteria.compile(text, {"weight": kilograms})
+    assert criteria.compile(text, {"weight": kilograms, "age": grams}) is first
+    assert criteria.evaluate(first, {"weight": 3.0}) is False
+    assert criteria.evaluate(criteria.compile(text, {"weight": grams}), {"weight": 3.0}) is True
+    with pytest.raises(criteria.CriteriaError, match='no item "weight"; did you mean "weights"'):
+        criteria.compile(text, {"weights": grams})
+    with pytest.raises(criteria.CriteriaError, match='no item "weight"; did you mean "height"'):
+        criteria.compile(text, {"height": grams})
+
+
 def test_an_explanation_has_parts() -> None:
     explanation = criteria.explain(criteria.parse("cd4 < 300 or not (pregnant or drugs > 1)"), PERSON, ITEMS)
     assert [part.value for part in explanation.parts] == [False, None]

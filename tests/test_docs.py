@@ -59,7 +59,7 @@ PAGES_WITH_COMMANDS = [page for page in PAGES if any(True for _ in commands(page
 
 def test_the_readme_and_the_first_pages_show_commands() -> None:
     names = {page.name for page in PAGES_WITH_COMMANDS}
-    assert {"README.md", "first-trial.md", "your-own-trial.md", "real-data.md"} <= names
+    assert {"README.md", "conduct.md", "first-trial.md", "your-own-trial.md", "real-data.md"} <= names
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=lambda page: page.name)
@@ -71,6 +71,8 @@ def test_every_command_of_the_page_does_what_the_page_says(page: Path, tmp_path:
     if "gbsg2.csv" in page.read_text(encoding="utf-8"):
         data = pytest.importorskip("lifelines.datasets", reason="the data of the example come with lifelines")
         shutil.copy(Path(data.__file__).with_name("gbsg2.csv"), tmp_path)
+    if any(command.line.startswith("equipoise conduct") for command in commands(page)):
+        pytest.importorskip("django", reason="conducting a trial needs the extra conduct")
     for command in commands(page):
         assert shlex.split(command.line)[0] in ("equipoise", "cmp"), (
             f"{page.name} shows a command that is not run: {command.line}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,10 +53,86 @@ def test_every_word_of_the_glossary_is_used_in_the_code_it_leads_to() -> None:
         assert stem in text, f"{place} does not speak of {word}"
 
 
+def test_the_glossary_is_sorted_and_has_every_role_of_conduct() -> None:
+    from equipoise.conduct import duties
+
+    words = re.findall(r"^\| ([^|]+) \|.*\]\(\S+\) \|$", (ROOT / "GLOSSARY.md").read_text(), re.M)
+    assert words == sorted(words, key=str.casefold)
+    assert len(words) == len(set(words))
+    wanted = {"flag", "freeze", "journal", "override", "proposal", "second factor", "signature", "token"}
+    assert not {*duties.ROLES, *wanted} - set(words)
+
+
 def test_every_module_says_what_it_is_for() -> None:
     modules = [p for p in (ROOT / "src").rglob("*.py") if p.stat().st_size]
     silent = [str(p.relative_to(ROOT)) for p in modules if not p.read_text().lstrip().startswith('"""')]
     assert not silent
+
+
+LIMIT = re.compile(
+    r"SECONDS|MINUTES|HOURS|DAYS|_TIME$|_AGE$|LIMIT|MOST|FEW|LEAST|MANY|LARGE|AHEAD|UNIT_|SPARE|AGES"
+)
+SOURCE = re.compile(
+    r"assumed|as in django-allauth|RFC \d|NIST SP|OWASP|Regulation|four digits|as in `|`[\w.]+`\.$", re.I
+)
+
+
+def numbers_of(module: Path) -> Iterator[tuple[str, str]]:
+    """The limits and times of a module, numbers in capital letters, each with the words that follow it; of
+    some that stand together the words stand after the last."""
+    body, waiting = ast.parse(module.read_text(encoding="utf-8")).body, list[str]()
+    for one, after in pairwise([*body, None]):
+        if not isinstance(one, ast.Assign | ast.AnnAssign) or one.value is None:
+            waiting.clear()
+            continue
+        name = ast.unparse(one.targets[0] if isinstance(one, ast.Assign) else one.target)
+        numbers = [
+            part
+            for part in ast.walk(one.value)
+            if isinstance(part, ast.Constant) and type(part.value) in (int, float)
+        ]
+        if numbers and name.isupper() and LIMIT.search(name):
+            waiting.append(name)
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            yield from ((name, str(after.value.value)) for name in waiting)
+            waiting.clear()
+        elif not isinstance(after, ast.Assign | ast.AnnAssign):
+            yield from ((name, "") for name in waiting)
+
+
+def test_every_limit_of_conduct_has_its_source_or_says_that_it_is_assumed() -> None:
+    found = [
+        (module.name, name, words)
+        for module in (ROOT / "src" / "equipoise" / "conduct").rglob("*.py")
+        for name, words in numbers_of(module)
+    ]
+    assert len(found) > 50
+    assert {"AXES_FAILURE_LIMIT", "IDLE_MINUTES", "SESSION_COOKIE_AGE", "LARGE_CHANGE", "FEW_PLACES"} <= {
+        name for _, name, _ in found
+    }
+    assert not [(module, name) for module, name, words in found if not SOURCE.search(words)]
+
+
+def test_dates_for_people_are_written_in_one_place() -> None:
+    places = {
+        module.name
+        for module in (ROOT / "src" / "equipoise" / "conduct").rglob("*.py")
+        if re.search("%[bB]", module.read_text(encoding="utf-8"))
+    }
+    assert places == {"entering.py"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"Equipoise-Password"', '"Equipoise-Now"', '"web", "allocation", "ledger"', '("=", "+", "-", "@"',
+        "the database was made by a newer version", '"the database is not empty', "platform.machine()",
+    ],
+)  # fmt: skip
+def test_what_several_rooms_of_conduct_share_is_written_once(said: str) -> None:
+    modules = (ROOT / "src" / "equipoise" / "conduct").rglob("*.py")
+    places = [module.name for module in modules if said in module.read_text(encoding="utf-8")]
+    assert len(places) == 1, places
 
 
 def test_the_checks_are_one_command_that_needs_only_python() -> None:

@@ -52,6 +52,21 @@ def explain(error: OSError, path: Path, doing: str) -> UserError:
     return UserError(f"{path}: cannot {doing}: {reason(error)}")
 
 
+_UNREADABLE = {
+    errno.ENOENT: "there is no such file",
+    errno.ENOTDIR: "there is no such file: a part of the path is a file, not a folder",
+    errno.EISDIR: "this is a folder, not a file",
+    errno.EACCES: "no permission to read it",
+    errno.EPERM: "no permission to read it",
+}
+
+
+def explain_reading(error: OSError, path: Path, doing: str, mend: str) -> UserError:
+    """Why a file cannot be read, as a message that says where and what to do (`mend`)."""
+    why = _UNREADABLE.get(error.errno or 0, error.strerror or str(error))
+    return UserError(f"{path}: cannot {doing}: {why}: {mend}")
+
+
 def _nearest_folder(path: Path) -> Path:
     """The nearest folder above a path that exists."""
     return next((folder for folder in path.parents if folder.exists()), path)

@@ -34,7 +34,7 @@ from equipoise.conduct.gateway import Act, Refused, as_text, duties_on, with_sys
 from equipoise.conduct.models import Person
 
 IPV6_PREFIX = 64
-"""One household or ward has a network of this size: its addresses count as one."""
+"""One household or ward has a network of this size (RFC 6177): its addresses count as one."""
 NOT_KNOWN = "somebody not known here"
 
 
@@ -241,6 +241,7 @@ class Adapter(DefaultAccountAdapter):
 
 
 JUST_NOW_SECONDS = 300
+"""For so long after a log-in nobody has to prove it again, as in django-allauth."""
 
 
 def second_factor(request: HttpRequest, person: Any) -> bool:

@@ -28,16 +28,15 @@ from typing import IO, Any
 from cryptography.exceptions import InvalidSignature
 
 import equipoise
-from equipoise._atomic import explain, new_file
-from equipoise.conduct import clock, ledger, opening, sealing
+from equipoise._atomic import explain, explain_reading, new_file
+from equipoise.conduct import clock, ledger, opening, sealing, starting
 from equipoise.conduct import folder as folders
-from equipoise.conduct.folder import TrialFolder
+from equipoise.conduct.folder import KEYS, TrialFolder
 from equipoise.errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 TABLES = "tables/"
-KEYS = ("web", "allocation", "ledger")
 LEFT_OUT = frozenset({"django_session", "conduct_cache"})
 """Tables that are not kept: log-ins, and what can be worked out anew."""
 _PIECE = 1 << 20
@@ -267,6 +266,7 @@ def restore(
     """
     began = time.monotonic()
     file, folder = Path(archive), Path(os.path.abspath(path))
+    _check_there(file)
     try:
         _check_whole(file)
         with zipfile.ZipFile(file) as content:
@@ -281,8 +281,18 @@ def restore(
             f"{file}: this is not a whole backup: it was truncated, damaged, or is another file: take another"
         ) from None
     except OSError as error:
-        raise explain(error, file if error.filename == str(file) else folder, "restore the backup") from None
+        raise explain(error, folder, "restore the backup") from None
     return _settle(trial, manifest, checkpoints, journal_kept, began)
+
+
+def _check_there(file: Path) -> None:
+    """Refuse a file that cannot be opened."""
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        mend = "name the file that  equipoise conduct backup  wrote (without --to it is in backups/)"
+        raise explain_reading(error, file, "restore this backup", mend) from None
 
 
 def _check_whole(file: Path) -> None:
@@ -497,19 +507,10 @@ def _put_postgres(content: zipfile.ZipFile, manifest: Mapping[str, Any], trial: 
     """Make the tables in an empty database, as the backup had them, and fill them in one transaction."""
     opening.use(trial)
     from django.core.management import call_command
-    from django.db import DatabaseError, connection, transaction
+    from django.db import connection, transaction
     from django.db.migrations.executor import MigrationExecutor
 
-    try:
-        with connection.cursor():
-            standing = connection.introspection.table_names()
-    except DatabaseError as error:
-        raise UserError(f"the database cannot be reached: {_first_line(error)}") from None
-    if standing:
-        raise UserError(
-            "the database is not empty, and nothing is ever restored over another one: make an empty one and "
-            "name it with --database"
-        )
+    starting.check_empty()
     applied = {(app, name) for app, name in manifest["migrations"]}
     executor = MigrationExecutor(connection)
     targets = [key for key in executor.loader.graph.nodes if key in applied and not any(
@@ -569,9 +570,9 @@ def _settle(
     trial: TrialFolder, manifest: Mapping[str, Any], lost: int, journal_kept: bool, began: float
 ) -> Restored:
     """Suspend randomisation and enter again what the journal knows."""
+    trial = opening.use(trial.path)
     from equipoise.conduct import checking, journal
 
-    trial = opening.use(trial.path)
     checking.migrate_here()
     last_at = manifest["last_at"]
     words = f"restored from the backup of {manifest['made_at']}, which ends with entry {manifest['entries']}"

@@ -110,7 +110,7 @@ def upgrade(path: str | os.PathLike[str] | TrialFolder) -> tuple[Path | None, tu
     if trial.uses_sqlite and not trial.database_file.is_file():
         raise UserError(f"{trial.database_file}: the database of the trial is not there")
     with starting.plainly(trial), backup.not_served(trial):
-        check_not_newer()
+        starting.check_not_newer()
         steps = steps_missing()
         if not steps:
             return None, ()
@@ -120,20 +120,6 @@ def upgrade(path: str | os.PathLike[str] | TrialFolder) -> tuple[Path | None, tu
     opening.use(trial)
     _note(names)
     return kept, names
-
-
-def check_not_newer() -> None:
-    """Raise UserError when the tables are those of a newer version."""
-    from django.db import connection
-    from django.db.migrations.loader import MigrationLoader
-
-    loader = MigrationLoader(connection)
-    newer = [f"{app} {name}" for app, name in loader.applied_migrations
-             if app == "conduct" and (app, name) not in loader.disk_migrations]  # fmt: skip
-    if newer:
-        raise UserError(
-            f"the database was made by a newer version of Equipoise (it has {newer[0]}): install that version"
-        )
 
 
 def _note(steps: tuple[str, ...]) -> None:

@@ -23,12 +23,15 @@ from equipoise.protocol.model import Item
 BLOCK, QUERY, CONFIRM, NOTE = "block", "query", "confirm", "note"
 
 LARGE_CHANGE = 4.0
-"""A value that is this many times the one before, or less than its reciprocal, is worth a second look..."""
+"""A value that is this many times the one before, or less than its reciprocal, is worth a second look
+(assumed)..."""
 LARGE_CHANGE_OF_TITRES = 100.0
-"""... and for what is measured by assays with a limit of detection, which move over orders of magnitude."""
+"""... and for what is measured by assays with a limit of detection, which move over orders of magnitude
+(assumed)."""
 UNIT_MISREAD = 8.0
 UNIT_FITS = 2.0
-"""In another unit the value lies within UNIT_FITS of the one before, as it stands beyond UNIT_MISREAD."""
+"""In another unit the value lies within UNIT_FITS of the one before, as it stands beyond UNIT_MISREAD
+(both assumed)."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ def _large_change(facts: Answered) -> str | None:
     limit = LARGE_CHANGE if facts.item.detection_limit is None else LARGE_CHANGE_OF_TITRES
     if _times(number, previous) < limit:
         return None
-    when = f" on {facts.previous_on.day} {facts.previous_on:%b %Y}" if facts.previous_on else ""
+    when = f" on {entering.short(facts.previous_on)}" if facts.previous_on else ""
     return f"{facts.item.label}: {_told(facts)}; it was {previous:g} {facts.item.unit}".rstrip() + when
 
 
@@ -296,12 +299,8 @@ def _window(facts: FormDay) -> str | None:
     days = (facts.done_on - facts.latest if late else facts.earliest - facts.done_on).days
     return (
         f"{days} {'day' if days == 1 else 'days'} {'after' if late else 'before'} its window "
-        f"({_short(facts.earliest)} to {_short(facts.latest)})"
+        f"({entering.short(facts.earliest)} to {entering.short(facts.latest)})"
     )
-
-
-def _short(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"
 
 
 # --- of an event ------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+HEADER = "Equipoise-Now"
+"""In which a request of a rehearsal says what time it is."""
 _rehearsed: ContextVar[datetime | None] = ContextVar("rehearsed", default=None)
 
 

@@ -23,6 +23,7 @@ from equipoise.conduct.models import Draft, Person
 
 LARGEST_BYTES = 200_000
 KEPT_DAYS = 30
+"""Largest draft, and for how long one is kept (assumed)."""
 AUTOMATIC = "Equipoise-Automatic"
 """Header of a request that a page sent by itself, which shows nobody at the keyboard."""
 NEVER_KEPT = ("password", "oldpassword", "password1", "password2", "code", "credential", "request_key",

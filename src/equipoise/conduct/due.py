@@ -31,12 +31,15 @@ from equipoise.conduct import clock, opening
 from equipoise.conduct.access import Viewer
 from equipoise.conduct.models import Due, Participant
 from equipoise.conduct.reading import forms as reading
+from equipoise.conduct.reading.history import History
 
 HORIZON_DAYS = 400
-"""How far ahead visits are kept at hand; each change of a participant moves it on."""
+"""How far ahead visits are kept at hand: more than a year (assumed); each change of a participant moves
+it on."""
 SEALED_BYTES = 4096
-"""What is sealed is filled up to a multiple of this, so that its length tells nothing."""
+"""What is sealed is filled up to a multiple of this, so that its length tells nothing (assumed)."""
 NONCE_BYTES = 12
+"""96 bits, as NIST SP 800-38D (5.2.1.1) recommends."""
 VISIT, CYCLE = "visit", "cycle"
 
 
@@ -78,9 +81,9 @@ def ahead(participants: Iterable[Participant], viewer: Viewer) -> dict[Any, list
     return {key: sorted(of_one, key=lambda one: (one.due, one.key)) for key, of_one in found.items()}
 
 
-def refresh(participant: Participant, today: date) -> None:
-    """Bring the rows of one participant up to date."""
-    wanted = {(row.kind, row.key): row for row in _rows(participant, today)}
+def refresh(participant: Participant, today: date, past: Sequence[History] | None = None) -> None:
+    """Bring the rows of one participant up to date. `past`: their histories, where they have been read."""
+    wanted = {(row.kind, row.key): row for row in _rows(participant, today, past)}
     for row in Due.objects.filter(participant=participant):
         fresh = wanted.pop((row.kind, row.key), None)
         if fresh is None:
@@ -113,10 +116,10 @@ def _follow(
 # --- what a participant has before them -------------------------------------------------------------------
 
 
-def _rows(participant: Participant, today: date) -> list[Due]:
+def _rows(participant: Participant, today: date, past: Sequence[History] | None) -> list[Due]:
     if participant.status != Participant.RANDOMIZED:
         return []
-    found = [*_visits(participant, today), *_cycles(participant, today)]
+    found = [*_visits(participant, today), *_cycles(participant, today, past)]
     hidden = [one for one in found if one.reveals_arm]
     plain = [
         Due(participant=participant, **one._asdict()) for one in found if not one.reveals_arm
@@ -163,12 +166,12 @@ def _of_all_arms(planned: Sequence[Any], position: int, specific: set[str]) -> l
     return [one for one in planned[position + 1 :] if one.id not in specific]
 
 
-def _cycles(participant: Participant, today: date) -> list[Coming]:
-    from equipoise.conduct.reading.situation import next_decisions
+def _cycles(participant: Participant, today: date, past: Sequence[History] | None = None) -> list[Coming]:
+    from equipoise.conduct.reading.situation import decisions_ahead, next_decisions
 
+    ahead = next_decisions(participant, today) if past is None else decisions_ahead(past, today)
     return [
-        Coming(CYCLE, regimen, words, on, on, None, None, reveals_arm=True)
-        for regimen, on, words in next_decisions(participant, today)
+        Coming(CYCLE, regimen, words, on, on, None, None, reveals_arm=True) for regimen, on, words in ahead
     ]
 
 

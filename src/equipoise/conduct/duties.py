@@ -102,11 +102,13 @@ SIGNS: Final = frozenset(
     {"eligibility.sign", "form.sign", "decision.take", "allocation.in_error", "disposition.undo"}
 )
 """Commands that are signed: the person gives the password again."""
+PASSWORD_HEADER: Final = "Equipoise-Password"
+"""In which a program gives it, with the very request."""
 SECOND_FACTOR: Final = SIGNS | frozenset(
     {
         "randomize", "randomization.resume", "person.add", "person.deactivate", "person.reset",
-        "duty.grant", "duty.revoke", "trial.freeze", "trial.unfreeze", "trial.places", "site.open",
-        "token.issue",
+        "duty.grant", "duty.revoke", "access.review", "trial.freeze", "trial.unfreeze", "trial.places",
+        "site.add", "site.open", "site.close", "token.issue",
     }
 )  # fmt: skip
 """Commands for which the session must have been opened with a second factor."""
@@ -114,8 +116,9 @@ REVEALS_ARM: Final = frozenset(
     {"decision.take", "cycle.injections", "hold.place", "hold.release", "flag.settle"}
 )
 """Commands whose mere presence tells the arm: blinded readers of the ledger do not see them."""
-SHOWN_ONCE: Final = frozenset({"password", "token", "arm"})
-"""Parts of an answer that are kept nowhere: a request sent again gets its answer without them."""
+SHOWN_ONCE: Final = frozenset({"password", "token"})
+"""Parts of an answer that are kept nowhere: a request sent again gets its answer without them. (An arm is
+kept, enciphered: asked again, the answer is the same.)"""
 WHILE_FROZEN: Final = frozenset(
     {"trial.unfreeze", "audit.take", "token.issue", "token.revoke", "duty.grant", "duty.revoke", "person.add",
      "person.deactivate", "person.reset", "access.review"}

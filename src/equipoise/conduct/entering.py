@@ -292,6 +292,19 @@ def latest(partial: str) -> date:
     return after - timedelta(days=1)
 
 
+# --- dates in words ---------------------------------------------------------------------------------------
+
+
 def said(day: date) -> str:
-    """A date as it is shown, with its weekday: "Saturday 3 May 2003"."""
-    return f"{day:%A} {day.day} {day:%B} {day.year}"
+    """A date with its weekday: "Wednesday 3 September 2003"."""
+    return f"{day:%A} {full(day)}"
+
+
+def full(day: date) -> str:
+    """A date: "3 September 2003"."""
+    return f"{day.day} {day:%B} {day.year}"
+
+
+def short(day: date) -> str:
+    """A date in a line of words: "3 Sep 2003"."""
+    return f"{day.day} {day:%b} {day.year}"

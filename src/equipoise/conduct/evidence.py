@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 import equipoise
+from equipoise.conduct import entering
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
 
@@ -38,7 +39,10 @@ GROUPS = {
     "A": "Audit trail", "T": "Time", "S": "Signatures", "U": "Users and access", "I": "Integrity of data",
     "K": "Critical functions", "B": "Backups and evidence", "D": "Hazards",
 }  # fmt: skip
-LIBRARIES = ("Django", "django-allauth", "django-axes", "django-ninja", "cryptography", "gunicorn", "psycopg")
+LIBRARIES = (
+    "Django", "django-allauth", "django-axes", "django-ninja", "cryptography", "gunicorn", "psycopg",
+    "pydantic", "numpy", "numba", "polars",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -308,7 +312,7 @@ td.test { font: 12px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; } .fa
 color: #a1200d; } .passed { color: #17603a; } tr { break-inside: avoid; } code { overflow-wrap: anywhere; }
 </style></head><body>
 <h1>Evidence of validation</h1>
-<p>Made {{ trace.made_at.strftime("%d %b %Y, %H:%M UTC") }}. {{ summary }}</p>
+<p>Made {{ made_at }}. {{ summary }}</p>
 <table><tbody>{% for name, words in trace.facts %}<tr><th scope="row">{{ name }}</th>
 <td><code>{{ words }}</code></td></tr>{% endfor %}</tbody></table>
 {% for group, rows in groups %}<h2>{{ group }}</h2>
@@ -331,6 +335,10 @@ def summary(found: Trace) -> str:
     return f"{len(found.shown)} requirements: {', '.join(parts)}."
 
 
+def _made_at(found: Trace) -> str:
+    return f"{entering.short(found.made_at)}, {found.made_at:%H:%M} UTC"
+
+
 def _groups(found: Trace) -> list[tuple[str, list[Shown]]]:
     groups: dict[str, list[Shown]] = {}
     for one in found.shown:
@@ -343,13 +351,15 @@ def as_html(found: Trace) -> str:
     import jinja2
 
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_HTML)
-    return page.render(trace=found, groups=_groups(found), words=_WORDS, summary=summary(found))
+    return page.render(
+        trace=found, groups=_groups(found), words=_WORDS, summary=summary(found), made_at=_made_at(found)
+    )  # fmt: skip
 
 
 def as_markdown(found: Trace) -> str:
     """The same as plain text."""
     lines = [
-        "# Evidence of validation", "", f"Made {found.made_at:%d %b %Y, %H:%M UTC}. {summary(found)}", "",
+        "# Evidence of validation", "", f"Made {_made_at(found)}. {summary(found)}", "",
         *(f"- {name}: {words}" for name, words in found.facts),
     ]  # fmt: skip
     for group, rows in _groups(found):

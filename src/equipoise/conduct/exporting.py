@@ -24,6 +24,7 @@ import polars as pl
 from equipoise._atomic import new_folder
 from equipoise.conduct import clock, ledger, opening
 from equipoise.conduct.folder import TrialFolder
+from equipoise.conduct.spreadsheets import harmless
 from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
@@ -469,8 +470,6 @@ LEDGER_FILE = "ledger.json"
 EXACT, FOR_SPREADSHEETS, CHECKPOINTS = "ledger.csv", "ledger-for-spreadsheets.csv", "checkpoints.jsonl"
 _COLUMNS = (*ledger.FIELDS, "previous", "hash")
 _TYPES: dict[str, Any] = {"n": pl.Int64, "site": pl.Int32, "row": pl.Int32, "reveals_arm": pl.Boolean}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
-"""What a spreadsheet may take for a formula at the beginning of a cell (OWASP ASVS 1.2.10)."""
 
 
 @dataclass(frozen=True)
@@ -553,7 +552,7 @@ def _write_ledger(made: Path, entries: Iterator[Row]) -> _Written:
             linked &= row[-2] == last
             count, last = count + 1, row[-1]
             exact.write(",".join(_cell(value) for value in row) + "\r\n")
-            safe.write(",".join(_cell(_harmless(value)) for value in row) + "\r\n")
+            safe.write(",".join(_cell(harmless(value)) for value in row) + "\r\n")
             waiting.append(row)
             if len(waiting) == PART_ROWS:
                 _write_part(made, part, waiting)
@@ -573,10 +572,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool | int):
         return str(value).lower()
     return '"' + value.replace('"', '""') + '"'
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _write_part(made: Path, part: int, rows: Sequence[Row]) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from equipoise._atomic import explain
+from equipoise._atomic import explain_reading
 from equipoise.errors import UserError
 from equipoise.protocol import Protocol, loads, sha256
 
@@ -31,7 +31,12 @@ SETTINGS_FILE = "trial.toml"
 PROTOCOL_FILE = "protocol.json"
 SOURCE_FILE = "protocol.yaml"
 DATABASE_FILE = "data/trial.sqlite3"
+KEYS = ("web", "allocation", "ledger")
+"""Secrets of a trial, by name."""
 KEY_BYTES = 32
+"""256 bits: the length of keys of AES-256 and Ed25519 (RFC 8032)."""
+PUT_BACK = "put back the file that was activated: it is in every backup"
+"""What to do when the protocol is gone."""
 
 Kind = Literal["real", "demonstration", "rehearsal"]
 
@@ -75,7 +80,7 @@ class TrialFolder:
         try:
             text = self.protocol_file.read_text(encoding="utf-8")
         except OSError as error:
-            raise explain(error, self.protocol_file, "read the protocol") from None
+            raise explain_reading(error, self.protocol_file, "read the protocol", PUT_BACK) from None
         return loads(text, str(self.protocol_file))
 
     @cached_property
@@ -93,7 +98,9 @@ class TrialFolder:
             mode = file.stat().st_mode
             content = file.read_text(encoding="ascii").strip()
         except OSError as error:
-            raise explain(error, file, f"read the {name} key of the trial") from None
+            raise explain_reading(
+                error, file, f"read the {name} key of the trial", "put back the file that was kept apart"
+            ) from None
         if os.name == "posix" and mode & 0o077:
             raise UserError(f"{file}: others on this machine may read this key: run  chmod 600 {file}")
         try:
@@ -161,7 +168,7 @@ def write(folder: TrialFolder) -> None:
     for name in ("data", "keys", "journal", "backups", "outbox", "log"):
         (folder.path / name).mkdir(parents=True, exist_ok=True)
     os.chmod(folder.path / "keys", 0o700)
-    for name in ("web", "allocation", "ledger"):
+    for name in KEYS:
         file = folder.path / "keys" / f"{name}.key"
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as out:

@@ -25,6 +25,7 @@ from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Re
 from equipoise.errors import UserError
 
 CLOCK_MAY_STEP_BACK_SECONDS = 300
+"""By how much the clock of a server may be set back without anybody being told (assumed)."""
 SYSTEM = "system"
 
 
@@ -67,7 +68,7 @@ class Conflict(Refused):
 
 
 class Unavailable(Refused):
-    """The machine cannot keep what is entered now: a full disk, a database that cannot be written to."""
+    """The machine cannot keep what is entered now: a full disk, a database that is busy or read-only."""
 
     status = 503
 
@@ -343,7 +344,7 @@ def perform(
         raise Conflict("somebody else was first; look at the page again") from error
     except OperationalError as error:
         if "locked" in str(error) or "timeout" in str(error):
-            raise Conflict("the database is busy; try again in a moment") from error
+            raise Unavailable("the database is busy: nothing was saved; send it again in a moment") from error
         if any(word in str(error) for word in _CANNOT_WRITE):
             raise Unavailable(
                 "the disk is full, or cannot be written to: nothing was saved; tell who keeps the server"
@@ -408,11 +409,7 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
             raise RuntimeError(f"{found.name} did not ask who may do it")
         n, head = act._close()
         if key is not None:
-            kept = {
-                name: part
-                for name, part in answer.items()
-                if name not in duties.SHOWN_ONCE or isinstance(given_back.get(name), Secret)
-            }
+            kept = {name: part for name, part in answer.items() if name not in duties.SHOWN_ONCE}
             Request.objects.create(
                 person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
                 answer=_kept(kept, given_back, f"{actor.person.username} {key}"), at=act.at,

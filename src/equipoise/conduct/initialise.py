@@ -11,14 +11,15 @@ from pathlib import Path
 
 import equipoise
 from equipoise._atomic import explain
-from equipoise.conduct import clock, ledger, opening, require
+from equipoise.conduct import clock, ledger, opening, require, starting
 from equipoise.conduct import folder as folders
 from equipoise.conduct.folder import Kind, TrialFolder
 from equipoise.errors import UserError
 from equipoise.protocol import canonical, load, loads, sha256
 
 SPARE_PLACES = 0.2
-"""Places beyond the planned number of participants when nothing else is asked for."""
+"""Places beyond the planned number of participants, as a share of it, when nothing else is asked for
+(assumed)."""
 
 
 def initialise(
@@ -44,7 +45,7 @@ def initialise(
     loaded = load(protocol)
     folders.check_zone(zone, "--time-zone")
     folders.check_database(database, "--database")
-    made = not final.exists()
+    made = _missing(final)
     trial = TrialFolder(final, loaded.protocol, database, zone, kind, port)
     try:
         final.mkdir(parents=True, exist_ok=True)
@@ -62,27 +63,27 @@ def initialise(
     return trial, password
 
 
-def _remove(final: Path, made: bool) -> None:
-    """Take away what a failed set-up has left; a folder that was there before stays, empty."""
-    if made:
-        shutil.rmtree(final, ignore_errors=True)
-        return
-    for one in final.iterdir():
+def _missing(final: Path) -> list[Path]:
+    """The folders on the way to `final` that are still to be made, `final` first."""
+    return [folder for folder in (final, *final.parents) if not folder.exists()]
+
+
+def _remove(final: Path, made: list[Path]) -> None:
+    """Take away what a failed set-up has left, with the folders that it made; one that was there before
+    stays, empty."""
+    for one in final.iterdir() if final.is_dir() else ():
         shutil.rmtree(one, ignore_errors=True) if one.is_dir() else one.unlink(missing_ok=True)
+    for folder in made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, str]) -> str:
     opening.use(trial)
     from django.core.management import call_command
-    from django.db import DatabaseError, connection, transaction
+    from django.db import transaction
 
-    try:
-        with connection.cursor():
-            existing = connection.introspection.table_names()
-    except DatabaseError as error:
-        raise UserError(f"the database cannot be reached: {str(error).strip().splitlines()[0]}") from None
-    if existing:
-        raise UserError("the database is not empty: give the trial a database of its own")
+    starting.check_empty()
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet):
         call_command("migrate", verbosity=0, interactive=False)

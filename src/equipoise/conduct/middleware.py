@@ -18,8 +18,6 @@ from django.utils.http import urlencode
 from equipoise.conduct import accounts, clock, drafts, entering, opening, tokens
 from equipoise.conduct.gateway import Actor, Refused
 
-CLOCK_HEADER = "Equipoise-Now"
-
 
 class ClockMiddleware:
     """In a rehearsal, and nowhere else, a request says what time it is."""
@@ -28,7 +26,7 @@ class ClockMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        stated = request.headers.get(CLOCK_HEADER)
+        stated = request.headers.get(clock.HEADER)
         if stated is None or opening.folder().kind != "rehearsal":
             return self.get_response(request)
         try:
@@ -38,7 +36,7 @@ class ClockMiddleware:
             possible = False
         if not possible:
             return HttpResponse(
-                f"{CLOCK_HEADER} is not a time such as 2003-05-04T09:30:00+00:00\n", status=400
+                f"{clock.HEADER} is not a time such as 2003-05-04T09:30:00+00:00\n", status=400
             )
         with clock.at(moment):
             return self.get_response(request)
@@ -108,7 +106,7 @@ class SessionMiddleware:
 
 
 SEEN_EVERY_SECONDS = 15
-"""A session is written at most this often to say that somebody is there."""
+"""A session is written at most this often to say that somebody is there (assumed)."""
 TIMED_OUT = (
     f"The session was ended: you were away for more than {settings.IDLE_MINUTES} minutes, or it was open for "
     f"{settings.SESSION_COOKIE_AGE // 3600} hours. What you typed is kept: log in, open the page, and it is "

@@ -17,7 +17,7 @@ def check_character(text: str) -> str:
 
 
 def screening_number(site: int, number: int) -> str:
-    """Site, number within the site, check character: "003-0012-K"."""
+    """Site, number within the site, check character: "003-0012-O"."""
     digits = f"{site:03d}{number:04d}"
     return f"{digits[:3]}-{digits[3:]}-{check_character(digits)}"
 

@@ -26,6 +26,7 @@ TURN_FILE = "data/writing.lock"
 FOLDER_VARIABLE = "EQUIPOISE_TRIAL"
 TLS_VARIABLE = "EQUIPOISE_BEHIND_TLS"
 SQLITE_WAIT_SECONDS = 30
+"""How long a request waits for its turn to write, as long as gunicorn waits for a request (assumed)."""
 
 _open: TrialFolder | None = None
 

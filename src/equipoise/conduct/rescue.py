@@ -12,7 +12,9 @@ from equipoise.conduct.models import Person
 from equipoise.errors import UserError
 
 PASSWORD_BYTES = 12
+"""As `commands.people.FIRST_PASSWORD_BYTES`."""
 PERIOD_SECONDS = 30
+"""For how long a code is shown: RFC 6238, 5.2."""
 
 
 def person(username: str) -> Person:

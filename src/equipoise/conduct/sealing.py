@@ -27,8 +27,9 @@ from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
 
 NONCE_BYTES = 12
+"""96 bits, as NIST SP 800-38D (5.2.1.1) recommends."""
 SEALED_LENGTH = 128
-"""Bytes to which a name is filled up before it is sealed, so that its length tells nothing."""
+"""Bytes to which a name is filled up before it is sealed, so that its length tells nothing (assumed)."""
 
 
 @lru_cache(maxsize=64)

@@ -24,8 +24,11 @@ from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
 
 THREADS = 8
+"""Requests at a time of one process (assumed)."""
 MOST_WORKERS = 8
+"""Processes, unless told otherwise: they wait for one another to write (assumed)."""
 GRACE_SECONDS = 30
+"""How long requests in hand may take when the server ends (assumed)."""
 LOCK_FILE = "data/serving.lock"
 STATIC = "data/static"
 LOCAL = ("127.0.0.1", "localhost", "::1")

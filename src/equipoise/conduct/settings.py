@@ -96,7 +96,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 12},
+        "OPTIONS": {"min_length": 12},  # OWASP ASVS 4.0, 2.1.1
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
@@ -126,9 +126,12 @@ MESSAGE_TAGS = {25: "good", 30: "warn", 40: "bad"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = False
 MFA_TOTP_TOLERANCE = 1
+"""Codes before and after the present one that count: RFC 6238, 5.2."""
 MFA_TOTP_ISSUER = _TRIAL.name
 AXES_FAILURE_LIMIT = 5
-AXES_COOLOFF_TIME = 0.25  # hours
+AXES_COOLOFF_TIME = 0.25
+"""Hours. Five failures and a quarter of an hour are assumed: far below the 100 failures that NIST SP
+800-63B allows (5.2.2), and short enough for a ward."""
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_RESET_ON_SUCCESS = True
@@ -141,14 +144,16 @@ AXES_DISABLE_ACCESS_LOG = True  # the ledger has it
 AXES_VERBOSE = False
 
 IDLE_MINUTES = 20
-"""Minutes without a request after which a session ends; what was typed is kept as a draft."""
+"""Minutes without a request after which a session ends; what was typed is kept as a draft. Assumed,
+within the 30 that NIST SP 800-63B allows (4.2.3)."""
 
 # --- what browsers are told -------------------------------------------------------------------------------
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_AGE = 12 * 3600
-"""A session ends after this time however busy it was; `middleware.SessionMiddleware` sees to both."""
+"""A session ends after this time however busy it was (NIST SP 800-63B, 4.2.3);
+`middleware.SessionMiddleware` sees to both."""
 SESSION_SAVE_EVERY_REQUEST = False
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_HTTPONLY = False
@@ -160,6 +165,7 @@ SESSION_COOKIE_NAME = "__Host-session" if SECURE_BEHIND_TLS else "session"
 SECURE_SSL_REDIRECT = SECURE_BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_BEHIND_TLS else None
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_BEHIND_TLS else 0
+"""A year (RFC 6797; the lists that browsers preload ask for it)."""
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_BEHIND_TLS
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
@@ -179,6 +185,7 @@ CONTENT_SECURITY_POLICY = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 3000
+"""Bytes and fields of the largest form (assumed)."""
 
 LOGGING = opening.logging_settings(_TRIAL)
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "conduct_cache"}}

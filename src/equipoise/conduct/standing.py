@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from equipoise.conduct import serving
+from equipoise.conduct import entering, serving
 from equipoise.conduct.folder import TrialFolder
 from equipoise.conduct.models import Chain, Participant, Person, Query, Site, Trial
 
@@ -38,7 +38,8 @@ def lines(trial: TrialFolder) -> list[tuple[str, str]]:
 
 
 def _at(trial: TrialFolder, moment: datetime) -> str:
-    return f"{moment.astimezone(ZoneInfo(trial.zone)):%d %b %Y %H:%M} ({trial.zone})"
+    there = moment.astimezone(ZoneInfo(trial.zone))
+    return f"{entering.short(there)} {there:%H:%M} ({trial.zone})"
 
 
 def _counted(number: int, one: str, many: str) -> str:

@@ -12,17 +12,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from equipoise._atomic import explain, reason
-from equipoise.conduct import opening
-from equipoise.conduct.folder import TrialFolder
+from equipoise._atomic import explain_reading, reason
+from equipoise.conduct import entering, opening
+from equipoise.conduct.folder import KEYS, PUT_BACK, TrialFolder
 from equipoise.errors import UserError
 from equipoise.protocol import canonical
 
-KEYS = ("web", "allocation", "ledger")
 NEEDED_BYTES = 50_000_000
-"""Free space without which a trial is not served: forms, journal and backups would be refused soon."""
+"""Free space without which a trial is not served: forms, journal and backups would be refused soon
+(assumed)."""
 PROBE_BYTES = 1_000_000
 LOCKED_SECONDS = 2.0
+"""What is written to see whether there is room, and how long a locked database is waited for (assumed)."""
 
 
 def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
@@ -39,11 +40,18 @@ def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
 
 
 def open_to_verify(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
-    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names."""
+    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names.
+    That it is no protocol at all is named here: nothing can be compared with it."""
     trial = opening.use(path)
     check_keys(trial)
     with plainly(trial):
         check_tables()
+        try:
+            read = trial.protocol
+        except UserError:
+            read = None
+        if read is None:
+            check_protocol(trial)
     return trial
 
 
@@ -106,6 +114,21 @@ def check_tables() -> None:
         raise UserError(f"{trial.database_file}: the database of the trial is not there")
     if "conduct_trial" not in connection.introspection.table_names():
         raise UserError(f"the database of {trial.path} holds no trial: it was not made by conduct init")
+    check_not_newer()
+    loader = MigrationLoader(connection)
+    missing = [key for key in loader.graph.leaf_nodes() if key not in loader.applied_migrations]
+    if missing:
+        raise UserError(
+            f"the database was made by an older version of Equipoise: run  equipoise conduct upgrade "
+            f"{trial.path}"
+        )
+
+
+def check_not_newer() -> None:
+    """Raise UserError when the tables are those of a newer version."""
+    from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
+
     loader = MigrationLoader(connection)
     newer = [f"{app} {name}" for app, name in loader.applied_migrations
              if app == "conduct" and (app, name) not in loader.disk_migrations]  # fmt: skip
@@ -113,11 +136,22 @@ def check_tables() -> None:
         raise UserError(
             f"the database was made by a newer version of Equipoise (it has {newer[0]}): install that version"
         )
-    missing = [key for key in loader.graph.leaf_nodes() if key not in loader.applied_migrations]
-    if missing:
+
+
+def check_empty() -> None:
+    """Raise UserError unless the database can be reached and holds nothing: no trial is put over another."""
+    from django.db import DatabaseError, connection
+
+    try:
+        with connection.cursor():
+            standing = connection.introspection.table_names()
+    except DatabaseError as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"the database cannot be reached: {lines[0]}") from None
+    if standing:
         raise UserError(
-            f"the database was made by an older version of Equipoise: run  equipoise conduct upgrade "
-            f"{trial.path}"
+            "the database is not empty, and nothing is put over another trial: make an empty one and name it "
+            "with --database"
         )
 
 
@@ -131,7 +165,7 @@ def check_protocol(trial: TrialFolder) -> None:
     try:
         found = trial.protocol_file.read_bytes()
     except OSError as error:
-        raise explain(error, trial.protocol_file, "read the protocol") from None
+        raise explain_reading(error, trial.protocol_file, "read the protocol", PUT_BACK) from None
     if found == row.protocol.encode():
         if canonical(trial.protocol) != found or trial.protocol_sha256 != row.protocol_sha256:
             raise UserError(
@@ -145,8 +179,8 @@ def check_protocol(trial: TrialFolder) -> None:
     )
     raise UserError(
         f"{trial.protocol_file}: this is not the protocol that was activated on "
-        f"{row.activated_at:%d %b %Y} (it differs from character {place + 1} on): put that file back; an "
-        "amendment is a new version, never a change of this file"
+        f"{entering.short(row.activated_at)} (it differs from character {place + 1} on): put that file back; "
+        "an amendment is a new version, never a change of this file"
     )
 
 

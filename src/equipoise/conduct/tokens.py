@@ -16,6 +16,7 @@ from datetime import timedelta
 from django.http import HttpRequest
 
 from equipoise.conduct import clock
+from equipoise.conduct.duties import PASSWORD_HEADER
 from equipoise.conduct.gateway import Act, Actor
 from equipoise.conduct.models import Token
 from equipoise.conduct.proving import proved
@@ -23,7 +24,7 @@ from equipoise.conduct.proving import proved
 START = "equipoise_"
 """By which a key that was lost somewhere is known."""
 BYTES = 32
-PASSWORD_HEADER = "Equipoise-Password"
+"""256 random bits: nobody can guess one (OWASP ASVS 4.0, 3.2.2 asks for 64)."""
 
 
 def digest(text: str) -> str:

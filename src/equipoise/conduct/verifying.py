@@ -53,8 +53,10 @@ from equipoise.protocol import canonical, loads, sha256
 
 CHUNK = 500
 MOST_CHECKPOINTS = 100_000
-"""Signed checkpoints that are looked at one by one; of a longer file an even choice, and all of its end."""
+"""Signed checkpoints that are looked at one by one (assumed); of a longer file an even choice, and all of
+its end."""
 LAST_CHECKPOINTS = 1000
+"""As many are its end (assumed)."""
 
 
 class Kept(NamedTuple):

@@ -10,11 +10,11 @@ from ninja import Body, Header, NinjaAPI
 from pydantic import Field
 
 from equipoise.conduct import duties
+from equipoise.conduct.duties import PASSWORD_HEADER
 from equipoise.conduct.gateway import COMMANDS, Command, perform
 from equipoise.conduct.proving import proved
 
 Key = Annotated[str | None, Field(max_length=80, pattern=r"^[!-~]+$")]
-PASSWORD_HEADER = "Equipoise-Password"
 
 
 def add_commands(api: NinjaAPI) -> None:

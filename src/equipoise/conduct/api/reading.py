@@ -25,6 +25,7 @@ from equipoise.conduct.reading.situation import proposal
 from equipoise.conduct.reading.tasks import tasks
 
 MOST_ROWS = 1000
+"""Rows in one answer (assumed)."""
 FormKind = Literal["screening", "visit", "check", "update"]
 Rows = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 

@@ -105,12 +105,13 @@ def save_form(act: Act, given: SaveForm) -> dict[str, Any]:
 def settle(act: Act, participant: Participant) -> None:
     """What follows every change of a participant's record: strata and decisions that rested on what was
     changed are looked at again, and what is due is worked out anew."""
+    past = None
     if participant.randomized_on is not None:
         from equipoise.conduct.commands import randomization, treatment
 
-        treatment.after_change(act, participant)
+        past = treatment.after_change(act, participant)
         randomization.after_change(act, participant)
-    due.refresh(participant, act.today())
+    due.refresh(participant, act.today(), past)
 
 
 def _open(act: Act, participant: Participant, kind: str, key: str, version: int, reason: str) -> _Saving:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from equipoise.conduct import journal, opening
+from equipoise.conduct.entering import short
 from equipoise.conduct.gateway import Act, Conflict, NotFound, Refused, as_text, command
 from equipoise.conduct.inputs import FailScreening, SignEligibility, StartScreening
 from equipoise.conduct.models import Participant, Site
@@ -12,8 +13,9 @@ from equipoise.conduct.numbering import screening_number
 from equipoise.conduct.reading.eligibility import SIGNED_AS, screening, site_closed
 
 FEW_PLACES = 0.2
-"""Share of places below which whoever screens is warned."""
+"""Share of places below which whoever screens is warned (assumed)."""
 MOST_PER_SITE = 9999
+"""As many as the four digits of a screening number can count."""
 
 
 @command("screening.start", StartScreening)
@@ -67,7 +69,7 @@ def _check_dates(site: Site, given: StartScreening, today: Any) -> None:
     if given.consent_on > given.screened_on:
         raise Refused("consent comes before anything is done for screening", "consent_on")
     if given.consent_on < site.opened_on:
-        raise Refused(f"consent is dated before the site was open ({site.opened_on:%d %b %Y})", "consent_on")
+        raise Refused(f"consent is dated before the site was open ({short(site.opened_on)})", "consent_on")
 
 
 @command("screening.fail", FailScreening)

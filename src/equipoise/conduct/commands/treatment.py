@@ -52,7 +52,9 @@ FLAG_RULE = "decision changed"
 SIGNED_AS = "decision"
 """Kind of the signature under a decision."""
 MINIMUM_REASON = 3
+"""Letters of the shortest reason, as in `inputs.Reason` (assumed)."""
 DOSE_TOLERANCE = 1e-9
+"""Relative difference between two doses that are the same: the error of arithmetic."""
 PHASES = {True: "induction", False: "maintenance"}
 
 
@@ -457,22 +459,25 @@ def release_hold(act: Act, given: ReleaseHold) -> dict[str, Any]:
 _ALWAYS = ("event.", "disposition.")
 
 
-def after_change(act: Act, participant: Participant) -> None:
+def after_change(act: Act, participant: Participant) -> tuple[History, ...]:
     """What a change of the record entails: the baseline follows corrected values of screening, the holds of
     the protocol open and close as recorded, and decisions are flagged whose basis has changed.
 
-    Called at the end of every command that changes values, events or the end of a participation.
+    Called at the end of every command that changes values, events or the end of a participation; gives back
+    the histories that it read, of which it has changed nothing.
     """
     if participant.randomized_on is None:
-        return
+        return ()
     values = [entry for entry in act.entries if entry["kind"] == "value"]
     forms = {entry["subject"] for entry in act.entries if entry["kind"] in ("value", "form")}
     if values and Form.objects.filter(id__in=forms, kind="screening").exists():
         _correct_baseline(act, participant)
-    for past in records.histories([participant])[participant.id]:
+    histories = records.histories([participant])[participant.id]
+    for past in histories:
         if _touches(act, values, past.regimen):
             _follow_holds(act, past)
             _look_again(act, past)
+    return histories
 
 
 def _touches(act: Act, values: Iterable[Mapping[str, Any]], regimen: str) -> bool:

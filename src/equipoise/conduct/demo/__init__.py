@@ -18,9 +18,11 @@ from equipoise.conduct import clock
 from equipoise.conduct.folder import TrialFolder
 
 PARTICIPANTS = 60
+"""Unless told otherwise (assumed)."""
 DAYS = 610
-"""How long ago the trial began: about twenty months."""
+"""How long ago the trial began: about twenty months (assumed)."""
 LEAST_PARTICIPANTS = 20
+"""Fewer would not show something of everything (assumed)."""
 
 
 @dataclass(frozen=True)

@@ -27,18 +27,20 @@ from equipoise.simulate.trial import BACKGROUND4, CYCLE3, CYCLE4, DIED, LOST, OD
 
 CONSENT_VERSION = "1.0"
 FAR_DAY = 4000
+"""A day after everything."""
 SIGNED_AFTER_DAYS = 12
+"""Days after which an investigator signs forms (assumed)."""
 SIGNING = "signing"
 """What may still be done once participation has ended."""
 UNSIGNED = 0.25
-"""Share of forms that wait for the investigator's signature."""
+"""Share of forms that wait for the investigator's signature (assumed)."""
 DRUGS = ("tenofovir", "lamivudine", "efavirenz")
 STATUS = {DIED: "died", LOST: "lost to follow-up", WITHDREW: "withdrew"}
 OF_CYCLED = ("serious", "corrected", "settled", "late", "held", "corrected")
 OF_OTHERS = ("withdrew", "late", "died", "incomplete")
 """What befalls the first participants, so that there is something of everything to be seen."""
 LONG_ENOUGH_DAYS, SOON_DAYS = 240, 14
-"""Days in the trial after which most of it can befall somebody; and a serious event."""
+"""Days in the trial after which most of it can befall somebody; and a serious event (assumed)."""
 
 
 @dataclass

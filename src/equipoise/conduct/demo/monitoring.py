@@ -13,6 +13,8 @@ from equipoise.conduct.models import Form, Query
 EVERY_DAYS = 28
 ANSWERED_AFTER_DAYS = 9
 COMPARED, ASKED_ABOUT = 4, 2
+"""Days between visits of the monitor and until an answer; forms compared and asked about at each
+(assumed)."""
 QUESTIONS = (
     "The source shows another date for this visit. Please check.",
     "The laboratory sheet for this value was not found. Please confirm the value.",

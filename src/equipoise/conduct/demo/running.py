@@ -16,9 +16,10 @@ from equipoise.errors import UserError
 from equipoise.simulate.plans import prepare
 
 FAILURES, IN_SCREENING, READY = 0.15, 0.06, 0.04
-"""Shares of those screened."""
+"""Shares of those screened (assumed)."""
 SETTLED_DAYS = 45
-"""Before the first participant comes, and before the present day: the last to be randomised have begun."""
+"""Before the first participant comes, and before the present day: the last to be randomised have begun
+(assumed)."""
 
 Progress = Callable[[str, float | None], None]
 

@@ -38,7 +38,7 @@ class Participant(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     number = models.CharField(max_length=20, unique=True)
-    """Site, number and check character, such as "003-0012-K"."""
+    """Site, number and check character, such as "003-0012-O"."""
     candidate = models.PositiveIntegerField(unique=True)
     """Number in order of screening over all sites."""
     site = models.ForeignKey(Site, models.PROTECT, related_name="participants")

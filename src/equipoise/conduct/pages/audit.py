@@ -15,11 +15,12 @@ from equipoise.conduct import access, clock, duties, entering, opening
 from equipoise.conduct.gateway import perform
 from equipoise.conduct.models import Entry, Form
 from equipoise.conduct.reading import audit as reading
+from equipoise.conduct.spreadsheets import harmless
 
 PER_PAGE = 100
+"""Entries on a page (assumed)."""
 MOST_PAGES = 200
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
-"""What a cell must not begin with in a file for spreadsheets: it would be run as a formula."""
+"""Pages that can be turned to: who looks further back narrows the search (assumed)."""
 HEAD = (
     "at (UTC)", "person", "role", "site", "origin", "command", "participant", "what", "field", "old", "new",
     "reason",
@@ -121,11 +122,6 @@ def _rows(lines: Iterable[reading.Line], numbers: bool, safe: bool) -> Iterator[
         if numbers:
             cells.insert(0, str(one.n))
         yield [harmless(cell) for cell in cells] if safe else cells
-
-
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet runs."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def history(request: HttpRequest, number: str, form: str, item: str) -> HttpResponse:

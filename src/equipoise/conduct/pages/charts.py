@@ -16,6 +16,7 @@ from equipoise.conduct.reading import chart as reading
 from equipoise.conduct.reading import forms
 
 SHOWN_FORMS = 60
+"""Latest forms listed beside the chart (assumed)."""
 
 
 def chart(request: HttpRequest, number: str) -> HttpResponse:

@@ -1,7 +1,7 @@
 """The fields of the pages where people act: what is asked, in which words, what was typed, what is wrong.
 
 A page that is refused shows the refusal at its field, with everything that was typed still there. Dates are
-read as people write them; the form that is shown is `03 May 2026`.
+read as people write them; the form that is shown is `3 May 2026`.
 """
 
 from __future__ import annotations

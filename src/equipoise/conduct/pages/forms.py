@@ -46,7 +46,7 @@ from equipoise.conduct.reading.forms import Field as Asked
 from equipoise.protocol import units
 
 FEW_CATEGORIES = 6
-"""As many categories as are shown beside each other; more make a list."""
+"""As many categories as are shown beside each other; more make a list (assumed)."""
 SIGNED = "I have reviewed this form and what it says is right"
 
 
@@ -114,11 +114,9 @@ MISSING = entering.MISSING_KEYS
 def standing(asked: Asked) -> Given:
     """What is stored of an item, as its fields hold it."""
     on = asked.measured_on
-    return Given(asked.text, asked.reported or asked.preset, asked.missing, "" if on is None else _day(on))
-
-
-def _day(on: date) -> str:
-    return f"{on:%d %b %Y}"
+    return Given(
+        asked.text, asked.reported or asked.preset, asked.missing, "" if on is None else entering.short(on)
+    )
 
 
 def is_dated(name: str) -> bool:
@@ -221,7 +219,7 @@ def _shown(request: HttpRequest, view: FormView, lines: list[Line], refused: Ref
 
 def _done_on(view: FormView) -> str:
     on = view.done_on or view.named_on
-    return "" if on is None else _day(on)
+    return "" if on is None else entering.short(on)
 
 
 # --- what was typed ---------------------------------------------------------------------------------------

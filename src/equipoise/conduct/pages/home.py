@@ -18,7 +18,8 @@ from equipoise.conduct.reading.tasks import Task, tasks
 URGENCIES = (("now", "Now"), ("soon", "Soon"), ("later", "Later"))
 KINDS = {
     "awaited": "results awaited", "check": "checks before a cycle", "decision": "decisions",
-    "eligibility": "eligibility to sign", "endpoint": "endpoints", "event": "serious events",
+    "eligibility": "eligibility", "endpoint": "endpoints", "event": "serious events",
+    "expiring": "results that age",
     "flag": "corrected decisions", "hold": "holds", "incomplete": "incomplete forms",
     "injections": "injections", "query": "queries", "randomise": "to randomise", "screening": "screening",
     "sign": "forms to sign", "visit": "visits",

@@ -11,7 +11,9 @@ from equipoise.conduct.duties import SEES_ARM
 from equipoise.conduct.reading import labs as reading
 
 PER_PAGE = 50
+"""Results on a page (assumed)."""
 DAYS = (14, 60, 180, 730)
+"""How far back the page can look (assumed)."""
 
 
 def labs(request: HttpRequest) -> HttpResponse:

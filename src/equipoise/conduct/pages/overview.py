@@ -19,7 +19,7 @@ from equipoise.conduct.reading import overview as reading
 from equipoise.conduct.reading.safety import kinds_shown
 
 KEPT_SECONDS = 60
-"""A count is shown, with its time, for so long: a large trial is not counted for every look."""
+"""A count is shown, with its time, for so long: a large trial is not counted for every look (assumed)."""
 WIDTH, HEIGHT = 760, 260
 LEFT, RIGHT, TOP, BOTTOM = 50, 110, 14, 34
 

@@ -13,6 +13,7 @@ from equipoise.conduct.reading import participants as reading
 from equipoise.conduct.reading.safety import kinds_shown
 
 PER_PAGE = 50
+"""Participants on a page (assumed)."""
 
 
 def participants(request: HttpRequest) -> HttpResponse:

@@ -29,10 +29,12 @@ from equipoise.conduct.pages.fields import (
 )
 
 MOST_SHOWN = 200
-"""Queries on one page: what is older comes first, so that nothing old is out of sight."""
+"""Queries on one page (assumed): what is older comes first, so that nothing old is out of sight."""
 MOST_DAYS = 9999
+"""Days that a query can be asked to be old at most (assumed): no query is older."""
 STATES = (Query.OPEN, Query.ANSWERED, Query.CLOSED, Query.CANCELLED)
 AGES = ((7, "7 days or more"), (14, "14 days or more"), (28, "28 days or more"), (90, "90 days or more"))
+"""Ages to choose from (assumed)."""
 
 
 class Asked(NamedTuple):

@@ -38,7 +38,7 @@ from equipoise.conduct.reading import safety as reading
 from equipoise.conduct.reading.safety import Report
 
 SERIOUS_HOURS = 24
-"""Hours from knowing of a serious event within which the sponsor is told."""
+"""Hours from knowing of a serious event within which the sponsor is told: `reading.safety.SERIOUS_WITHIN`."""
 GRADES = (
     Choice("", "–"), Choice("1", "1 – mild"), Choice("2", "2 – moderate"), Choice("3", "3 – severe"),
     Choice("4", "4 – potentially life-threatening"), Choice("5", "5 – death"),
@@ -49,6 +49,7 @@ SERIOUS_BECAUSE = (
 )  # fmt: skip
 PRECISELY = "as precisely as known: 3 may 2026, may 2026 or 2026"
 MOST_SHOWN = 300
+"""Events on one page (assumed)."""
 YES_NO = (Choice("yes", "Yes"), Choice("no", "No"))
 YES_NO_UNKNOWN = (*YES_NO, Choice("", "Not yet known"))
 
@@ -72,7 +73,7 @@ def _allowed(field: str) -> tuple[str, ...]:
 def event_fields(participant: Participant, shows_arm: bool, latest: Report | None) -> tuple[Field, ...]:
     """What a report of an event asks, with what the latest report says."""
     cycles = [
-        Choice(str(cycle.number), f"cycle {cycle.number}, {cycle.on:%d %b %Y}")
+        Choice(str(cycle.number), f"cycle {cycle.number}, {entering.short(cycle.on)}")
         for cycle in (participant.cycles.order_by("number") if shows_arm else ())
     ]
     zone = participant.site.zone
@@ -86,7 +87,7 @@ def event_fields(participant: Participant, shows_arm: bool, latest: Report | Non
 
     def was_on(name: str) -> str:
         text = was(name)
-        return f"{date.fromisoformat(text):%d %b %Y}" if len(text) == 10 else text
+        return entering.short(date.fromisoformat(text)) if len(text) == 10 else text
 
     asked = [
         Field("term", "Event", value=was("term"), suggestions=_terms(), hint="diagnosis or main symptom"),
@@ -96,7 +97,7 @@ def event_fields(participant: Participant, shows_arm: bool, latest: Report | Non
         Field("serious", "Serious", "radio", was("serious"), YES_NO),
         Field("serious_because", "Serious because of", "choice", was("serious_because"),
               choices(*SERIOUS_BECAUSE), needed=False),
-        Field("aware_on", "Site learned of it on", "date", "" if aware is None else f"{aware:%d %b %Y}",
+        Field("aware_on", "Site learned of it on", "date", "" if aware is None else entering.short(aware),
               needed=False, hint="a serious event needs it: its 24 hours run from here"),
         Field("aware_time", "at", "time", "" if aware is None else f"{aware:%H:%M}", needed=False,
               hint=f"24-hour clock, {zone}"),

@@ -28,7 +28,7 @@ from django.template.context import Context
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from equipoise.conduct import opening
+from equipoise.conduct import entering, opening
 
 register = template.Library()
 
@@ -57,7 +57,7 @@ def in_words(day: date | str | None) -> str:
     if day is None or day == "":
         return ""
     if isinstance(day, date):
-        return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+        return entering.full(day)
     parts = day.split("-")
     try:
         numbers = [int(part) for part in parts]

@@ -27,11 +27,13 @@ from equipoise.protocol import criteria
 from equipoise.protocol.model import Protocol
 
 RECENT_DAYS = 90
-"""Without dates, and without a participant or a subject, a search goes back this far."""
+"""Without dates, and without a participant or a subject, a search goes back this far (assumed)."""
 MIDNIGHT_HOURS = (23, 0)
+"""Hours, at the site, at whose acts a reviewer looks twice (assumed)."""
 MANY_IN_AN_HOUR = 25
-"""Changes of recorded values by one person in one hour that a reviewer wants to see."""
+"""Changes of recorded values by one person in one hour that a reviewer wants to see (assumed)."""
 MOST_HOURS = 40
+"""Such hours that are shown (assumed)."""
 
 OF_FORMS = frozenset({"form.save", "form.not_done", "form.sign", "item.verify"})
 BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - OF_FORMS - {"medication.save"}
@@ -41,6 +43,9 @@ BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "partic
 """Kinds of entry whose content a blinded viewer may read; of others they see that it was changed."""
 NOT_SHOWN = "not shown to your role"
 """Stands for a reason that the viewer may not read."""
+
+DECIDE_ON_ENDPOINT = ("term", "onset", "serious", "removed")
+"""What of an event decides whether an endpoint counts it, and when."""
 
 FILTERS = {
     "after completion": "changed after the form was complete",
@@ -165,7 +170,8 @@ def _reviewed(found: QuerySet[Entry], review: str) -> QuerySet[Entry]:
     if review == "after completion":
         return found.filter(changed).exclude(reason="")
     if review == "critical":
-        return found.filter(changed, field__in=critical_items(opening.folder().protocol))
+        values = changed & Q(field__in=critical_items(opening.folder().protocol))
+        return found.filter(values | _of_endpoints())
     if review == "midnight":
         return _near_midnight(found)
     if review == "many":
@@ -173,6 +179,13 @@ def _reviewed(found: QuerySet[Entry], review: str) -> QuerySet[Entry]:
     if review == "failed":
         return found.filter(kind="account", field__in=("failed log-in", "lock-out"))
     return found.none()
+
+
+def _of_endpoints() -> Q:
+    """Changes of what endpoints are made of: of events, and of the end of follow-up."""
+    events = Q(kind="event", field__in=DECIDE_ON_ENDPOINT, old__isnull=False)
+    ends = Q(kind="participant", field__in=("ended_on", "ended_how"), old__isnull=False)
+    return events | (ends & ~Q(old=""))
 
 
 def _near_midnight(found: QuerySet[Entry]) -> QuerySet[Entry]:

@@ -25,7 +25,7 @@ from equipoise.rules.schedule import PlannedVisit
 from equipoise.rules.terms import ACTIONS, ESCALATE, REDUCE, START
 
 AHEAD_DAYS = 400
-"""How far ahead visits are shown."""
+"""How far ahead visits are shown: more than a year (assumed)."""
 BASELINE = "baseline"
 MISSED, NOT_DONE = "missed", "not done"
 

@@ -3,15 +3,16 @@ result still counts, the strata, and everything that stands in the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 from equipoise.conduct import journal, opening
+from equipoise.conduct.entering import short
 from equipoise.conduct.gateway import content_hash
-from equipoise.conduct.models import Allocation, Participant, Signature, Site, Trial, Value
+from equipoise.conduct.models import Allocation, Participant, Signature, Site, Trial
 from equipoise.conduct.reading import forms
 from equipoise.conduct.reading.history import baseline_on_record
 from equipoise.protocol import criteria
@@ -74,7 +75,7 @@ class StratumShown:
 @dataclass(frozen=True)
 class Screening:
     """The assessment of one participant on one day. `content` is what the investigator signs; it changes
-    with the record, not with the passing of days, unless a result expires."""
+    with the record, never with the passing of days: that a result is too old stands in the way by itself."""
 
     participant: Participant
     on: date
@@ -104,6 +105,30 @@ class Screening:
         return self.signature is not None and self.signature.content_sha256 == self.content_sha256
 
     @property
+    def by(self) -> date:
+        """Last day on which this participant can be randomised as things stand."""
+        return self.on + timedelta(days=self.days_left)
+
+    @property
+    def aged(self) -> tuple[Result, ...]:
+        """Results that no longer count and have to be measured again: not what is worked out from them."""
+        expired = {result.item for result in self.results if result.expired}
+        worked_out = _names(opening.folder().protocol_sha256).derived_from
+        return tuple(
+            result for result in self.results
+            if result.item in expired and not expired.intersection(worked_out.get(result.item, ()))
+        )  # fmt: skip
+
+    def ageing(self, within: timedelta) -> tuple[Result, ...]:
+        """Results that count today, and will not count any more before the screening period is over, the
+        last of their days being so near."""
+        return tuple(
+            result for result in self.results
+            if result.valid_until is not None and not result.expired
+            and result.valid_until < self.last_day and result.valid_until <= self.on + within
+        )  # fmt: skip
+
+    @property
     def levels(self) -> dict[str, str | None]:
         """Stratification factor -> level."""
         return {stratum.name: stratum.level for stratum in self.strata}
@@ -111,45 +136,73 @@ class Screening:
 
 def screening(participant: Participant, on: date) -> Screening:
     """The assessment of a participant on a day (in the calendar of the site)."""
+    return screenings([participant], lambda _: on)[0]
+
+
+def screenings(participants: Sequence[Participant], on: Callable[[Participant], date]) -> list[Screening]:
+    """The assessments of some participants, each on its day, with as many questions to the database for many
+    as for one."""
+    recorded = forms.recorded_of(participants)
+    signatures = {
+        one.subject: one
+        for one in Signature.objects.filter(
+            kind=SIGNED_AS, subject__in=[str(one.id) for one in participants]
+        ).order_by("entry")
+    }
+    trial = Trial.objects.get(id=1)
+    allocated = set(
+        Allocation.objects.filter(participant__in=participants).values_list("participant", flat=True)
+    )
+    ahead = journal.last_sequence(opening.folder()) > trial.allocated
+    found = []
+    for one in participants:
+        assessed = _screening(one, on(one), recorded.get(one.id, []), signatures.get(str(one.id)))
+        in_the_way = tuple(_in_the_way(assessed, trial, one.id in allocated, ahead))
+        found.append(replace(assessed, stands_in_way=in_the_way))
+    return found
+
+
+def _screening(
+    participant: Participant, on: date, recorded: Sequence[forms.Known], signature: Signature | None
+) -> Screening:
     trial = opening.folder()
     protocol = trial.protocol
-    values, ages = known(participant, on)
+    values, ages = _known(participant, on, recorded)
     assessed = assess(protocol, values, ages, (on - participant.screened_on).days)
     usable = current(protocol.items, values, ages)
-    results = _results(protocol, participant, on, ages, usable.values, values, usable.expired)
-    strata = _strata(protocol, usable.values, results)
-    content = _content(protocol, trial.protocol_sha256, participant, assessed, strata, results)
+    results = _results(protocol, on, recorded, ages, usable.values, values, usable.expired)
     last_day = participant.screened_on + timedelta(days=days(protocol.eligibility.within))
     needed = _names(trial.protocol_sha256).needed
     expiring = [
         found.valid_until for name, found in results.items()
         if name in needed and found.valid_until is not None and not found.expired
     ]  # fmt: skip
-    signature = (
-        Signature.objects.filter(kind=SIGNED_AS, subject=str(participant.id)).order_by("-entry").first()
-    )
-    found = Screening(
+    return Screening(
         participant=participant,
         on=on,
         eligible=truth.word(assessed.eligible),
         criteria=_criteria(protocol, assessed, results),
         results=tuple(results.values()),
-        strata=strata,
+        strata=_strata(protocol, usable.values, results),
         last_day=last_day,
         days_left=(min([last_day, *expiring]) - on).days,
-        content=content,
+        content=_content(protocol, trial.protocol_sha256, participant, on, values, ages, assessed),
         signature=signature,
         stands_in_way=(),
         values=usable.values,
     )
-    object.__setattr__(found, "stands_in_way", tuple(_in_the_way(found)))
-    return found
 
 
 def known(participant: Participant, on: date) -> tuple[dict[str, Any], dict[str, int]]:
     """Values and ages for eligibility: what the forms say, and what the record of the participant knows of
     itself (the number of the site; the date of consent, once consent is confirmed on a form)."""
-    values, ages = forms.values_known(participant, on)
+    return _known(participant, on, forms.recorded(participant))
+
+
+def _known(
+    participant: Participant, on: date, recorded: Iterable[forms.Known]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    values, ages = forms.known_from(recorded, participant, on)
     values, ages = dict(values), dict(ages)
     items = opening.folder().protocol.items
     if SITE in items and values.get(SITE) in (None, ""):
@@ -220,8 +273,8 @@ def _names(protocol_sha256: str) -> _Names:
 
 def _results(
     protocol: Protocol,
-    participant: Participant,
     on: date,
+    recorded: Iterable[forms.Known],
     ages: Mapping[str, int],
     usable: Mapping[str, Any],
     values: Mapping[str, Any],
@@ -229,7 +282,7 @@ def _results(
 ) -> dict[str, Result]:
     """What is known of each item that matters, in the order of the protocol."""
     spoken_of = _names(opening.folder().protocol_sha256)
-    on_forms = _forms(participant, spoken_of.needed)
+    on_forms = {(one.item, one.on): one.form for one in recorded if not one.missing}
     found: dict[str, Result] = {}
     for name, item in protocol.items.items():
         if name not in spoken_of.needed:
@@ -250,21 +303,13 @@ def _results(
             unit=item.unit,
             measured_on=measured,
             days_old=age,
-            form=None if worked_out else on_forms.get((name, measured)),
+            form=None if measured is None else on_forms.get((name, measured)),
             valid_until=until,
             days_left=None if until is None else (until - on).days,
             expired=name in expired,
             derived=spoken_of.derived_by[name] if worked_out else "",
         )
     return found
-
-
-def _forms(participant: Participant, items: Iterable[str]) -> dict[tuple[str, date | None], Any]:
-    """(item, date of measurement) -> form that holds it."""
-    stored = Value.objects.filter(form__participant=participant, item__in=items, missing="").select_related(
-        "form"
-    )
-    return {(value.item, value.measured_on or value.form.done_on): value.form for value in stored}
 
 
 def _of(names: Iterable[str], results: Mapping[str, Result]) -> tuple[Result, ...]:
@@ -321,23 +366,41 @@ def _content(
     protocol: Protocol,
     protocol_sha256: str,
     participant: Participant,
-    assessed: Assessment,
-    strata: tuple[StratumShown, ...],
-    results: Mapping[str, Result],
+    on: date,
+    values: Mapping[str, Any],
+    ages: Mapping[str, int],
+    today: Assessment,
 ) -> dict[str, Any]:
+    """What is read and signed: every value with its day, and what the criteria say of them while they count.
+
+    How old a result is by now is no part of it. A result that is too old is not known, and what is certain
+    without a value stays as it is with it, so whoever may sign reads the verdicts that stand here.
+    """
+    names = _names(protocol_sha256)
+    fresh = dict.fromkeys(values, 0)
+    read = current(protocol.items, values, fresh).values
+    assessed = assess(protocol, values, fresh) if today.expired else today
+    verdicts = [one for one in assessed.criteria if one.id != SCREENING_PERIOD]
+    levels = stratum_levels(protocol, read)
+
+    def measured_on(name: str) -> date | None:
+        parts = names.derived_from.get(name, ())
+        worked_out = bool(parts) and all(read.get(part) is not None for part in parts)
+        return None if worked_out or name not in ages else on - timedelta(days=ages[name])
+
     return {
         "participant": participant.number,
         "protocol_sha256": protocol_sha256,
         "screened_on": participant.screened_on,
         "consent_on": participant.consent_on,
         "consent_version": participant.consent_version,
-        "eligible": truth.word(assessed.eligible),
-        "criteria": {one.id: truth.word(one.met) for one in assessed.criteria},
-        "strata": {stratum.name: stratum.level for stratum in strata},
+        "eligible": truth.word(reduce(truth.and_, (one.met for one in verdicts), truth.YES)),
+        "criteria": {one.id: truth.word(one.met) for one in verdicts},
+        "strata": {name: levels[name] for name in protocol.strata},
         "values": {
-            name: [found.value, found.measured_on]
-            for name, found in results.items()
-            if found.value is not None
+            name: [read[name], measured_on(name)]
+            for name in protocol.items
+            if name in names.needed and read.get(name) is not None
         },
     }
 
@@ -347,17 +410,17 @@ def site_closed(site: Site, on: date, protocol_sha256: str) -> str:
     if site.opened_on is None or site.opened_on > on:
         return f"site {site.number} is not open yet"
     if site.closed_on is not None and site.closed_on <= on:
-        return f"site {site.number} is closed since {site.closed_on:%d %b %Y}"
+        return f"site {site.number} is closed since {short(site.closed_on)}"
     if site.protocol_sha256 != protocol_sha256:
         return f"site {site.number} is not open for the version of the protocol that is in force"
     return ""
 
 
-def _in_the_way(found: Screening) -> list[str]:
+def _in_the_way(found: Screening, trial: Trial, allocated: bool, journal_ahead: bool) -> list[str]:
     """Everything that must be settled before this participant can be randomised, in words."""
-    participant, trial = found.participant, Trial.objects.get(id=1)
+    participant = found.participant
     words: list[str] = []
-    if Allocation.objects.filter(participant=participant).exists():
+    if allocated:
         words.append("already randomised")
     elif participant.status == Participant.FAILED:
         words.append("recorded as a screen failure")
@@ -365,7 +428,7 @@ def _in_the_way(found: Screening) -> list[str]:
         words.append(f"the data are frozen: {trial.frozen}")
     if trial.suspended:
         words.append(f"randomisation is suspended: {trial.suspended}")
-    elif journal.last_sequence(opening.folder()) > trial.allocated:
+    elif journal_ahead:
         words.append(
             "the journal beside the database knows of allocations that the database does not have: it was "
             "replaced by an older copy; reconcile them first"
@@ -376,9 +439,9 @@ def _in_the_way(found: Screening) -> list[str]:
     words.extend([closed] if closed else [])
     if participant.consent_on > found.on:
         words.append("consent is dated in the future")
-    expired = [result.label for result in found.results if result.expired]
-    if expired:
-        words.append(f"too old or undated, to be measured again: {', '.join(expired)}")
+    if found.aged:
+        labels = ", ".join(result.label for result in found.aged)
+        words.append(f"too old or undated, to be measured again: {labels}")
     for met, said in (("no", "not met"), ("unknown", "not known")):
         ids = [one.id for one in found.criteria if one.met == met]
         if ids:

@@ -158,7 +158,7 @@ def _check(protocol: Protocol, participant: Participant, regimen: str, rest: str
         *(name for name in names if name != SITE and not _only_derived(protocol, name)),
         TOXICITY_REVIEWED,
     )
-    title = f"Check before a cycle of {found.label or found.drug}, {_short(on)}"
+    title = f"Check before a cycle of {found.label or found.drug}, {entering.short(on)}"
     return FormPlan(CHECK, f"{regimen}:{rest}", title, names, names, on, reveals_arm=True)
 
 
@@ -167,7 +167,7 @@ def _update(protocol: Protocol, day: str, rest: str) -> FormPlan:
     if on is None or not entering.read_whole(rest):
         raise NotFound(f'there is no form "{day}:{rest}" between visits')
     return FormPlan(
-        UPDATE, f"{day}:{rest}", f"Between visits, {_short(on)}", _between_visits(protocol), (), on
+        UPDATE, f"{day}:{rest}", f"Between visits, {entering.short(on)}", _between_visits(protocol), (), on
     )
 
 
@@ -195,10 +195,6 @@ def _date(text: str) -> date | None:
     return found if found.isoformat() == text and entering.is_possible(found) else None
 
 
-def _short(day: date) -> str:
-    return f"{day.day} {day:%b} {day.year}"
-
-
 # --- what is known ----------------------------------------------------------------------------------------
 
 
@@ -220,12 +216,22 @@ class Known:
 def recorded(participant: Participant, items: Iterable[str] | None = None) -> list[Known]:
     """Everything recorded of a participant, in order of the day on which it was measured; of one day, what
     was recorded between visits comes after what was recorded at them."""
-    found = Stored.objects.filter(form__participant=participant).select_related("form")
+    return recorded_of([participant], items).get(participant.id, [])
+
+
+def recorded_of(
+    participants: Iterable[Participant], items: Iterable[str] | None = None
+) -> dict[Any, list[Known]]:
+    """The same of many, by the id of the participant, with one question to the database."""
+    found = Stored.objects.filter(form__participant__in=list(participants)).select_related("form")
     if items is not None:
         found = found.filter(item__in=list(items))
     protocol = opening.folder().protocol
-    ordered = sorted(found, key=_order)
-    return [_known(protocol, one) for one in ordered if one.item in protocol.items or one.item in _BUILT_IN]
+    grouped: dict[Any, list[Known]] = {}
+    for one in sorted(found, key=_order):
+        if one.item in protocol.items or one.item in _BUILT_IN:
+            grouped.setdefault(one.form.participant_id, []).append(_known(protocol, one))
+    return grouped
 
 
 def _order(value: Stored) -> tuple[date, date, int, tuple[str, int], str, int]:
@@ -263,10 +269,17 @@ def values_known(participant: Participant, on: date) -> tuple[dict[str, Value], 
     """What is known on a day: the latest value of each item that is dated on or before it, and its age in
     days. A measurement that was not done leaves the one before it standing, with its age; what is said to be
     unknown is unknown from then on."""
+    return known_from(recorded(participant), participant, on)
+
+
+def known_from(
+    found: Iterable[Known], participant: Participant, on: date
+) -> tuple[dict[str, Value], dict[str, int]]:
+    """`values_known`, from everything recorded of the participant."""
     protocol = opening.folder().protocol
     values: dict[str, Value] = {}
     ages: dict[str, int] = {}
-    for known in recorded(participant):
+    for known in found:
         if known.on > on or known.item in _BUILT_IN or known.missing not in ("", UNKNOWN):
             continue
         values[known.item] = known.value
@@ -318,7 +331,7 @@ def in_words(parts: dict[str, str] | str | None) -> str:
             return str(parts)
     words = parts.get("missing") or f"{parts.get('text', '')} {parts.get('unit', '')}".strip()
     if parts.get("measured_on"):
-        words += f" ({_short(date.fromisoformat(parts['measured_on']))})"
+        words += f" ({entering.short(date.fromisoformat(parts['measured_on']))})"
     return words or "blank"
 
 
@@ -519,7 +532,7 @@ def _window(participant: Participant, found: FormPlan) -> str:
     if found.visit is None:
         return ""
     days = (found.visit.day, found.visit.earliest, found.visit.latest)
-    due, first, last = (_short(participant.randomized_on + timedelta(days=day)) for day in days)
+    due, first, last = (entering.short(participant.randomized_on + timedelta(days=day)) for day in days)
     return f"due {due}" if first == last else f"due {due}, between {first} and {last}"
 
 

@@ -408,9 +408,8 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.6g} {unit}".rstrip()
 
 
-def shown(day: date) -> str:
-    """A date as people read it."""
-    return f"{day.day} {day:%B %Y}"
+shown = entering.full
+"""A date as people read it."""
 
 
 def in_words(protocol: Protocol, value: Noted) -> str:

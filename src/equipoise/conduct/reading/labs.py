@@ -18,7 +18,7 @@ from equipoise.protocol.quantities import DAYS_PER
 
 AWAITED = "awaited"
 AWAITED_DAYS = 365
-"""How far back awaited results are looked for."""
+"""How far back awaited results are looked for (assumed)."""
 
 
 @dataclass(frozen=True)

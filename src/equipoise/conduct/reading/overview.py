@@ -25,11 +25,11 @@ from equipoise.protocol.model import Protocol
 from equipoise.rules.schedule import visits
 
 SOON_DAYS = 28
-"""Cycles to decide on are counted so many days ahead."""
+"""Cycles to decide on are counted so many days ahead (assumed)."""
 LAG_OVER_DAYS = 90
-"""The lag of entry is that of visits in this many days."""
+"""The lag of entry is that of visits in this many days (assumed)."""
 DAYS_OF_AGE = (7, 30, 90)
-"""Ages of queries are counted up to these."""
+"""Ages of queries are counted up to these (assumed)."""
 
 
 # --- who is where -------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from equipoise.protocol.quantities import days
 ADVERSE_EVENT: Final = "adverse_event"
 ADVERSE_EVENT_LABEL: Final = "Adverse event"
 SERIOUS_WITHIN: Final = timedelta(hours=24)
-"""A serious event is reported within this time of when the site learned of it."""
+"""A serious event is reported within this time of when the site learned of it: Regulation (EU) 536/2014,
+article 41(2)."""
 
 NUMBERS_APART: Final = 1000
 """Events whose kind tells the arm are numbered from here on."""

@@ -8,11 +8,10 @@ The rules themselves are those of `equipoise.rules`, which the simulation calls 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from equipoise.conduct import opening
 from equipoise.conduct.gateway import content_hash
@@ -626,20 +625,12 @@ class NextDecision(NamedTuple):
 def next_decisions(participant: Participant, today: date) -> tuple[NextDecision, ...]:
     """The dosing decisions that come next, due today or later; none where nothing will come. Whoever calls
     this may see the arm."""
-    return next_decisions_of([participant], today)[participant.id]
+    return decisions_ahead(histories([participant]).get(participant.id, ()), today)
 
 
-def next_decisions_of(
-    participants: Sequence[Participant], today: date
-) -> dict[UUID, tuple[NextDecision, ...]]:
-    """As `next_decisions`, for many participants with few questions to the database."""
-    found = histories(participants)
-    return {
-        person.id: tuple(
-            each for past in found.get(person.id, ()) if (each := next_decision(past, today)) is not None
-        )
-        for person in participants
-    }
+def decisions_ahead(histories: Iterable[History], today: date) -> tuple[NextDecision, ...]:
+    """As `next_decisions`, of somebody whose histories have been read."""
+    return tuple(each for past in histories if (each := next_decision(past, today)) is not None)
 
 
 def next_decision(past: History, today: date) -> NextDecision | None:

@@ -9,35 +9,33 @@ from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Final
 
-from django.db.models import Max
-
 from equipoise.conduct import clock, due, duties, opening
 from equipoise.conduct.access import Viewer
 from equipoise.conduct.due import Coming
+from equipoise.conduct.entering import short
 from equipoise.conduct.models import (
     Cycle,
-    Entry,
     Flag,
     Form,
     Hold,
     Participant,
     Query,
-    Signature,
     Value,
 )
 from equipoise.conduct.reading import forms as reading
 from equipoise.conduct.reading import safety
-from equipoise.protocol.quantities import days
+from equipoise.conduct.reading.eligibility import Screening, screenings
 
 MOST_OF_A_KIND: Final = 200
-"""Most lines of one kind; a list that is longer is not a list of the day."""
+"""Most lines of one kind, assumed: a list that is longer is not a list of the day."""
 AHEAD: Final = timedelta(days=7)
-"""How far ahead cycles are prepared, and from when a window counts as closing."""
+"""How far ahead cycles are prepared, and from when a window counts as closing or a result as ageing: assumed,
+a week's work."""
 
 # In the order of their weight.
 EVENT_OVERDUE, EVENT, FLAG, DECISION, INJECTIONS, CHECK = range(6)
-RANDOMIZE, ELIGIBILITY, VISIT_OVERDUE, VISIT_CLOSING, VISIT, SCREENING = range(6, 12)
-ENDPOINT, QUERY, AWAITED, INCOMPLETE, HOLD, SIGN, VISIT_MISSED = range(12, 19)
+RANDOMIZE, EXPIRING, ELIGIBILITY, VISIT_OVERDUE, VISIT_CLOSING, VISIT, SCREENING = range(6, 13)
+ENDPOINT, QUERY, AWAITED, INCOMPLETE, HOLD, SIGN, VISIT_MISSED = range(13, 20)
 
 
 @dataclass(frozen=True)
@@ -118,40 +116,69 @@ def _task(
 
 
 def _screening(asked: _Asked) -> list[Task]:
-    """Those in screening: forms to complete, then eligibility to sign, then to be randomised."""
-    protocol = opening.folder().protocol
-    people = list(Participant.objects.filter(site__in=asked.sites, status=Participant.SCREENING))
-    wanted = [visit.id for visit in protocol.visits if visit.period == reading.SCREENING]
+    """Those in screening: who is not eligible; of the others forms to complete, results that are too old or
+    soon will be, then eligibility to sign, then to be randomised."""
+    people = Participant.objects.filter(site__in=asked.sites, status=Participant.SCREENING)
+    wanted = {
+        visit.id for visit in opening.folder().protocol.visits if visit.period == reading.SCREENING
+    }  # fmt: skip
     settled: dict[Any, set[str]] = {}
     forms = Form.objects.filter(participant__in=people, kind=reading.SCREENING)
     for person, key, status in forms.values_list("participant", "key", "status"):
         if status in (Form.COMPLETE, Form.NOT_DONE):
             settled.setdefault(person, set()).add(key)
-    signed = _latest(Signature.objects.filter(kind="eligibility", participant__in=_numbers(people)), "entry")
-    changed = _latest(Entry.objects.filter(participant__in=_numbers(people), kind="value"), "n")
     tasks = []
-    for person in people:
-        by = person.screened_on + timedelta(days=days(protocol.eligibility.within))
-        left = len(set(wanted) - settled.get(person.id, set()))
-        until = f"to be randomised by {_day(by)}"
+    assessed = screenings(list(people.select_related("site")), lambda person: asked.today[person.site_id])
+    for found in assessed:
+        if found.eligible == "no":
+            failed = ", ".join(one.id for one in found.criteria if one.met == "no")
+            words = f"not eligible ({failed}): screen failure to be recorded"
+            tasks.append(_task("eligibility", words, found.participant, found.by, ELIGIBILITY, "screening"))
+            continue
+        tasks.extend(_ageing(found))
+        left = len(wanted - settled.get(found.participant.id, set()))
         if left:
-            words = f"screening: {left} of {len(wanted)} forms to complete; {until}"
-            tasks.append(_task("screening", words, person, by, SCREENING, "screening"))
-        elif signed.get(person.number, -1) <= changed.get(person.number, 0):
-            words = f"eligibility to be signed; {until}"
-            tasks.append(_task("eligibility", words, person, by, ELIGIBILITY, "screening"))
+            words = f"screening: {left} of {len(wanted)} forms to complete; {_until(found)}"
+            tasks.append(_task("screening", words, found.participant, found.by, SCREENING, "screening"))
         else:
-            tasks.append(_task("randomise", f"ready: {until}", person, by, RANDOMIZE, "randomise"))
+            tasks.extend(_completed(found))
     return tasks
 
 
-def _numbers(people: list[Participant]) -> list[str]:
-    return [person.number for person in people]
+def _until(found: Screening) -> str:
+    return f"to be randomised by {short(found.by)}"
 
 
-def _latest(rows: Any, name: str) -> dict[str, int]:
-    grouped = rows.values("participant").annotate(latest=Max(name)).order_by()
-    return {row["participant"]: row["latest"] for row in grouped}
+def _ageing(found: Screening) -> list[Task]:
+    """What has to be measured again, else what soon will have to be."""
+    if found.aged:
+        names = ", ".join(one.label for one in found.aged)
+        words = f"too old or undated, to be measured again: {names}"
+        return [_task("expiring", words, found.participant, found.on, EXPIRING, "screening")]
+    near = found.ageing(AHEAD)
+    if not near:
+        return []
+    named = ", ".join(f"{one.label} until {short(one.valid_until)}" for one in near if one.valid_until)
+    words = f"counts no longer soon, randomise first or measure again: {named}"
+    return [_task("expiring", words, found.participant, found.by, EXPIRING, "screening")]
+
+
+def _completed(found: Screening) -> list[Task]:
+    """What is to be done with whoever has all forms, and may be eligible."""
+    person = found.participant
+    if found.aged:
+        return []
+    if found.eligible == "unknown":
+        unknown = ", ".join(one.id for one in found.criteria if one.met == "unknown")
+        words = f"eligibility not known ({unknown}); {_until(found)}"
+        return [_task("eligibility", words, person, found.by, ELIGIBILITY, "screening")]
+    if not found.signed:
+        words = f"eligibility to be signed; {_until(found)}"
+        return [_task("eligibility", words, person, found.by, ELIGIBILITY, "screening")]
+    if found.stands_in_way:
+        words = f"signed, but {'; '.join(found.stands_in_way)}"
+        return [_task("randomise", words, person, found.by, RANDOMIZE, "randomise")]
+    return [_task("randomise", f"ready: {_until(found)}", person, found.by, RANDOMIZE, "randomise")]
 
 
 # --- visits and cycles ------------------------------------------------------------------------------------
@@ -170,11 +197,11 @@ def _visit(person: Participant, one: Coming, today: date) -> Task:
     if one.passes is not None and one.passes <= today:
         words, weight = f"{one.words} was missed: enter it late, or say why it was not done", VISIT_MISSED
     elif closes < today:
-        words, weight = f"{one.words} is overdue since {_day(closes)}", VISIT_OVERDUE
+        words, weight = f"{one.words} is overdue since {short(closes)}", VISIT_OVERDUE
     elif closes - today <= AHEAD:
-        words, weight = f"{one.words}: window closes on {_day(closes)}", VISIT_CLOSING
+        words, weight = f"{one.words}: window closes on {short(closes)}", VISIT_CLOSING
     else:
-        words, weight = f"{one.words}: window open until {_day(closes)}", VISIT
+        words, weight = f"{one.words}: window open until {short(closes)}", VISIT
     return _task("visit", words, person, one.due, weight, "form", kind=reading.VISIT, key=one.key)
 
 
@@ -189,7 +216,8 @@ def _cycles(asked: _Asked) -> list[tuple[Participant, Coming]]:
 def _decisions(asked: _Asked) -> list[Task]:
     return [
         _task(
-            "decision", f"{one.words} ({_day(one.due)})", person, one.due, DECISION, "decide", regimen=one.key
+            "decision", f"{one.words} ({short(one.due)})", person, one.due, DECISION, "decide",
+            regimen=one.key,
         )
         for person, one in _cycles(asked)
     ]  # fmt: skip
@@ -208,7 +236,7 @@ def _checks(asked: _Asked) -> list[Task]:
         if (person.id, one.key) in made:
             continue
         key = f"{one.key}:{asked.today[person.site_id].isoformat()}"
-        words = f"check before a cycle, due {_day(one.due)}"
+        words = f"check before a cycle, due {short(one.due)}"
         tasks.append(_task("check", words, person, one.due, CHECK, "form", kind=reading.CHECK, key=key))
     return tasks
 
@@ -217,7 +245,7 @@ def _injections(asked: _Asked) -> list[Task]:
     rows = asked.of(Cycle.objects.filter(completed_at=None, on__lte=asked.latest))
     return [
         _task(
-            "injections", f"cycle {row.number} of {_day(row.on)}: injections to record", row.participant,
+            "injections", f"cycle {row.number} of {short(row.on)}: injections to record", row.participant,
             row.on, INJECTIONS, "injections", regimen=row.regimen, cycle=row.number,
         )
         for row in rows.select_related("participant").order_by("on")[:MOST_OF_A_KIND]
@@ -228,7 +256,7 @@ def _flags(asked: _Asked) -> list[Task]:
     rows = asked.of(Flag.objects.filter(settled=""), "decision__participant")
     return [
         _task(
-            "flag", f"decision of {_day(row.decision.on)} rested on what was corrected: {row.what}",
+            "flag", f"decision of {short(row.decision.on)} rested on what was corrected: {row.what}",
             row.decision.participant, row.at.date(), FLAG, "decide", regimen=row.decision.regimen,
         )
         for row in rows.select_related("decision__participant").order_by("at")[:MOST_OF_A_KIND]
@@ -238,7 +266,7 @@ def _flags(asked: _Asked) -> list[Task]:
 def _holds_open(asked: _Asked) -> list[Task]:
     rows = asked.of(Hold.objects.filter(until=None))
     return [
-        _task("hold", f"hold since {_day(row.since)}: {row.reason or row.hold}", row.participant, row.since,
+        _task("hold", f"hold since {short(row.since)}: {row.reason or row.hold}", row.participant, row.since,
               HOLD, "chart")
         for row in rows.select_related("participant").order_by("since")[:MOST_OF_A_KIND]
     ]  # fmt: skip
@@ -279,7 +307,7 @@ def _unsigned(asked: _Asked) -> list[Task]:
 
 
 def _named(form: Form) -> str:
-    on = "" if form.done_on is None else f" of {_day(form.done_on)}"
+    on = "" if form.done_on is None else f" of {short(form.done_on)}"
     return {
         reading.SCREENING: f"screening form{on}",
         reading.VISIT: f"visit{on}",
@@ -341,10 +369,6 @@ def _events(asked: _Asked) -> list[Task]:
             )
         )  # fmt: skip
     return tasks
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {day:%b %Y}"
 
 
 _PARTS: Final[dict[str, tuple[Callable[[_Asked], list[Task]], ...]]] = {

@@ -14,13 +14,17 @@ from datetime import time as time_of_day
 from typing import Any, Literal
 from urllib.parse import quote
 
+from equipoise.conduct import clock
+from equipoise.conduct.duties import PASSWORD_HEADER
+
 SECONDS_TO_ANSWER = 120
+"""How long a server that is loaded on purpose may take (assumed)."""
 DAY_BEGINS = time_of_day(10, 30, tzinfo=UTC)
 """It is the same date then from California to Sydney."""
 STEP = timedelta(milliseconds=200)
-"""Simulated time between two requests."""
+"""Simulated time between two requests (assumed)."""
 TRIES = 8
-"""A request that meets a busy database is sent again, as a person would."""
+"""A request that meets a busy database is sent again, as a person would: so often (assumed)."""
 
 Line = Literal["good", "sent twice", "cut off"]
 
@@ -132,7 +136,7 @@ class Client:
         address = "/api/commands/" + name.replace(".", "/")
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         if signed:
-            headers["Equipoise-Password"] = who.password
+            headers[PASSWORD_HEADER] = who.password
         body = json.dumps(inputs, default=str).encode()
         if line == "cut off":
             self._send_and_hang_up(who, address, body, headers)
@@ -161,14 +165,14 @@ class Client:
             status, content = self._exchange(method, address, body, self._with_who(headers, who, at))
             self.sent.append(Sent(at, what, who.username, key, status, time.perf_counter() - begun, line))
             answer = _json(content)
-            if status != 409 or "busy" not in _words(answer):
+            if status != 503 or "busy" not in _words(answer):
                 return status, answer
             time.sleep(0.05 * 2**attempt)
         return status, answer
 
     @staticmethod
     def _with_who(headers: Mapping[str, str], who: Staff, at: datetime) -> dict[str, str]:
-        return {**headers, "Authorization": f"Bearer {who.token}", "Equipoise-Now": at.isoformat()}
+        return {**headers, "Authorization": f"Bearer {who.token}", clock.HEADER: at.isoformat()}
 
     def _exchange(
         self, method: str, address: str, body: bytes | None, headers: Mapping[str, str]

@@ -7,27 +7,24 @@ import csv
 import hashlib
 import html
 import io
-import platform
-import sqlite3
 import statistics
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import polars as pl
 
 import equipoise
 from equipoise._atomic import write_parquet
+from equipoise.conduct import entering
+from equipoise.conduct.evidence import machine
 from equipoise.conduct.rehearsal.client import Sent
 from equipoise.conduct.rehearsal.clinic import Judged, Subject, action_word
 from equipoise.conduct.rehearsal.judging import Check
 
-LIBRARIES = ("django", "django-ninja", "django-allauth", "gunicorn", "psycopg", "cryptography", "pydantic",
-             "numpy", "numba", "polars")  # fmt: skip
 MOST_SHOWN = 50
+"""Disagreements in the summary; the files hold all (assumed)."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +183,7 @@ def _sections(
     about: Rows = [
         ("protocol", f"{facts.protocol}, SHA-256 {facts.protocol_sha256}"),
         ("software", f"Equipoise {equipoise.__version__}"),
-        ("begun", f"{facts.begun:%d %b %Y %H:%M} UTC"),
+        ("begun", f"{entering.short(facts.begun)} {facts.begun:%H:%M} UTC"),
         ("seed", str(facts.seed)),
         ("database", facts.database),
         ("participants", f"{facts.participants:,} randomised of {facts.candidates:,} screened"),
@@ -197,8 +194,6 @@ def _sections(
                     f"{facts.seconds_preparing:.0f} to prepare it, "
                     f"{facts.seconds_judging:.0f} to judge it"),
         ("ledger", f"{facts.entries:,} entries, head {facts.head}"),
-        ("machine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-                    f"SQLite {sqlite3.sqlite_version}"),
     ]  # fmt: skip
     compared: Rows = [
         (
@@ -217,23 +212,13 @@ def _sections(
         ("What went wrong on purpose", ("fault", "times"), wrong),
         ("Seconds to answer", ("request", "number", "median (ms)", "95th percentile (ms)", "longest (ms)"),
          latencies(sent)),
-        ("Libraries", ("library", "version"), _versions()),
+        ("Software and machine", ("", ""), [*machine()]),
     ]  # fmt: skip
     return [section for section in sections if section[2]]
 
 
-def _versions() -> Rows:
-    found: Rows = [("Python", sys.version.split()[0])]
-    for name in LIBRARIES:
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _title(facts: Facts) -> str:
-    return f"Rehearsal of {facts.protocol}, {facts.begun:%d %B %Y}"
+    return f"Rehearsal of {facts.protocol}, {entering.full(facts.begun)}"
 
 
 def _markdown(

@@ -18,14 +18,14 @@ ENTRIES: Final[dict[Entry, float]] = {
     "missing": 0.03,
     "form not done": 0.02,
 }
-"""Share of visits at which each happens to the result that guides the doses."""
+"""Share of visits at which each happens to the result that guides the doses (assumed)."""
 LINES: Final[dict[Line, float]] = {"sent twice": 0.04, "cut off": 0.02}
-"""Share of requests."""
+"""Share of requests (assumed)."""
 TWO_AT_ONCE: Final = 0.03
-"""Share of visit forms that two people save at the same time."""
+"""Share of visit forms that two people save at the same time (assumed)."""
 T = TypeVar("T")
 LATEST_DAYS: Final = 40
-"""A late result, or a correction, comes at most so many days after the visit."""
+"""A late result, or a correction, comes at most so many days after the visit (assumed)."""
 
 
 @dataclass(frozen=True)

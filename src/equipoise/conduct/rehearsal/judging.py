@@ -252,6 +252,7 @@ NOT_COMPARED: Final[dict[str, frozenset[str]]] = {
 }
 """What a real trial has otherwise: no committee has reviewed the events."""
 MOST_TOLD: Final = 20
+"""Differences that are told one by one (assumed)."""
 
 
 def _simulation(world: World, subjects: Sequence[Subject], record: Record) -> Check:

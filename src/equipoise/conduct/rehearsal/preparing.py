@@ -35,8 +35,9 @@ ZONES = {
 }  # fmt: skip
 """Where it is what time; other countries keep UTC."""
 TOKEN_DAYS = 366
+"""The longest that a token lasts, as in `inputs.IssueToken`."""
 LEAD_DAYS = 7
-"""The sites are opened so many days before the first candidate comes."""
+"""The sites are opened so many days before the first candidate comes (assumed)."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ its API on a simulated clock; then the record is exported, analysed and reported
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,8 +67,11 @@ def rehearse(
     """
     if participants < 2:
         raise UserError(f"a rehearsal needs at least 2 participants, not {participants}")
-    if years is not None and years <= 0:
-        raise UserError(f"follow-up cannot be cut short after {years:g} years")
+    if years is not None and not 0 < years < math.inf:
+        raise UserError(
+            f"--years {years:g}: follow-up is cut short after a number of years above 0, such as 1 or 0.5; "
+            "leave --years out to follow everybody for as long as the protocol says"
+        )
     seed = checked_seed(seed)
     loaded = load(protocol)
     setup = prepare(loaded)

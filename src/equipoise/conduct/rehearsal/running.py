@@ -14,6 +14,7 @@ from equipoise.conduct.rehearsal.client import Client, Refusal, Sent, SimulatedC
 from equipoise.conduct.rehearsal.clinic import IN_TURN, Subject
 
 RENEW_BEFORE_DAYS = 60
+"""Tokens are renewed so long before they end (assumed)."""
 Tell = Callable[[str, int, int], None]
 
 

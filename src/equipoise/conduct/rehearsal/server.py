@@ -16,6 +16,7 @@ from equipoise.errors import UserError
 
 START_SECONDS = 60
 STOP_SECONDS = 40
+"""How long the server may take to start and to end (assumed; above `serving.GRACE_SECONDS`)."""
 
 
 @contextmanager

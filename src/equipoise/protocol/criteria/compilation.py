@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from equipoise.protocol import units
 from equipoise.protocol.criteria.grammar import (
+    KEPT,
     KEYWORDS,
     And,
     Arithmetic,
@@ -80,11 +82,27 @@ def compile(
     parsed = parse(text) if isinstance(text, str) else text
     if parsed.compiled:
         return parsed
-    expression, faults = _compile(parsed, items, expect, unit)
-    if faults:
-        first = min(faults, key=lambda fault: fault.at)
+    spoken_of = tuple((name, _thing(items[name])) for name in parsed.names if name in items)
+    expression = _faultless(parsed.text, spoken_of, expect, unit)
+    if expression is None:
+        first = min(_compile(parsed, items, expect, unit)[1], key=lambda fault: fault.at)
         raise CriteriaError(first.message, parsed.text, first.at, first.end)
     return expression
+
+
+def _thing(declared: Declared) -> Thing:
+    """What of an item decides how an expression is compiled."""
+    categories = None if declared.categories is None else tuple(declared.categories)
+    return Thing("", declared.type, declared.unit, categories)
+
+
+@lru_cache(maxsize=KEPT)
+def _faultless(
+    text: str, spoken_of: tuple[tuple[str, Thing], ...], expect: Kind | None, unit: str | None
+) -> Expression | None:
+    """The compiled expression, worked out once; None when there is a fault in it."""
+    expression, faults = _compile(parse(text), dict(spoken_of), expect, unit)
+    return None if faults else expression
 
 
 def check(

@@ -22,10 +22,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from equipoise.errors import UserError
 
+KEPT = 4096
+"""Expressions that are kept once they are read (assumed): a trial asks the same few hundred again."""
 MAX_LENGTH = 2000
 """Characters in one expression."""
 MAX_DEPTH = 40
@@ -528,6 +531,7 @@ class _Parser:
         return self.made(Call(word.at, closing.end, word.text, tuple(parts)))  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=KEPT)
 def parse(text: str) -> Expression:
     """Read an expression without regard to what its names mean.
 
