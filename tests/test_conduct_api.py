@@ -314,9 +314,9 @@ def test_every_column_of_the_tables_that_a_command_does_not_ask_for_is_refused_b
 
     from equipoise.conduct.gateway import COMMANDS, Refused, perform
 
-    columns = {
-        one.name for table in apps.get_app_config("conduct").get_models() for one in table._meta.concrete_fields
-    } | {"arm", "signed_by", "is_staff", "is_superuser"}  # fmt: skip
+    tables = apps.get_app_config("conduct").get_models()
+    columns = {one.name for table in tables for one in table._meta.concrete_fields}
+    columns |= {"arm", "signed_by", "is_staff", "is_superuser"}
     assert len(columns) > 100
     before, tried, inside, ada = entries(), 0, 0, actor("ada")
     for name, found in COMMANDS.items():

@@ -521,3 +521,26 @@ def test_a_backup_while_others_write_holds_everything_that_was_saved_before_it(t
     done = restore(trial, archive, other)
     assert reached <= done.entries <= after
     assert backups.verify(other) == []
+
+
+@pytest.mark.requirement("D8")
+def test_a_backup_in_the_middle_of_a_transaction_holds_nothing_of_it(small: TrialFolder) -> None:
+    """What is not committed may stand in the file already: a copy of the file would have it."""
+    import threading
+
+    opening.close()
+    writer = sqlite3.connect(small.database_file, isolation_level=None, check_same_thread=False)
+    writer.execute("PRAGMA cache_size = 2")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE conduct_value SET text = ?", ("uncommitted " * 400,))
+    assert b"uncommitted" in b"".join(
+        file.read_bytes() for file in small.database_file.parent.glob(f"{small.database_file.name}*")
+    )
+    undo = threading.Timer(1.0, lambda: writer.execute("ROLLBACK"))
+    undo.start()
+    archive = backups.backup(small)
+    undo.join()
+    writer.close()
+    with zipfile.ZipFile(archive) as kept:
+        assert b"uncommitted" not in b"".join(kept.read(name) for name in kept.namelist())
+    assert backups.verify(small) == []
