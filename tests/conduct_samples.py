@@ -8,14 +8,14 @@ of the participant whose page is opened.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from equipoise.conduct import duties, opening
 
 NOT_THERE = "00000000-0000-4000-8000-000000000000"
 
 
-def add_participant(number: str) -> None:
+def add_participant(number: str) -> Any:
     """A participant in screening at the site of that number, with one event and one query."""
     from datetime import date
 
@@ -33,6 +33,7 @@ def add_participant(number: str) -> None:
     )
     Query.objects.create(participant=made, item="cd4", text="please look", opened_by="mona", opened_at=now,
                          changed_at=now)  # fmt: skip
+    return made
 
 
 def _of(model: str, number: str, **more: Any) -> Any:
@@ -142,3 +143,42 @@ def inputs_for(model: Any, number: str) -> dict[str, Any]:
         for name, shape in schema["properties"].items()
         if name in schema.get("required", ())
     }
+
+
+# --- every address -----------------------------------------------------------------------------------------
+
+
+class Route(NamedTuple):
+    name: str
+    parameters: tuple[str, ...]
+
+
+def routes() -> list[Route]:
+    """Every address of the application that has, or should have, a name."""
+    from django.urls import get_resolver
+
+    found: list[Route] = []
+
+    def walk(patterns: Any, space: str, before: tuple[str, ...]) -> None:
+        for one in patterns:
+            own = (*before, *one.pattern.regex.groupindex)
+            if hasattr(one, "url_patterns"):
+                inside = f"{space}{one.namespace}:" if one.namespace else space
+                walk(one.url_patterns, inside, own)
+            else:
+                found.append(Route(f"{space}{one.name or one.pattern}", own))
+
+    walk(get_resolver().url_patterns, "", ())
+    return found
+
+
+def address(route: Route, number: str) -> str:
+    """The address of a route for a participant or their site."""
+    from django.urls import reverse
+
+    unknown = [name for name in route.parameters if name not in SAMPLES]
+    assert not unknown, (
+        f'the address "{route.name}" has the parameter "{unknown[0]}", which the tests do not know: '
+        "add a line to SAMPLES in tests/conduct_samples.py"
+    )
+    return str(reverse(route.name, kwargs={name: SAMPLES[name](number) for name in route.parameters}))

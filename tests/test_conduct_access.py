@@ -14,7 +14,7 @@ import pytest
 
 from conduct_people import at_work, browser
 from conduct_presses import ELSEWHERE, PRESSES
-from conduct_samples import SAMPLES, add_participant, inputs_for
+from conduct_samples import SAMPLES, Route, add_participant, address, inputs_for, routes
 from conduct_treated import in_treatment
 from conduct_trial import PASSWORD, START, actor, copied, do
 from equipoise.conduct import clock, duties
@@ -77,42 +77,6 @@ def _second_factor(person: Any) -> None:
 
 
 # --- every address ----------------------------------------------------------------------------------------
-
-
-class Route(NamedTuple):
-    name: str
-    parameters: tuple[str, ...]
-
-
-def routes() -> list[Route]:
-    """Every address of the application that has, or should have, a name."""
-    from django.urls import get_resolver
-
-    found: list[Route] = []
-
-    def walk(patterns: Any, space: str, before: tuple[str, ...]) -> None:
-        for one in patterns:
-            own = (*before, *one.pattern.regex.groupindex)
-            if hasattr(one, "url_patterns"):
-                inside = f"{space}{one.namespace}:" if one.namespace else space
-                walk(one.url_patterns, inside, own)
-            else:
-                found.append(Route(f"{space}{one.name or one.pattern}", own))
-
-    walk(get_resolver().url_patterns, "", ())
-    return found
-
-
-def address(route: Route, number: str) -> str:
-    """The address of a route for a participant or their site."""
-    from django.urls import reverse
-
-    unknown = [name for name in route.parameters if name not in SAMPLES]
-    assert not unknown, (
-        f'the address "{route.name}" has the parameter "{unknown[0]}", which the tests of access do not '
-        "know: add a line to SAMPLES in tests/conduct_samples.py"
-    )
-    return str(reverse(route.name, kwargs={name: SAMPLES[name](number) for name in route.parameters}))
 
 
 LOG_IN = 302
@@ -371,6 +335,100 @@ def test_who_reads_writes_nothing_and_no_sponsor_writes_what_belongs_to_a_site()
         assert duties.MAY[name] <= duties.AT_SITES, name
 
 
+# --- what cannot be ---------------------------------------------------------------------------------------
+
+TRAPS = ("²", "٣", "9" * 3000, "9999999999999999999", "9999-12-31", "0001-01-01", "20260301", "٢٠٢٦-٠٣-٠١")
+"""Digits that are no numbers, numbers that nothing can hold, days with which nothing can be reckoned."""
+ASKED = (
+    "site", "age", "days", "page", "since", "until", "on", "visit", "stratum", "level", "item", "kind",
+    "person", "q",
+)  # fmt: skip
+
+
+@pytest.mark.requirement("D16")
+@pytest.mark.parametrize("trap", TRAPS, ids=range(len(TRAPS)))
+def test_numbers_and_days_that_cannot_be_break_no_page(trial: TrialFolder, trap: str) -> None:
+    """Asked for in every list, and named in every address."""
+    from urllib.parse import urlencode
+
+    from django.urls import NoReverseMatch, reverse
+
+    from equipoise.conduct.access import RULES
+
+    client = at_work("mona")
+    client.raise_request_exception = False
+    broken = []
+    for route in routes():
+        if not _reads(RULES[route.name], route.name):
+            continue
+        fixed = {name: SAMPLES[name](OWN) for name in route.parameters}
+        tried = [f"{reverse(route.name, kwargs=fixed)}?{urlencode(dict.fromkeys(ASKED, trap))}"]
+        for name in route.parameters:
+            for given in _named(name, trap):
+                try:
+                    tried.append(reverse(route.name, kwargs={**fixed, **given}))
+                except NoReverseMatch:
+                    continue
+        broken += [path[:200] for path in tried if client.get(path).status_code >= 500]
+    assert broken == []
+
+
+def _reads(rule: Any, name: str) -> bool:
+    own = name.startswith(("account_", "mfa_", "api:do "))
+    return not own and rule.scope != "closed" and duties.MONITOR in rule.roles
+
+
+def _named(name: str, trap: str) -> list[dict[str, str]]:
+    """Ways to name a trap as this parameter."""
+    if name != "key":
+        return [{name: trap[:200]}]
+    keys = (("check", f"aldesleukin:{trap}"), ("update", f"{trap}:1"), ("visit", f"year1:{trap}"))
+    return [{"kind": kind, "key": key[:200]} for kind, key in keys]
+
+
+@pytest.mark.requirement("D12")
+def test_no_command_takes_a_day_or_a_moment_with_which_nothing_can_be_reckoned(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import COMMANDS, Refused, perform
+
+    days = ("0001-01-01", "9999-12-31", "1899-12-31", "2200-01-01")
+    moments = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z")
+    tried = set()
+    for name, command in COMMANDS.items():
+        for field, shape in command.inputs.model_json_schema()["properties"].items():
+            formats = {one.get("format") for one in (shape, *shape.get("anyOf", ()))}
+            traps = days if "date" in formats else moments if "date-time" in formats else ()
+            for trap in traps:
+                with pytest.raises(Refused, match=r"the year [0-9]+ cannot be") as refused:
+                    perform(name, actor("ada"), {**inputs_for(command.inputs, OWN), field: trap})
+                assert refused.value.field == field
+                tried.add((name, field))
+    assert ("event.report", "aware_at") in tried
+    assert ("form.save", "done_on") in tried
+    answer = {"item": "cd4", "text": "1", "measured_on": "9999-12-31"}
+    with pytest.raises(Refused, match="the year 9999 cannot be"):
+        perform(
+            "form.save", actor("ada"), {**inputs_for(COMMANDS["form.save"].inputs, OWN), "answers": [answer]}
+        )
+
+
+@pytest.mark.requirement("D12")
+@pytest.mark.parametrize("field", ["participant", "onset", "ended"])
+def test_digits_of_other_scripts_are_refused(trial: TrialFolder, field: str) -> None:
+    from equipoise.conduct.gateway import COMMANDS, Refused, perform
+
+    given = inputs_for(COMMANDS["event.report"].inputs, OWN)
+    other = {"participant": "٠٠١-٠٠٠١-A", "onset": "٢٠٢٦-٠٣", "ended": "٢٠٢٦"}
+    with pytest.raises(Refused, match=r"pattern") as refused:
+        perform("event.report", actor("ada"), {**given, field: other[field]})
+    assert refused.value.field.startswith(field)
+
+
+@pytest.mark.parametrize("stated", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "²"])
+def test_the_clock_of_a_rehearsal_is_set_to_no_moment_that_cannot_be(trial: TrialFolder, stated: str) -> None:
+    answer = at_work("mona").get("/", headers={"Equipoise-Now": stated.encode().decode("latin-1")})
+    assert answer.status_code == 400
+
+
 # --- duties that must be apart, and that end --------------------------------------------------------------
 
 
@@ -400,6 +458,79 @@ def test_nobody_is_given_two_duties_that_must_be_apart_at_whatever_sites(other: 
             with pytest.raises(Refused, match=f"{one} and {another} at the same time"):
                 _grant("pat", second, 2 if second in duties.AT_SITES else None, until, until)
     _grant("pat", second, None, until + timedelta(days=1))
+
+
+def test_whoever_is_blinded_may_have_no_duty_that_sees_the_arm() -> None:
+    apart = {frozenset(pair) for pair in duties.FORBIDDEN_PAIRS}
+    blinded = set(duties.ROLES) - duties.SEES_ARM
+    assert blinded == {duties.MANAGER, duties.ADMINISTRATOR}
+    for one in blinded:
+        for other in duties.SEES_ARM:
+            assert frozenset({one, other}) in apart, (one, other)
+
+
+@pytest.mark.requirement("D9", "D11")
+@pytest.mark.parametrize("role", [duties.ADMINISTRATOR, duties.MANAGER])
+def test_a_duty_for_all_sites_widens_no_other(other: TrialFolder, role: str) -> None:
+    """Who is monitor of site 2, and by a mistake has a blinded duty for the whole trial as well, sees the arm
+    at site 2 alone; and no participant of another site unless the other duty shows them."""
+    from equipoise.conduct.access import Viewer
+    from equipoise.conduct.models import Duty, Entry, Event, EventVersion, Hold, Person, Query
+    from equipoise.conduct.reading import audit, chart, overview, participants, safety, tasks
+
+    for number in (OWN, OTHER):
+        person = add_participant(number)
+        toxic = Event.objects.create(participant=person, number=1001, kind="toxicity")
+        EventVersion.objects.create(
+            event=toxic, version=1, term="depressed mood", onset="2026-03", serious=True, person="ada",
+            at=clock.now(), aware_at=clock.now(), attributed=None,
+        )  # fmt: skip
+        Query.objects.create(participant=person, text="why?", reveals_arm=True, state=Query.ANSWERED,
+                             opened_by="mona", opened_at=clock.now(), changed_at=clock.now())  # fmt: skip
+        Hold.objects.create(participant=person, since=START.date(), reason="fever", person="ivo")
+    first = Entry.objects.order_by("n").first()
+    for n, (number, site) in enumerate(((OWN, 1), (OTHER, 2)), start=100_000):
+        first.n, first.site, first.participant, first.reveals_arm = n, site, number, True
+        first.kind, first.command, first.reason, first.hash = "hold", "hold.place", "because", f"{n}"
+        first.save(force_insert=True)
+    do("person.add", "admin", username="pat", full_name="Pat Example")
+    pat = Person.objects.get(username="pat")
+    Person.objects.filter(pk=pat.pk).update(must_change_password=False)
+    for held, site in ((duties.MONITOR, 2), (role, None)):
+        Duty.objects.create(person=pat, role=held, site_id=site, since=START.date(), granted_at=clock.now(),
+                            trained_on=START.date(), granted_by="admin")  # fmt: skip
+    viewer = Viewer(actor("pat"))
+    seen = [OWN, OTHER] if role == duties.MANAGER else [OTHER]
+    everybody = viewer.participants()
+    assert [one.number for one in everybody] == seen
+    assert [viewer.sees_arm_at(one) for one in (1, 2, None)] == [False, True, False]
+    told = {(one.participant, one.kind) for one in safety.events(everybody, viewer)}
+    assert told == {(number, "adverse_event") for number in seen} | {(OTHER, "toxicity")}
+    assert [one.number for one in participants.chosen(viewer, participants.Wanted(event="toxicity"))] == [
+        OTHER
+    ]
+    held = {one.participant.number: (one.held, one.queries) for one in participants.lines(everybody, viewer)}
+    assert held == {number: (number == OTHER, 1 + (number == OTHER)) for number in seen}
+    found = overview.overview(viewer.sites_of_participants(), everybody, viewer)
+    assert {one.kind: one.participants for one in found.events}["toxicity"] == 1
+    assert [one.number for one in found.sites] == ([1, 2, 3] if role == duties.MANAGER else [2])
+    about = {one.participant for one in tasks.tasks(viewer) if one.kind in ("event", "query")}
+    assert about == {OTHER}
+    entries = audit.visible(viewer).filter(n__gte=100_000)
+    assert [(line.participant, line.reason, line.n) for line in audit.lines(entries, viewer)] == [
+        (OTHER, "because", None)
+    ]
+    assert {one.site for one in audit.visible(viewer).exclude(participant="")} == {2}
+    for person in everybody:
+        assert bool(chart.chart(person, viewer).holds) == (person.number == OTHER)
+    client = at_work("pat")
+    for path in ("/labs/", "/safety/", "/queries/?state=all", "/participants/", "/overview/", "/"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert role == duties.MANAGER or OWN not in answer.content.decode(), path
+    assert "Northfield" not in client.get("/labs/").content.decode()
+    assert client.get(f"/participant/{OWN}/").status_code == (200 if role == duties.MANAGER else 404)
+    assert client.get(f"/participant/{OWN}/randomise/").status_code in (403, 404)
 
 
 @pytest.mark.requirement("U3")

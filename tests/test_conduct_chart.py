@@ -92,6 +92,7 @@ def test_whoever_does_not_see_the_arm_sees_the_same_chart_in_either(trial: Trial
     control = in_silcaat(DAY0, arm="control", number=2)
     with at(day(57), hour=13):
         visit(control, "entry:0", DAY0, cd4="150", hiv_rna="<50", on_art="yes")
+        event(control, day(2), 2, attributed=False)
         event(control, day(4), 3, attributed=False, term="broken arm")
         visit(control, "year1:56", day(56), cd4="140", hiv_rna="<50", on_art="yes")
         seen = [asdict(_chart(person, "theo")) for person in (treated, control)]

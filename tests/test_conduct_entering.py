@@ -218,3 +218,29 @@ def test_the_units_that_measure_the_same_are_offered_and_no_others() -> None:
     assert "mmol/L" not in entering.accepted_units("g/dL")
     assert entering.accepted_units("") == ()
     assert entering.accepted_units("x ULN") == ("x ULN",)
+
+
+@pytest.mark.parametrize(("text", "number"), [
+    ("0", 0), ("7", 7), ("007", 7), ("999999", 999_999), ("1000000", None), ("", None), ("-1", None),
+    ("+1", None), (" 1", None), ("1\n", None), ("1.0", None), ("1_000", None), ("²", None), ("٣", None),
+    ("1²", None), ("９", None), ("9" * 5000, None),
+])  # fmt: skip
+def test_a_whole_number_is_a_few_plain_digits_and_nothing_else(text: str, number: int | None) -> None:
+    assert entering.read_whole(text) == number
+
+
+@given(st.text(max_size=8))
+def test_no_text_breaks_the_reading_of_whole_numbers(text: str) -> None:
+    number = entering.read_whole(text)
+    assert number is None or (text.isascii() and int(text) == number)
+
+
+def test_a_day_that_is_possible_can_be_reckoned_with() -> None:
+    assert [entering.is_possible(one) for one in (date.min, date(1899, 12, 31), date(1900, 1, 1))] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert [entering.is_possible(one) for one in (date(2199, 12, 31), date(2200, 1, 1), date.max)] == [
+        True, False, False,
+    ]  # fmt: skip
+    with pytest.raises(EntryError, match="the year 9999 cannot be"):
+        read_date("9999-12-31", date(2026, 3, 2))

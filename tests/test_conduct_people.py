@@ -630,12 +630,18 @@ def test_a_token_signs_only_with_the_password_of_its_owner_and_wrong_ones_count(
     assert entries().count(("lock-out", "ivo")) == 1
 
 
-def test_whose_duties_need_a_second_factor_is_read_off_the_table(trial: TrialFolder) -> None:
+def test_whose_duties_need_a_second_factor_is_read_off_the_table(
+    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from equipoise.conduct.accounts import wants_second_factor
 
-    wanted = {name for name in ("ada", "ivo", "pia", "mona", "theo", "stan", "rosa", "admin")
-              if wants_second_factor(person(name))}  # fmt: skip
-    assert wanted == {"ada", "ivo", "theo", "stan", "admin"}
+    def wanted() -> set[str]:
+        names = ("ada", "ivo", "pia", "mona", "theo", "stan", "rosa", "admin")
+        return {name for name in names if wants_second_factor(person(name))}
+
+    assert wanted() == {"ada", "ivo", "theo", "stan", "admin"}
+    monkeypatch.setattr(duties, "SECOND_FACTOR", frozenset({"item.verify", "cycle.injections"}))
+    assert wanted() == {"ada", "ivo", "pia", "mona"}
 
 
 def test_passwords_are_kept_as_the_manual_says() -> None:

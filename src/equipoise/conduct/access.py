@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.utils.http import urlencode
@@ -30,6 +31,9 @@ from equipoise.conduct.duties import (
 from equipoise.conduct.gateway import Actor, NotAllowed, NotFound, Refused, duties_on, reaches
 from equipoise.conduct.middleware import shown
 from equipoise.conduct.models import Duty, Participant, Site
+
+TELLS_NO_ARM = Q(reveals_arm=False)
+"""Rows that are not marked as telling the arm."""
 
 Scope = Literal["closed", "open", "person", "trial", "site", "participant"]
 """closed: nobody, it does not exist here; open: anybody, logged in or not; person: anybody who is logged in;
@@ -159,26 +163,63 @@ class Viewer:
         """The duties that reach this site."""
         return [duty for duty in self.duties if site is None or reaches(duty, site)]
 
-    def sees_arm(self, site: Site | None = None) -> bool:
-        """Whether the arm, and what reveals it, may be shown (for a participant of that site)."""
-        return any(duty.role in duties.SEES_ARM for duty in self.at(site))
+    def sees_arm(self, site: Site) -> bool:
+        """Whether the arm, and what reveals it, may be shown for the participants of a site."""
+        return self.sees_arm_at(site.number)
+
+    def sees_arm_at(self, number: int | None) -> bool:
+        """The same by the number of the site; None is what belongs to the trial, not to a site: only who sees
+        the arm wherever they have a duty sees what that may tell."""
+        if number is None:
+            return self.sees_every_arm
+        return bool({None, number} & self._held(duties.SEES_ARM))
+
+    @property
+    def sees_every_arm(self) -> bool:
+        """Whether they see the arm at every site at which they have a duty."""
+        held, unblinded = self._held(), self._held(duties.SEES_ARM)
+        return bool(held) and (None in unblinded or held <= unblinded)
+
+    def in_sight(self, path: str, elsewhere: Q = TELLS_NO_ARM) -> Q:
+        """Rows that may be shown to them: every one at the sites whose arm they see, and those of `elsewhere`
+        at the others. `path` leads from a row to its site."""
+        if self.sees_every_arm:
+            return Q()
+        return elsewhere | Q(**{f"{path}__in": self._held(duties.SEES_ARM)})
 
     def may(self, command: str, site: Site | None = None) -> bool:
         """Whether a command is offered (the gateway decides)."""
         return any(duty.role in duties.MAY[command] for duty in self.at(site))
 
     def sites(self) -> Any:
-        """The sites that they see, in order of number."""
-        found = Site.objects.order_by("number")
-        if any(duty.site_id is None for duty in self.duties):
-            return found
-        return found.filter(number__in={duty.site_id for duty in self.duties})
+        """The sites at which they have any duty, in order of number."""
+        return self._sites_of()
+
+    def sites_of_participants(self) -> Any:
+        """The sites whose participants they see, in order of number."""
+        return self._sites_of(duties.SEES_PARTICIPANTS)
+
+    def unblinded_sites(self) -> Any:
+        """The sites at which they see the arm, in order of number."""
+        return self._sites_of(duties.SEES_ARM)
+
+    def holds_at_all(self, roles: frozenset[str]) -> bool:
+        """Whether they have one of these roles for the whole trial."""
+        return None in self._held(roles)
+
+    def _held(self, roles: frozenset[str] = frozenset(ROLES)) -> set[int | None]:
+        """The sites of their duties in some roles; None is the whole trial."""
+        return {duty.site_id for duty in self.duties if duty.role in roles}
+
+    def _sites_of(self, roles: frozenset[str] = frozenset(ROLES)) -> Any:
+        found, numbers = Site.objects.order_by("number"), self._held(roles)
+        return found if None in numbers else found.filter(number__in=numbers)
 
     def participants(self) -> Any:
         """The participants that they see, in order of screening."""
-        if not self.roles & duties.SEES_PARTICIPANTS:
-            return Participant.objects.none()
-        return Participant.objects.filter(site__in=self.sites()).select_related("site").order_by("candidate")
+        found = Participant.objects.select_related("site").order_by("candidate")
+        numbers = self._held(duties.SEES_PARTICIPANTS)
+        return found if None in numbers else found.filter(site__in=numbers)
 
     def participant(self, number: str) -> Participant:
         """The participant of that number; raises NotFound when there is none at a site of theirs."""

@@ -28,6 +28,7 @@ from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from equipoise.conduct import clock, opening
+from equipoise.conduct.access import Viewer
 from equipoise.conduct.models import Due, Participant
 from equipoise.conduct.reading import forms as reading
 
@@ -66,12 +67,11 @@ def coming(sites: Iterable[int], until: date) -> list[tuple[Participant, Coming]
     return sorted(found, key=lambda pair: (pair[1].due, pair[0].number, pair[1].key))
 
 
-def ahead(participants: Iterable[Participant], *, sees_arm: bool) -> dict[Any, list[Coming]]:
-    """What each of some participants has before them, in order of its day; without `sees_arm` the visits that
-    all arms have."""
+def ahead(participants: Iterable[Participant], viewer: Viewer) -> dict[Any, list[Coming]]:
+    """What each of some participants has before them, in order of its day; where the viewer does not see the
+    arm, the visits that all arms have."""
     rows = Due.objects.filter(participant__in=[one.pk for one in participants])
-    if not sees_arm:
-        rows = rows.filter(reveals_arm=False)
+    rows = rows.filter(viewer.in_sight("participant__site"))
     found: dict[Any, list[Coming]] = {}
     for row in rows.select_related("participant__site"):
         found.setdefault(row.participant_id, []).extend(_told(row))

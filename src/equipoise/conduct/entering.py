@@ -184,6 +184,12 @@ def accepted_units(unit: str) -> tuple[str, ...]:
     return (unit, *others)
 
 
+def read_whole(text: str) -> int | None:
+    """The whole number that a text is: digits 0 to 9 alone, and no more than six of them, so that it can be
+    stored and reckoned with. None for anything else, other digits, superscripts and signs among it."""
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
+
+
 # --- dates ------------------------------------------------------------------------------------------------
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -191,6 +197,8 @@ _LONG_MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
     "november", "december",
 )  # fmt: skip
+FIRST_YEAR: Final = 1900
+LAST_YEAR: Final = 2199
 _NOT_KNOWN = frozenset({"un", "unk"})
 FORMAT_WORDS = "write a date as 3 may 2003, 03052003 or 2003-05-03; t is today, -1 yesterday"
 
@@ -224,8 +232,14 @@ def read_date(text: str, today: date) -> date:
     raise EntryError(f'"{said}" is not a date; {FORMAT_WORDS}')
 
 
+def is_possible(day: date) -> bool:
+    """Whether a date, or a moment, lies in years in which something can happen: far enough from the ends of
+    the calendar that days may be added and time zones changed."""
+    return FIRST_YEAR <= day.year <= LAST_YEAR
+
+
 def _day(year: int, month: int, day: int, said: str) -> date:
-    if not 1900 <= year <= 2199:
+    if not FIRST_YEAR <= year <= LAST_YEAR:
         raise EntryError(f'"{said}": the year {year} cannot be')
     try:
         return date(year, month, day)

@@ -17,10 +17,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import IntegrityError, OperationalError, models, transaction
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 import equipoise
-from equipoise.conduct import clock, duties, ledger, opening, sealing
+from equipoise.conduct import clock, duties, entering, ledger, opening, sealing
 from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Request, Signature, Site, Trial
 from equipoise.errors import UserError
 
@@ -32,6 +32,14 @@ class Inputs(BaseModel):
     """What a command is told; anything else in a request is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    @field_validator("*")
+    @classmethod
+    def _happens(cls, value: Any) -> Any:
+        """No command is told of a day or a moment with which nothing can be reckoned."""
+        if isinstance(value, date) and not entering.is_possible(value):
+            raise ValueError(f"the year {value.year} cannot be")
+        return value
 
 
 class Refused(Exception):  # noqa: N818 - a command is refused, not erroneous

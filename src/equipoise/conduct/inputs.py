@@ -13,10 +13,10 @@ from equipoise.conduct.gateway import Inputs
 Text = Annotated[str, Field(max_length=2000)]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
 Name = Annotated[str, Field(min_length=1, max_length=120)]
-PartialDate = Annotated[str, Field(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")]
+PartialDate = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$")]
 """As precise as known: 2003, 2003-05 or 2003-05-04."""
-ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-ScreeningNumber = Annotated[str, Field(pattern=r"^\d{3}-\d{4}-[A-Z0-9]$")]
+ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+ScreeningNumber = Annotated[str, Field(pattern=r"^[0-9]{3}-[0-9]{4}-[A-Z0-9]$")]
 
 # --- the trial and its people -----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from equipoise.conduct import accounts, clock, drafts, opening, tokens
+from equipoise.conduct import accounts, clock, drafts, entering, opening, tokens
 from equipoise.conduct.gateway import Actor, Refused
 
 CLOCK_HEADER = "Equipoise-Now"
@@ -33,7 +33,10 @@ class ClockMiddleware:
             return self.get_response(request)
         try:
             moment = datetime.fromisoformat(stated)
+            possible = entering.is_possible(moment)
         except ValueError:
+            possible = False
+        if not possible:
             return HttpResponse(
                 f"{CLOCK_HEADER} is not a time such as 2003-05-04T09:30:00+00:00\n", status=400
             )

@@ -10,14 +10,16 @@ from pydantic import BaseModel, Field
 
 import equipoise
 from equipoise.conduct import clock, opening
+from equipoise.conduct.access import Viewer
 from equipoise.conduct.api.auth import check_may_read
 from equipoise.conduct.api.shapes import plain
-from equipoise.conduct.models import Chain, Decision, Entry, Event, Hold, Participant, Trial
+from equipoise.conduct.models import Chain, Decision, Entry, Hold, Participant, Trial
 from equipoise.conduct.models import Query as Asked
 from equipoise.conduct.reading import audit
 from equipoise.conduct.reading.arms import arm_of
 from equipoise.conduct.reading.eligibility import screening
 from equipoise.conduct.reading.forms import form_view
+from equipoise.conduct.reading.safety import events
 from equipoise.conduct.reading.schedule import planned
 from equipoise.conduct.reading.situation import proposal
 from equipoise.conduct.reading.tasks import tasks
@@ -80,7 +82,7 @@ def status(request: Any) -> Any:
         "places": trial.places,
         "suspended": trial.suspended,
         "frozen": trial.frozen,
-        "ledger": {"entries": chain.n, "hash": chain.hash} if request.viewer.sees_arm() else None,
+        "ledger": {"entries": chain.n, "hash": chain.hash} if request.viewer.sees_every_arm else None,
     }
 
 
@@ -97,12 +99,12 @@ def ledger_entries(request: Any, page: Query[Page], participant: str = "") -> An
     if participant:
         found = found.filter(participant=request.viewer.participant(participant).number)
     found = found.order_by("n")
-    if request.viewer.sees_arm():
+    if request.viewer.sees_every_arm:
         rows = list(found.filter(n__gt=page.after)[: page.limit])
         entries = [_entry(row) for row in rows]
     else:  # numbers and hashes would tell how much is not shown
         rows = list(found[page.after : page.after + page.limit])
-        entries = [_blinded(row, page.after + place + 1) for place, row in enumerate(rows)]
+        entries = [_blinded(request.viewer, row, page.after + place + 1) for place, row in enumerate(rows)]
     return {"entries": entries, "next": entries[-1]["n"] if len(entries) == page.limit else None}
 
 
@@ -112,10 +114,11 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def _blinded(row: Entry, position: int) -> dict[str, Any]:
-    """An entry for somebody who must not know the arm: that something was changed, seldom to what."""
-    shown = {"n": position, **_entry(row, _SHOWN)}
-    return shown if row.kind in audit.BLINDED_CONTENT else {**shown, "old": None, "new": None}
+def _blinded(viewer: Viewer, row: Entry, position: int) -> dict[str, Any]:
+    """An entry for somebody who must not know every arm: that something was changed, seldom to what. The
+    numbers of rows are left out as well: a gap in those of reports would tell."""
+    shown = {"n": position, **_entry(row, _SHOWN), **audit.told(viewer, row)._asdict()}
+    return shown if viewer.sees_arm_at(row.site) else {**shown, "row": 0}
 
 
 def _entry(row: Entry, names: tuple[str, ...] = ("n", *_SHOWN, "previous", "hash")) -> dict[str, Any]:
@@ -201,15 +204,15 @@ def decisions_of(request: Any, number: str) -> Any:
 def events_of(request: Any, number: str) -> Any:
     """The clinical events, each with all its reports."""
     check_may_read(request)
-    rows = Event.objects.filter(participant=request.participant).order_by("number")
     return [
         {
-            **_fields(row, but={"participant"}),
-            "versions": [
-                _fields(version, but={"event", "id"}) for version in row.versions.order_by("version")
-            ],
+            "id": str(one.id),
+            "number": one.number,
+            "kind": one.kind,
+            "removed": one.removed,
+            "versions": [plain(report) for report in one.reports],
         }
-        for row in rows.prefetch_related("versions")
+        for one in events([request.participant], request.viewer)
     ]
 
 

@@ -42,8 +42,8 @@ def report_event(act: Act, given: EventReport) -> dict[str, Any]:
     """Report an event for the first time."""
     participant = act.allow_at(given.participant)
     _check(act, participant, given, None)
-    last = Event.objects.filter(participant=participant).order_by("-number").first()
-    event = Event(participant=participant, number=1 if last is None else last.number + 1, kind=given.kind)
+    number = reading.next_number(participant, given.kind)
+    event = Event(participant=participant, number=number, kind=given.kind)
     shown = {"number": event.number, "kind": event.kind}
     act.create(event, "event", shown=shown, **_where(event))
     _add_version(act, event, given, None, "")

@@ -127,6 +127,7 @@ class Event(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     participant = models.ForeignKey(Participant, models.PROTECT, related_name="events")
     number = models.PositiveIntegerField()
+    """Within the participant; kinds that tell the arm have numbers of their own (`next_number`)."""
     kind = models.CharField(max_length=60)
     """An event of the protocol, or "adverse_event"."""
     removed = models.TextField(blank=True)

@@ -11,7 +11,7 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
-from equipoise.conduct import access, clock, duties, opening
+from equipoise.conduct import access, clock, duties, entering, opening
 from equipoise.conduct.gateway import perform
 from equipoise.conduct.models import Entry, Form
 from equipoise.conduct.reading import audit as reading
@@ -40,14 +40,14 @@ def audit(request: HttpRequest) -> HttpResponse:
             "wanted": wanted,
             "typed": request.GET,
             "trouble": trouble,
-            "lines": list(reading.lines(page.object_list, viewer.sees_arm())),
+            "lines": list(reading.lines(page.object_list, viewer)),
             "page": page,
             "reviews": reading.FILTERS,
             "commands": sorted(duties.MAY)
-            if viewer.sees_arm()
+            if viewer.sees_every_arm
             else sorted(reading.BLINDED_MAY_READ | reading.OF_FORMS),
             "recent": reading.RECENT_DAYS,
-            "numbers": viewer.sees_arm(),
+            "numbers": viewer.sees_every_arm,
         },
     )
 
@@ -66,14 +66,14 @@ class _Pages(Paginator):
 
 def asked(request: HttpRequest) -> tuple[reading.Search, str]:
     """What the address asks for, and what in it could not be read."""
-    get = request.GET
+    get, today = request.GET, clock.today(opening.folder().zone)
     days: dict[str, date | None] = {}
     trouble = ""
     for name in ("since", "until"):
         text = get.get(name, "").strip()
         try:
-            days[name] = date.fromisoformat(text) if text else None
-        except ValueError:
+            days[name] = entering.read_date(text, today) if text else None
+        except entering.EntryError:
             days[name] = None
             trouble = f'"{text[:40]}" is not a date as 2026-05-03'
     texts = {
@@ -100,7 +100,7 @@ def audit_csv(request: HttpRequest) -> StreamingHttpResponse:
     chosen = {name: str(value) for name, value in vars(wanted).items() if value}
     perform("audit.take", request.actor, {"asked": chosen, "spreadsheet": safe})
     entries = reading.search(viewer, wanted).iterator(chunk_size=2000)
-    rows = _rows(reading.lines(entries, viewer.sees_arm()), viewer.sees_arm(), safe)
+    rows = _rows(reading.lines(entries, viewer), viewer.sees_every_arm, safe)
     writer = csv.writer(_Echo())
     name = f"audit-{clock.today(opening.folder().zone).isoformat()}{'-spreadsheet' if safe else ''}.csv"
     return StreamingHttpResponse(
@@ -147,7 +147,7 @@ def history(request: HttpRequest, number: str, form: str, item: str) -> HttpResp
         {
             "participant": participant,
             "label": protocol.items[item].label if item in protocol.items else item,
-            "lines": list(reading.lines(entries, viewer.sees_arm())),
+            "lines": list(reading.lines(entries, viewer)),
             "place": _place(entries),
         },
     )

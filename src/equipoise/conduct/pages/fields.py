@@ -71,10 +71,10 @@ def filled(fields: tuple[Field, ...], typed: Mapping[str, str], refused: Refused
 
 
 def site_choices(viewer: Any) -> tuple[Choice, ...]:
-    """The sites that somebody sees, to filter a list by."""
+    """The sites whose participants somebody sees, to filter a list by."""
     return (
         Choice("", "all"),
-        *(Choice(str(one.number), f"{one.number:03} {one.name}") for one in viewer.sites()),
+        *(Choice(str(one.number), f"{one.number:03} {one.name}") for one in viewer.sites_of_participants()),
     )
 
 
@@ -128,9 +128,10 @@ def whole(request: HttpRequest, name: str) -> int | None:
     text = typed(request, name)
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 6:
+    number = entering.read_whole(text)
+    if number is None:
         raise Refused("this must be a whole number", name)
-    return int(text)
+    return number
 
 
 def decimal(text: str, name: str) -> float | None:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from equipoise.conduct import access, clock, opening
+from equipoise.conduct import access, clock, entering, opening
 from equipoise.conduct.pages.context import NAVIGATION
 from equipoise.conduct.reading.tasks import Task, tasks
 
@@ -39,9 +39,9 @@ def today(request: HttpRequest) -> HttpResponse:
     """The work list of who looks, for all of their sites or one."""
     viewer: access.Viewer = request.viewer
     sites = list(viewer.sites())
-    site, kind = request.GET.get("site", ""), request.GET.get("kind", "")
+    site, kind = entering.read_whole(request.GET.get("site", "")), request.GET.get("kind", "")
     everything = tasks(viewer)
-    here = [one for one in everything if not site.isdecimal() or one.site == int(site)]
+    here = [one for one in everything if site is None or one.site == site]
     shown = [one for one in here if one.kind == kind] if kind in KINDS else here
     days = {one.number: clock.today(one.zone) for one in sites}
     groups = [
@@ -59,7 +59,7 @@ def today(request: HttpRequest) -> HttpResponse:
             "kinds": [(name, KINDS.get(name, name), number) for name, number in by_kind.most_common()],
             "kind": kind if kind in KINDS else "",
             "sites": [(one, by_site[one.number]) for one in sites],
-            "site": site if site.isdecimal() else "",
+            "site": "" if site is None else str(site),
             "on": clock.today(sites[0].zone if len(sites) == 1 else opening.folder().zone),
             "places": _places(viewer),
         },

@@ -6,7 +6,8 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from equipoise.conduct import access, clock, opening
+from equipoise.conduct import access, clock, entering, opening
+from equipoise.conduct.duties import SEES_ARM
 from equipoise.conduct.reading import labs as reading
 
 PER_PAGE = 50
@@ -20,12 +21,13 @@ def labs(request: HttpRequest) -> HttpResponse:
     items = reading.measured(opening.folder().protocol)
     item = get.get("item", "") if get.get("item", "") in items else ""
     only = get.get("only", "") if get.get("only", "") in (reading.AWAITED, "out of range") else ""
-    participants, site = viewer.participants(), get.get("site", "")
-    if site.isdecimal() and len(site) < 9:
-        participants = participants.filter(site_id=int(site))
+    participants = viewer.participants().filter(site__in=viewer.unblinded_sites())
+    site = entering.read_whole(get.get("site", ""))
+    if site is not None:
+        participants = participants.filter(site=site)
     if get.get("participant"):
         participants = participants.filter(number=get["participant"][:20])
-    whole = any(duty.site_id is None for duty in viewer.duties) and not site and not get.get("participant")
+    whole = viewer.holds_at_all(SEES_ARM) and site is None and not get.get("participant")
     usual = DAYS[0] if whole else DAYS[1]
     days = next((one for one in DAYS if str(one) == get.get("days")), usual)
     found = reading.results(
@@ -43,8 +45,8 @@ def labs(request: HttpRequest) -> HttpResponse:
             "days": days,
             "choices": DAYS,
             "only": only,
-            "site": site,
+            "site": "" if site is None else str(site),
             "participant": get.get("participant", "")[:20],
-            "sites": list(viewer.sites()),
+            "sites": list(viewer.unblinded_sites()),
         },
     )

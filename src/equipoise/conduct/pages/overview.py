@@ -11,11 +11,12 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from equipoise.conduct import access, clock, opening
+from equipoise.conduct import access, clock, entering, opening
 from equipoise.conduct.pages import drawing
 from equipoise.conduct.pages.drawing import Axis
 from equipoise.conduct.pages.tags import MONTHS, in_words
 from equipoise.conduct.reading import overview as reading
+from equipoise.conduct.reading.safety import kinds_shown
 
 KEPT_SECONDS = 60
 """A count is shown, with its time, for so long: a large trial is not counted for every look."""
@@ -26,36 +27,35 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 110, 14, 34
 def overview(request: HttpRequest) -> HttpResponse:
     """Enrolment, visits, lag, queries, events, cycles: over the sites of who looks."""
     viewer: access.Viewer = request.viewer
-    sites = viewer.sites()
-    chosen = request.GET.get("site", "")
-    participants = viewer.participants()
-    if chosen.isdecimal():
-        sites = sites.filter(number=int(chosen))
-        participants = participants.filter(site_id=int(chosen))
-    as_of, found = _kept(sites, participants, viewer.sees_arm())
+    sites, participants = viewer.sites_of_participants(), viewer.participants()
+    chosen = entering.read_whole(request.GET.get("site", ""))
+    if chosen is not None:
+        sites = sites.filter(number=chosen)
+        participants = participants.filter(site=chosen)
+    as_of, found = _kept(sites, participants, viewer)
     return render(
         request,
         "overview.html",
         {
             "overview": found,
             "enrolment": enrolment(found.months, found.planned),
-            "choices": list(viewer.sites()),
-            "chosen": chosen,
+            "choices": list(viewer.sites_of_participants()),
+            "chosen": "" if chosen is None else str(chosen),
             "as_of": as_of,
-            "suffix": f"&site={chosen}" if chosen.isdecimal() else "",
+            "suffix": f"&site={chosen}" if chosen is not None else "",
             "links": {name: access.rule_of(name) is not None for name in ("safety", "queries")},
         },
     )
 
 
-def _kept(sites: Any, participants: Any, sees_arm: bool) -> tuple[datetime, reading.Overview]:
+def _kept(sites: Any, participants: Any, viewer: access.Viewer) -> tuple[datetime, reading.Overview]:
     """The overview of these sites, counted anew when the last count is a minute old; when it was counted."""
-    numbers = list(sites.values_list("number", flat=True))
-    of = repr((numbers, sees_arm, clock.today(opening.folder().zone)))
+    numbers = [(number, viewer.sees_arm_at(number)) for number in sites.values_list("number", flat=True)]
+    of = repr((numbers, list(kinds_shown(viewer)), clock.today(opening.folder().zone)))
     key = f"overview-{hashlib.sha256(of.encode()).hexdigest()}"
     found: tuple[datetime, reading.Overview] | None = cache.get(key)
     if found is None:
-        found = (clock.now(), reading.overview(sites, participants, sees_arm))
+        found = (clock.now(), reading.overview(sites, participants, viewer))
         cache.set(key, found, KEPT_SECONDS)
     return found
 

@@ -8,8 +8,9 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from equipoise.conduct import access, opening
+from equipoise.conduct import access
 from equipoise.conduct.reading import participants as reading
+from equipoise.conduct.reading.safety import kinds_shown
 
 PER_PAGE = 50
 
@@ -28,17 +29,16 @@ def participants(request: HttpRequest) -> HttpResponse:
             return redirect("chart", number=exact.number)
     pages = Paginator(reading.chosen(viewer, wanted), PER_PAGE)
     page = pages.get_page(request.GET.get("page"))
-    protocol = opening.folder().protocol
     return render(
         request,
         "participants.html",
         {
             "page": page,
-            "lines": reading.lines(list(page.object_list), viewer.sees_arm()),
+            "lines": reading.lines(list(page.object_list), viewer),
             "wanted": wanted,
-            "sites": list(viewer.sites()),
+            "sites": list(viewer.sites_of_participants()),
             "statuses": reading.STATUSES,
-            "events": {name: event.label for name, event in protocol.events.items()},
+            "events": kinds_shown(viewer),
             "screens_at": [
                 site
                 for site in viewer.sites()

@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from equipoise.conduct import clock, opening
+from equipoise.conduct import clock, entering, opening
+from equipoise.conduct.access import TELLS_NO_ARM
 from equipoise.conduct.gateway import NotFound, Refused, perform
 from equipoise.conduct.models import Cycle, Decision, Event, Form, Participant, Query, Site
 from equipoise.conduct.pages.acting import done, page
@@ -29,6 +30,7 @@ from equipoise.conduct.pages.fields import (
 
 MOST_SHOWN = 200
 """Queries on one page: what is older comes first, so that nothing old is out of sight."""
+MOST_DAYS = 9999
 STATES = (Query.OPEN, Query.ANSWERED, Query.CLOSED, Query.CANCELLED)
 AGES = ((7, "7 days or more"), (14, "14 days or more"), (28, "28 days or more"), (90, "90 days or more"))
 
@@ -48,9 +50,7 @@ def visible(viewer: Any) -> Any:
     found = Query.objects.filter(participant__in=viewer.participants()).select_related(
         "participant__site", "form"
     )
-    if not viewer.sees_arm():
-        found = found.filter(reveals_arm=False).exclude(form__kind="check")
-    return found
+    return found.filter(viewer.in_sight("participant__site", TELLS_NO_ARM & ~Q(form__kind="check")))
 
 
 def form_name(form: Form) -> str:
@@ -115,10 +115,11 @@ def _filtered(request: HttpRequest) -> tuple[Any, dict[str, str]]:
         found = found.filter(state=chosen["state"])
     elif chosen["state"] == "to do":
         found = found.filter(state__in=(Query.OPEN, Query.ANSWERED))
-    if chosen["age"].isdigit():
-        found = found.filter(opened_at__lte=clock.now() - timedelta(days=int(chosen["age"][:4])))
-    if chosen["site"].isdigit():
-        found = found.filter(participant__site__number=int(chosen["site"][:6]))
+    age, site = entering.read_whole(chosen["age"]), entering.read_whole(chosen["site"])
+    if age is not None:
+        found = found.filter(opened_at__lte=clock.now() - timedelta(days=min(age, MOST_DAYS)))
+    if site is not None:
+        found = found.filter(participant__site__number=site)
     return found.order_by("opened_at", "id"), chosen
 
 
@@ -284,7 +285,6 @@ def _form_asked_about(request: HttpRequest, participant: Participant) -> Form | 
     if not named:
         return None
     form = participant.forms.filter(id=identifier(named)).first()
-    hidden = form is not None and form.kind == "check" and not viewer_of(request).sees_arm(participant.site)
-    if form is None or hidden:
+    if form is None or (form.kind != "screening" and not viewer_of(request).sees_arm(participant.site)):
         raise NotFound("there is nothing of that name for you")
     return form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, get_args
@@ -10,10 +11,11 @@ from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse
 
-from equipoise.conduct import clock, opening
+from equipoise.conduct import clock, entering, opening
+from equipoise.conduct.duties import SEES_ARM
 from equipoise.conduct.gateway import NotFound, Refused
 from equipoise.conduct.inputs import EventReport, RecordDisposition
-from equipoise.conduct.models import Event, EventVersion, Medication, Participant
+from equipoise.conduct.models import Medication, Participant, Site
 from equipoise.conduct.pages import tags
 from equipoise.conduct.pages.acting import done, page
 from equipoise.conduct.pages.fields import (
@@ -32,8 +34,9 @@ from equipoise.conduct.pages.fields import (
     whole,
 )
 from equipoise.conduct.pages.fields import day as typed_day
+from equipoise.conduct.reading import safety as reading
+from equipoise.conduct.reading.safety import Report
 
-ADVERSE_EVENT = "adverse_event"
 SERIOUS_HOURS = 24
 """Hours from knowing of a serious event within which the sponsor is told."""
 GRADES = (
@@ -50,19 +53,9 @@ YES_NO = (Choice("yes", "Yes"), Choice("no", "No"))
 YES_NO_UNKNOWN = (*YES_NO, Choice("", "Not yet known"))
 
 
-def kinds() -> tuple[Choice, ...]:
-    """The kinds of event that may be reported: adverse events, and those that the protocol declares."""
-    declared = opening.folder().protocol.events
-    return (
-        Choice(ADVERSE_EVENT, "Adverse event"),
-        *(Choice(name, event.label) for name, event in declared.items()),
-    )
-
-
-def kind_label(kind: str) -> str:
-    """A kind of event by its name in words."""
-    event = opening.folder().protocol.events.get(kind)
-    return "Adverse event" if event is None else event.label
+def kinds(viewer: Any) -> tuple[Choice, ...]:
+    """The kinds of event of which somebody may hear."""
+    return tuple(Choice(kind, label) for kind, label in reading.kinds_shown(viewer).items())
 
 
 def _terms() -> tuple[str, ...]:
@@ -76,7 +69,7 @@ def _allowed(field: str) -> tuple[str, ...]:
     return tuple(get_args(EventReport.model_fields[field].annotation))
 
 
-def event_fields(participant: Participant, shows_arm: bool, latest: EventVersion | None) -> tuple[Field, ...]:
+def event_fields(participant: Participant, shows_arm: bool, latest: Report | None) -> tuple[Field, ...]:
     """What a report of an event asks, with what the latest report says."""
     cycles = [
         Choice(str(cycle.number), f"cycle {cycle.number}, {cycle.on:%d %b %Y}")
@@ -152,33 +145,21 @@ def _report(request: HttpRequest, participant: Participant) -> dict[str, Any]:
 
 def event_new(request: HttpRequest, number: str) -> HttpResponse:
     """Report an event for the first time."""
-    participant = participant_of(request)
+    participant, viewer = participant_of(request), viewer_of(request)
     refused = None
     if request.method == "POST":
         kind = typed(request, "kind")
         answer = attempt(request, "event.report", lambda: {"kind": kind, **_report(request, participant)})
         if not isinstance(answer, Refused):
-            return done(
-                request, f"{kind_label(kind)} reported.", "event", number=number, event=answer["event"]
-            )
+            label = reading.label_of(opening.folder().protocol, kind)
+            return done(request, f"{label} reported.", "event", number=number, event=answer["event"])
         refused = answer
     asked = (
-        Field("kind", "Kind of event", "choice", ADVERSE_EVENT, kinds()),
-        *event_fields(participant, viewer_of(request).sees_arm(participant.site), None),
+        Field("kind", "Kind of event", "choice", reading.ADVERSE_EVENT, kinds(viewer)),
+        *event_fields(participant, viewer.sees_arm(participant.site), None),
     )
     context = {"participant": participant, "fields": filled(asked, request.POST.dict(), refused)}
     return page(request, "entry/event_new.html", context, refused)
-
-
-def event_of(participant: Participant, name: str) -> Event:
-    """An event of a participant, by its number or its identifier."""
-    found = participant.events.prefetch_related("versions")
-    event = found.filter(number=int(name)).first() if name.isdigit() and len(name) < 7 else (
-        found.filter(id=identifier(name)).first()
-    )  # fmt: skip
-    if event is None:
-        raise NotFound("there is nothing of that name for you")
-    return event
 
 
 _COMPARED = (
@@ -204,21 +185,21 @@ def _in_words(name: str, value: Any, zone: str) -> str:
     return str(value)
 
 
-def compared(versions: list[EventVersion], zone: str, shows_arm: bool) -> list[dict[str, Any]]:
+def compared(reports: Sequence[Report], zone: str, shows_arm: bool) -> list[dict[str, Any]]:
     """The reports of an event side by side: one line for each thing, with what changed marked."""
     lines = []
     for name, label, tells_arm in _COMPARED:
         if tells_arm and not shows_arm:
             continue
-        told = [_in_words(name, getattr(version, name), zone) for version in versions]
+        told = [_in_words(name, getattr(report, name), zone) for report in reports]
         cells = [{"words": words, "changed": i > 0 and words != told[i - 1]} for i, words in enumerate(told)]
         lines.append({"label": label, "cells": cells})
     return lines
 
 
-def serious_clock(versions: list[EventVersion], zone: str) -> dict[str, Any] | None:
+def serious_clock(reports: Sequence[Report], zone: str) -> dict[str, Any] | None:
     """When the 24 hours of a serious event end, on the clock of the site, and whether they have."""
-    first = next((one for one in versions if one.serious and one.aware_at is not None), None)
+    first = next((one for one in reports if one.serious and one.aware_at is not None), None)
     if first is None or first.aware_at is None:
         return None
     until = first.aware_at + timedelta(hours=SERIOUS_HOURS)
@@ -236,9 +217,8 @@ def serious_clock(versions: list[EventVersion], zone: str) -> dict[str, Any] | N
 def event(request: HttpRequest, number: str, event: str) -> HttpResponse:
     """One event: its reports side by side, a further report, striking it out."""
     participant = participant_of(request)
-    one = event_of(participant, event)
+    one = reading.event_view(participant, event, viewer_of(request))
     shows_arm = viewer_of(request).sees_arm(participant.site)
-    versions = sorted(one.versions.all(), key=lambda version: version.version)
     refused = None
     striking = typed(request, "do") == "remove"
     if request.method == "POST":
@@ -260,17 +240,16 @@ def event(request: HttpRequest, number: str, event: str) -> HttpResponse:
             return done(request, words, "event", number=number, event=event)
         refused = answer
     asked = (
-        *event_fields(participant, shows_arm, versions[-1]),
+        *event_fields(participant, shows_arm, one.latest),
         Field(
             "reason", "Why this report differs", "text", needed=False, hint="what is new, or what was wrong"
         ),
     )
     typed_before = {} if striking else request.POST.dict()
     context = {
-        "participant": participant, "event": one, "latest": versions[-1], "versions": versions,
-        "kind": kind_label(one.kind),
-        "lines": compared(versions, participant.site.zone, shows_arm), "zone": participant.site.zone,
-        "clock": serious_clock(versions, participant.site.zone),
+        "participant": participant, "event": one,
+        "lines": compared(one.reports, participant.site.zone, shows_arm), "zone": participant.site.zone,
+        "clock": serious_clock(one.reports, participant.site.zone),
         "fields": filled(asked, typed_before, None if striking else refused),
         "may_follow_up": not one.removed and viewer_of(request).may("event.follow_up", participant.site),
         "may_remove": not one.removed and viewer_of(request).may("event.remove", participant.site),
@@ -283,41 +262,33 @@ def safety(request: HttpRequest) -> HttpResponse:
     """Events of every participant that the person sees, the latest known of each."""
     viewer = viewer_of(request)
     chosen = {name: request.GET.get(name, "") for name in ("which", "kind", "site")}
-    found = (
-        Event.objects.filter(participant__in=viewer.participants(), removed="")
-        .select_related("participant__site")
-        .prefetch_related("versions")
-    )
+    participants, site = viewer.participants(), entering.read_whole(chosen["site"])
+    if site is not None:
+        participants = participants.filter(site=site)
+    found = [one for one in reading.events(participants, viewer) if not one.removed]
     if chosen["kind"]:
-        found = found.filter(kind=chosen["kind"])
-    if chosen["site"].isdigit():
-        found = found.filter(participant__site__number=int(chosen["site"][:6]))
-    lines = [_event_line(one) for one in found]
+        found = [one for one in found if one.kind == chosen["kind"]]
     if chosen["which"] == "serious":
-        lines = [line for line in lines if line["latest"].serious]
+        found = [one for one in found if one.latest.serious]
     elif chosen["which"] == "going on":
-        lines = [line for line in lines if not line["latest"].ended]
-    lines.sort(key=lambda line: (line["latest"].onset, line["event"].participant.number), reverse=True)
+        found = [one for one in found if not one.latest.ended]
+    found.sort(key=lambda one: (one.latest.onset, one.participant), reverse=True)
     filters = (
         Field("which", "Which", "choice", chosen["which"],
               (Choice("", "all"), Choice("serious", "serious"), Choice("going on", "not ended"))),
-        Field("kind", "Kind", "choice", chosen["kind"], (Choice("", "all"), *kinds())),
+        Field("kind", "Kind", "choice", chosen["kind"], (Choice("", "all"), *kinds(viewer))),
         Field("site", "Site", "choice", chosen["site"], site_choices(viewer)),
     )  # fmt: skip
+    zones = dict(Site.objects.values_list("number", "zone"))
     context = {
-        "lines": lines[:MOST_SHOWN], "total": len(lines), "most": MOST_SHOWN,
-        "filters": filled(filters, {}, None), "sees_arm": viewer.sees_arm(),
+        "lines": [
+            {"event": one, "clock": serious_clock(one.reports, zones[one.site])}
+            for one in found[:MOST_SHOWN]
+        ],
+        "total": len(found), "most": MOST_SHOWN,
+        "filters": filled(filters, {}, None), "sees_arm": bool(viewer.roles & SEES_ARM),
     }  # fmt: skip
     return page(request, "entry/safety.html", context)
-
-
-def _event_line(one: Event) -> dict[str, Any]:
-    versions = sorted(one.versions.all(), key=lambda version: version.version)
-    zone = one.participant.site.zone
-    return {
-        "event": one, "latest": versions[-1], "kind": kind_label(one.kind),
-        "clock": serious_clock(versions, zone),
-    }  # fmt: skip
 
 
 # --- medication -------------------------------------------------------------------------------------------

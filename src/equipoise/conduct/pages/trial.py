@@ -59,6 +59,6 @@ def _context(viewer: access.Viewer, asked: str) -> dict[str, Any]:
         "randomized": Participant.objects.filter(randomized_on__isnull=False).count(),
         "may": {name.replace(".", "_"): viewer.may(name) for name in ACTS},
         "keeping": reading.keeping() if keeps else None,
-        "sees_arm": viewer.sees_arm(),
+        "sees_arm": viewer.sees_every_arm,
         "asked": asked,
     }

@@ -1,9 +1,9 @@
 """Reading the ledger: who changed what, when and why. A search for reviewers, the filters of a risk-based
 review, and the history of one item.
 
-A viewer reads what happened at their sites. Whoever must not know the arm reads an allow-list of acts,
+A viewer reads what happened at their sites. Where they must not know the arm they read an allow-list of acts,
 without entries that tell the arm, without the numbers of entries (a gap would tell), and without clinical
-content.
+content; what people wrote about a participant in their own words may tell the arm, and is left out as well.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.db.models.functions import ExtractHour, TruncHour
 
 from equipoise.conduct import clock, duties, opening
-from equipoise.conduct.access import Viewer
+from equipoise.conduct.access import TELLS_NO_ARM, Viewer
 from equipoise.conduct.models import Chain, Entry, Site
 from equipoise.conduct.reading.forms import in_words
 from equipoise.conduct.reading.overview import of_every_arm
@@ -39,6 +39,8 @@ BLINDED_MAY_READ = frozenset(duties.MAY) - duties.REVEALS_ARM - OF_FORMS - {"med
 visit that every arm has (`_shared_places`)."""
 BLINDED_CONTENT = frozenset({"site", "trial", "person", "duty", "token", "participant", "access", "account"})
 """Kinds of entry whose content a blinded viewer may read; of others they see that it was changed."""
+NOT_SHOWN = "not shown to your role"
+"""Stands for a reason that the viewer may not read."""
 
 FILTERS = {
     "after completion": "changed after the form was complete",
@@ -95,15 +97,14 @@ class Line:
 def visible(viewer: Viewer) -> QuerySet[Entry]:
     """The entries that a viewer may read, newest first."""
     found = Entry.objects.order_by("-n")
-    if not any(duty.site_id is None for duty in viewer.duties):
-        found = found.filter(site__in={duty.site_id for duty in viewer.duties})
-    if not viewer.roles & duties.SEES_PARTICIPANTS:
-        found = found.filter(participant="")
-    if not viewer.sees_arm():
-        system = Q(person="system", participant="")
-        shared = Q(command__in=OF_FORMS) & _shared_places()
-        found = found.filter(Q(command__in=BLINDED_MAY_READ) | shared | system, reveals_arm=False)
-    return found
+    if not viewer.holds_at_all(frozenset(duties.ROLES)):
+        found = found.filter(site__in=viewer.sites())
+    if not viewer.holds_at_all(duties.SEES_PARTICIPANTS):
+        found = found.filter(Q(participant="") | Q(site__in=viewer.sites_of_participants()))
+    system = Q(person="system", participant="")
+    shared = Q(command__in=OF_FORMS) & _shared_places()
+    allowed = Q(command__in=BLINDED_MAY_READ) | shared | system
+    return found.filter(viewer.in_sight("site", allowed & TELLS_NO_ARM))
 
 
 def _shared_places() -> Q:
@@ -124,7 +125,8 @@ def search(viewer: Viewer, wanted: Search) -> QuerySet[Entry]:
         if asked:
             found = found.filter(**{name: asked})
     if wanted.reason:
-        found = found.filter(reason__icontains=wanted.reason)
+        readable = viewer.in_sight("site", Q(kind__in=BLINDED_CONTENT, participant=""))
+        found = found.filter(readable, reason__icontains=wanted.reason)
     found = found.filter(**_between(wanted))
     if wanted.review:
         found = _reviewed(found, wanted.review)
@@ -224,16 +226,34 @@ def critical_items(protocol: Protocol) -> set[str]:
 # --- as it is shown -----------------------------------------------------------------------------------------
 
 
-def lines(entries: Iterable[Entry], sees_arm: bool) -> Iterator[Line]:
+class Told(NamedTuple):
+    """The content of an entry, as far as it is for a viewer."""
+
+    old: str | None
+    new: str | None
+    reason: str
+
+
+def told(viewer: Viewer, entry: Entry) -> Told:
+    """What a viewer may read of an entry that is `visible` to them."""
+    if viewer.sees_arm_at(entry.site):
+        return Told(entry.old, entry.new, entry.reason)
+    if entry.kind not in BLINDED_CONTENT:
+        return Told(None, None, "")
+    return Told(entry.old, entry.new, "" if entry.participant else entry.reason)
+
+
+def lines(entries: Iterable[Entry], viewer: Viewer) -> Iterator[Line]:
     """Entries as they are shown."""
     zones = dict(Site.objects.values_list("number", "zone"))
     protocol = opening.folder().protocol
     for one in entries:
         item = protocol.items.get(one.field) if one.kind in ("value", "verification") else None
-        open_to_all = sees_arm or one.kind in BLINDED_CONTENT
+        content, whole = told(viewer, one), Told(one.old, one.new, one.reason)
+        hidden = content != whole and content[:2] == (None, None)
         where = one.place or (f"{one.kind} {one.subject}" if len(one.subject) < 30 else one.kind)
         yield Line(
-            n=one.n if sees_arm else None,
+            n=one.n if viewer.sees_every_arm else None,
             at=one.at,
             zone=zones.get(one.site, opening.folder().zone)
             if one.site is not None
@@ -246,10 +266,10 @@ def lines(entries: Iterable[Entry], sees_arm: bool) -> Iterator[Line]:
             participant=one.participant,
             what=f"{one.kind}: {where}" if one.place else where,
             field=item.label if item is not None else one.field.replace("_", " "),
-            old=_said(one, one.old) if open_to_all else "",
-            new=_said(one, one.new) if open_to_all else "",
-            reason=one.reason if open_to_all else "",
-            hidden=not open_to_all and bool(one.old or one.new or one.reason),
+            old=_said(one, content.old),
+            new=_said(one, content.new),
+            reason=content.reason if hidden or content.reason == one.reason else NOT_SHOWN,
+            hidden=hidden,
         )
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 from equipoise.conduct import clock, opening
 from equipoise.conduct.access import Viewer
-from equipoise.conduct.models import Event, EventVersion, Flag, Form, Hold, Injection, Participant
-from equipoise.conduct.reading import forms
+from equipoise.conduct.models import Flag, Form, Hold, Injection, Participant
+from equipoise.conduct.reading import forms, safety
 from equipoise.conduct.reading import situation as treatment
 from equipoise.conduct.reading.arms import arm_of
 from equipoise.conduct.reading.history import History, Noted, amount, histories, shown, span, values_of
@@ -233,7 +233,7 @@ def chart(participant: Participant, viewer: Viewer) -> Chart:
         series=_series(protocol, participant, past, sees_arm),
         cycles=_cycles(protocol, past),
         decisions=_decisions(past),
-        events=_events(protocol, participant, sees_arm),
+        events=_events(participant, viewer),
         holds=holds,
         visits=visits,
         next=_next(participant, past, visits, today),
@@ -448,43 +448,26 @@ def _holds(protocol: Protocol, person: Participant, past: Sequence[History]) -> 
 # --- events and visits --------------------------------------------------------------------------------------
 
 
-def _events(protocol: Protocol, person: Participant, sees_arm: bool) -> tuple[EventMark, ...]:
-    """Who does not see the arm sees no event that is attributed to the drug, and of the others neither
-    attribution nor cycle."""
-    latest: dict[UUID, EventVersion] = {}
-    for version in (
-        EventVersion.objects.filter(event__participant=person, event__removed="")
-        .select_related("event")
-        .order_by("version")
-    ):
-        latest[version.event_id] = version
-    marks = []
-    for version in latest.values():
-        if not sees_arm and version.attributed is True:
-            continue
-        event: Event = version.event
-        declared = protocol.events.get(event.kind)
-        marks.append(
-            EventMark(
-                id=event.id,
-                number=event.number,
-                kind=event.kind,
-                label="Adverse event" if declared is None else declared.label,
-                term=version.term,
-                onset=version.onset,
-                ended=version.ended,
-                first=span(version.onset)[0],
-                grade=version.grade,
-                serious=version.serious,
-                attributed=version.attributed if sees_arm else None,
-                cycle=version.cycle if sees_arm else None,
-            )
+def _events(person: Participant, viewer: Viewer) -> tuple[EventMark, ...]:
+    marks = [
+        EventMark(
+            id=one.id,
+            number=one.number,
+            kind=one.kind,
+            label=one.label,
+            term=one.latest.term,
+            onset=one.latest.onset,
+            ended=one.latest.ended,
+            first=span(one.latest.onset)[0],
+            grade=one.latest.grade,
+            serious=one.latest.serious,
+            attributed=one.latest.attributed,
+            cycle=one.latest.cycle,
         )
-    marks.sort(key=lambda mark: (mark.first, mark.number))
-    if sees_arm:
-        return tuple(marks)
-    # a gap in the numbers would tell of what is not shown
-    return tuple(replace(mark, number=position) for position, mark in enumerate(marks, start=1))
+        for one in safety.events([person], viewer)
+        if not one.removed
+    ]
+    return tuple(sorted(marks, key=lambda mark: (mark.first, mark.number)))
 
 
 def _visits(protocol: Protocol, person: Participant, arm: str | None, today: date) -> tuple[VisitMark, ...]:

@@ -94,7 +94,7 @@ def _screening(protocol: Protocol, key: str) -> FormPlan:
 
 def _visit(protocol: Protocol, participant: Participant, name: str, rest: str) -> FormPlan:
     line = next((one for one in protocol.visits if one.id == name and one.period != SCREENING), None)
-    day = _whole(rest)
+    day = entering.read_whole(rest)
     if line is None or day is None:
         raise NotFound(f'there is no visit "{name}:{rest}"')
     planned = planned_visits(protocol, participant, day, line)
@@ -164,7 +164,7 @@ def _check(protocol: Protocol, participant: Participant, regimen: str, rest: str
 
 def _update(protocol: Protocol, day: str, rest: str) -> FormPlan:
     on = _date(day)
-    if on is None or not _whole(rest):
+    if on is None or not entering.read_whole(rest):
         raise NotFound(f'there is no form "{day}:{rest}" between visits')
     return FormPlan(
         UPDATE, f"{day}:{rest}", f"Between visits, {_short(on)}", _between_visits(protocol), (), on
@@ -187,16 +187,12 @@ def _only_derived(protocol: Protocol, name: str) -> bool:
     return item.derive is not None and "visits" not in item.collect
 
 
-def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
-
-
 def _date(text: str) -> date | None:
     try:
         found = date.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.isoformat() == text else None
+    return found if found.isoformat() == text and entering.is_possible(found) else None
 
 
 def _short(day: date) -> str:
@@ -235,7 +231,7 @@ def recorded(participant: Participant, items: Iterable[str] | None = None) -> li
 def _order(value: Stored) -> tuple[date, date, int, tuple[str, int], str, int]:
     form = value.form
     key, _, count = form.key.partition(":")
-    number = int(count) if form.kind == UPDATE and count.isdigit() else 0
+    number = (entering.read_whole(count) or 0) if form.kind == UPDATE else 0
     return measured_on(value), form.done_on, KINDS.index(form.kind), (key, number), value.item, value.row
 
 
@@ -670,10 +666,9 @@ def changed_since(viewer: Viewer, moment: datetime, most: int = 500) -> tuple[Ch
     """What was entered or changed at the viewer's sites since a moment, the latest first: what a monitor asks
     first. What would tell the arm is left out for those who do not see it."""
     first = _first_entry_after(moment)
-    sites = list(viewer.sites().values_list("number", flat=True))
+    sites = list(viewer.sites_of_participants().values_list("number", flat=True))
     entries = Entry.objects.filter(n__gte=first, kind="value", site__in=sites).order_by("-n")
-    if not viewer.sees_arm():
-        entries = entries.filter(reveals_arm=False)
+    entries = entries.filter(viewer.in_sight("site"))
     return tuple(_change(entry) for entry in entries[:most])
 
 

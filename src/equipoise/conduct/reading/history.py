@@ -13,7 +13,8 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from equipoise.conduct import opening, sealing
+from equipoise.conduct import entering, opening, sealing
+from equipoise.conduct.gateway import NotFound
 from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
 from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
@@ -292,13 +293,17 @@ def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, 
 
 
 def history(participant: Participant, regimen: str) -> History:
-    """The history of one participant under one regimen, which need not be one of their arm's."""
+    """The history of one participant under one regimen, which need not be one of their arm's. Raises NotFound
+    when the protocol has no such regimen in cycles."""
+    protocol = opening.folder().protocol
+    if regimen not in protocol.regimens or protocol.regimens[regimen].kind != "cycles":
+        raise NotFound("there is nothing of that name for you")
     for found in histories([participant]).get(participant.id, ()):
         if found.regimen == regimen:
             return found
     allocation = Allocation.objects.filter(participant=participant).first()
     arm = None if allocation is None else sealing.open_arm(allocation)
-    return History(opening.folder().protocol, participant, regimen, arm, (), (), (), (), ())
+    return History(protocol, participant, regimen, arm, (), (), (), (), ())
 
 
 def _grouped(rows: Any) -> dict[UUID, list[Any]]:
@@ -337,7 +342,7 @@ def values_of(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, 
 def _order(value: Noted) -> tuple[date, date, int, str, int]:
     """In order of the day of the sample; of one day, what was recorded between visits comes last."""
     key, _, count = value.key.partition(":")
-    number = int(count) if value.kind == "update" and count.isdigit() else 0
+    number = (entering.read_whole(count) or 0) if value.kind == "update" else 0
     return value.on, value.done_on, KINDS.index(value.kind), key, number
 
 

@@ -2,7 +2,7 @@
 queries, events, and (for who may see them) cycles.
 
 Everything is counted over the sites of the viewer, and pooled over arms. A blinded viewer gets only tables
-that cannot tell the arm: visits that every arm has, events by kind, no cycle and no dose.
+that cannot tell the arm: visits that every arm has, events of kinds that every arm has, no cycle and no dose.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from equipoise.conduct import clock, due, opening
+from equipoise.conduct import clock, due, entering, opening
+from equipoise.conduct.access import Viewer
 from equipoise.conduct.models import Cycle, Due, Event, Form, Injection, Participant, Query, Site
+from equipoise.conduct.reading import safety
 from equipoise.protocol.model import Protocol
 from equipoise.rules.schedule import visits
 
@@ -203,8 +205,8 @@ class Overview:
     """Nine in ten forms were completed within so many days."""
 
 
-def overview(sites: QuerySet[Site], participants: QuerySet[Participant], sees_arm: bool) -> Overview:
-    """The trial over these sites and participants."""
+def overview(sites: QuerySet[Site], participants: QuerySet[Participant], viewer: Viewer) -> Overview:
+    """The trial over these sites and participants, as far as the viewer may know of it."""
     here = list(sites)
     everybody = people(participants)
     late = dict(
@@ -218,7 +220,7 @@ def overview(sites: QuerySet[Site], participants: QuerySet[Participant], sees_ar
     every_lag = sorted(lag for site in lags.values() for lag in site)
     waiting = list(
         Query.objects.filter(participant__in=participants, state__in=(Query.OPEN, Query.ANSWERED))
-        .filter(Q() if sees_arm else Q(reveals_arm=False))
+        .filter(viewer.in_sight("participant__site"))
         .order_by()
         .values_list("participant__site_id", "state", "opened_at")
     )
@@ -231,8 +233,8 @@ def overview(sites: QuerySet[Site], participants: QuerySet[Participant], sees_ar
         strata=_strata(everybody),
         visits=_visits(participants),
         ages=_ages(waiting),
-        events=_events(participants),
-        cycles=_cycles(here, participants) if sees_arm else None,
+        events=_events(participants, viewer),
+        cycles=_cycles([site for site in here if viewer.sees_arm(site)], participants),
         lag=median(every_lag) if every_lag else None,
         lag_worst=every_lag[min(len(every_lag) - 1, int(0.9 * len(every_lag)))] if every_lag else None,
     )
@@ -391,7 +393,8 @@ def _visits(participants: QuerySet[Participant]) -> tuple[VisitLine, ...]:
 def _in_order(keys: set[str]) -> list[tuple[str, str]]:
     """Keys of visits with their names, in order of their day."""
     protocol = opening.folder().protocol
-    days = {key: int(day) for key in keys for _, _, day in [key.partition(":")] if day.isdecimal()}
+    asked = {key: entering.read_whole(key.partition(":")[2]) for key in keys}
+    days = {key: day for key, day in asked.items() if day is not None}
     names: dict[str, str] = {}
     for arm in protocol.arms:
         for visit in visits(protocol, arm, max(days.values(), default=0)):
@@ -411,10 +414,9 @@ def _ages(waiting: list[tuple[int, str, Any]]) -> tuple[AgeLine, ...]:
     )
 
 
-def _events(participants: QuerySet[Participant]) -> tuple[EventLine, ...]:
-    protocol = opening.folder().protocol
+def _events(participants: QuerySet[Participant], viewer: Viewer) -> tuple[EventLine, ...]:
     rows = (
-        Event.objects.filter(participant__in=participants, removed="")
+        Event.objects.filter(safety.in_sight(viewer), participant__in=participants, removed="")
         .order_by()
         .values("kind")
         .annotate(
@@ -425,14 +427,19 @@ def _events(participants: QuerySet[Participant]) -> tuple[EventLine, ...]:
         .values_list("kind", "events", "people", "serious")
     )
     found = {kind: numbers for kind, *numbers in rows}
-    labels = {name: event.label for name, event in protocol.events.items()}
-    labels.setdefault("adverse_event", "Adverse event")
-    return tuple(EventLine(kind, label, *found.get(kind, (0, 0, 0))) for kind, label in labels.items())
+    return tuple(
+        EventLine(kind, label, *found.get(kind, (0, 0, 0)))
+        for kind, label in safety.kinds_shown(viewer).items()
+    )
 
 
-def _cycles(sites: list[Site], participants: QuerySet[Participant]) -> tuple[CycleLine, ...]:
+def _cycles(sites: list[Site], participants: QuerySet[Participant]) -> tuple[CycleLine, ...] | None:
+    """Cycles at these sites, at all of which the arm is seen; None when there is no such site."""
+    if not sites:
+        return None
     protocol = opening.folder().protocol
     lines = []
+    participants = participants.filter(site__in=sites)
     ahead = _cycles_ahead(sites)
     states = (Injection.GIVEN, Injection.REDUCED, Injection.MISSED, Injection.UNKNOWN, Injection.PLANNED)
     for name, regimen in protocol.regimens.items():

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from equipoise.conduct import clock, due, opening
+from equipoise.conduct import clock, due, entering, opening
 from equipoise.conduct.access import Viewer
 from equipoise.conduct.due import Coming
-from equipoise.conduct.models import Due, Hold, Participant, Query
+from equipoise.conduct.models import Due, Event, Hold, Participant, Query
+from equipoise.conduct.reading import safety
 from equipoise.conduct.reading.overview import behind
 
 STATUSES = (
@@ -72,10 +73,12 @@ def chosen(viewer: Viewer, wanted: Wanted) -> QuerySet[Participant]:
     if wanted.stratum in opening.folder().protocol.strata:
         found = found.filter(**{f"strata__{wanted.stratum}": wanted.level})
     if wanted.event:
-        found = found.filter(events__kind=wanted.event, events__removed="").distinct()
+        had = Event.objects.filter(safety.in_sight(viewer), kind=wanted.event, removed="")
+        found = found.filter(pk__in=had.values("participant"))
     if wanted.queries:
-        shown = Q() if viewer.sees_arm() else Q(reveals_arm=False)
-        waiting = Query.objects.filter(shown, state__in=(Query.OPEN, Query.ANSWERED))
+        waiting = Query.objects.filter(
+            viewer.in_sight("participant__site"), state__in=(Query.OPEN, Query.ANSWERED)
+        )
         found = found.filter(pk__in=waiting.values("participant"))
     if wanted.overdue or wanted.visit:
         late = behind().filter(key=wanted.visit) if wanted.visit else behind()
@@ -84,21 +87,19 @@ def chosen(viewer: Viewer, wanted: Wanted) -> QuerySet[Participant]:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 9 else -1
+    number = entering.read_whole(text)
+    return -1 if number is None else number
 
 
-def lines(participants: list[Participant], sees_arm: bool) -> list[Line]:
+def lines(participants: list[Participant], viewer: Viewer) -> list[Line]:
     """The lines of one page of the list."""
     ids = [one.pk for one in participants]
-    shown = Q() if sees_arm else Q(reveals_arm=False)
-    before_them = due.ahead(participants, sees_arm=sees_arm)
-    queries = _counted(
-        Query.objects.filter(shown, participant__in=ids, state__in=(Query.OPEN, Query.ANSWERED)).order_by()
-    )
-    held: set[Any] = set()
-    if sees_arm:
-        open_holds = Hold.objects.filter(participant__in=ids, until__isnull=True)
-        held = set(open_holds.values_list("participant_id", flat=True))
+    before_them = due.ahead(participants, viewer)
+    waiting = Query.objects.filter(participant__in=ids, state__in=(Query.OPEN, Query.ANSWERED))
+    queries = _counted(waiting.filter(viewer.in_sight("participant__site")).order_by())
+    treated = [one.pk for one in participants if viewer.sees_arm_at(one.site_id)]
+    open_holds = Hold.objects.filter(participant__in=treated, until__isnull=True)
+    held = set(open_holds.values_list("participant_id", flat=True))
     return [
         _line(one, before_them.get(one.pk, []), queries.get(one.pk, 0), one.pk in held)
         for one in participants

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.db.models import Max, Q, QuerySet
+
 from equipoise.conduct import clock, entering, opening
 from equipoise.conduct.access import Viewer
+from equipoise.conduct.duties import SEES_ARM
 from equipoise.conduct.gateway import NotFound
 from equipoise.conduct.models import Event, EventVersion, Participant
 from equipoise.protocol.model import Protocol
@@ -20,6 +23,9 @@ ADVERSE_EVENT: Final = "adverse_event"
 ADVERSE_EVENT_LABEL: Final = "Adverse event"
 SERIOUS_WITHIN: Final = timedelta(hours=24)
 """A serious event is reported within this time of when the site learned of it."""
+
+NUMBERS_APART: Final = 1000
+"""Events whose kind tells the arm are numbered from here on."""
 
 IN_TIME, LATE, RUNNING, OVERDUE = "reported in time", "reported late", "to be completed", "overdue"
 
@@ -40,6 +46,36 @@ def reveals_arm(protocol: Protocol, kind: str) -> bool:
     if kind == ADVERSE_EVENT or protocol.events[kind].terminal:
         return False
     return not any(kind in (*one.first_of, *one.competing) for one in protocol.endpoints.values())
+
+
+def hidden_kinds(protocol: Protocol) -> frozenset[str]:
+    """The kinds of event that do not exist for who does not see the arm."""
+    return frozenset(kind for kind in protocol.events if reveals_arm(protocol, kind))
+
+
+def in_sight(viewer: Viewer, path: str = "") -> Q:
+    """The events of which a viewer may hear: this is the one rule, and it looks at nothing but the kind and
+    the site. `path` leads from a row to its event."""
+    hidden = Q(**{f"{path}kind__in": hidden_kinds(opening.folder().protocol)})
+    return viewer.in_sight(f"{path}participant__site", ~hidden)
+
+
+def kinds_shown(viewer: Viewer) -> dict[str, str]:
+    """The kinds of event of which a viewer may hear at any of their sites, with their labels."""
+    protocol = opening.folder().protocol
+    hidden = frozenset() if viewer.roles & SEES_ARM else hidden_kinds(protocol)
+    kinds = (ADVERSE_EVENT, *protocol.events)
+    return {kind: label_of(protocol, kind) for kind in kinds if kind not in hidden}
+
+
+def next_number(participant: Participant, kind: str) -> int:
+    """The number of the participant's next event of a kind. Kinds that tell the arm have numbers of their
+    own, so that no gap among those of the others tells that there is one."""
+    hidden = hidden_kinds(opening.folder().protocol)
+    apart = Q(kind__in=hidden)
+    alike = Event.objects.filter(apart if kind in hidden else ~apart, participant=participant)
+    before = NUMBERS_APART if kind in hidden else 0
+    return int(alike.aggregate(last=Max("number", default=before))["last"]) + 1
 
 
 def is_endpoint(protocol: Protocol, kind: str, term: str, serious: bool) -> bool:
@@ -97,6 +133,7 @@ class EventView:
 
     id: UUID
     participant: str
+    site: int
     number: int
     kind: str
     label: str
@@ -111,25 +148,28 @@ class EventView:
         return not self.removed and self.latest.outcome in ("", "recovering", "not recovered", "unknown")
 
 
-def events(participant: Participant, viewer: Viewer) -> tuple[EventView, ...]:
-    """The events of a participant in order of their number, as far as the viewer may see them: who does not
-    see the arm sees neither kinds that would tell it nor what was done about the drug."""
-    protocol, sees = opening.folder().protocol, viewer.sees_arm(participant.site)
-    found = views(EventVersion.objects.filter(event__participant=participant))
-    if sees:
-        return tuple(found)
-    return tuple(_masked(one) for one in found if not reveals_arm(protocol, one.kind))
+def events(participants: Iterable[Participant], viewer: Viewer) -> list[EventView]:
+    """The events of participants, struck-out ones too, by participant and number, as far as the viewer may
+    see them: none whose kind would tell them an arm that they do not see (`in_sight`), and of the others
+    neither what is held to have caused them nor what was done about the drug. Reports that say nothing else
+    that is new are then left out, and the others numbered without a gap."""
+    return _shown(EventVersion.objects.filter(event__participant__in=participants), viewer)
 
 
-def event_view(participant: Participant, number: int, viewer: Viewer) -> EventView:
-    """One event of a participant. Raises NotFound."""
-    for one in events(participant, viewer):
-        if one.number == number:
+def _shown(versions: QuerySet[EventVersion], viewer: Viewer) -> list[EventView]:
+    found = views(versions.filter(in_sight(viewer, "event__")))
+    return [one if viewer.sees_arm_at(one.site) else _masked(one) for one in found]
+
+
+def event_view(participant: Participant, name: str, viewer: Viewer) -> EventView:
+    """One event of a participant, by its number or its identifier. Raises NotFound."""
+    for one in events([participant], viewer):
+        if name in (str(one.number), str(one.id)):
             return one
-    raise NotFound(f"{participant.number} has no event {number}")
+    raise NotFound("there is nothing of that name for you")
 
 
-def views(versions: Any) -> list[EventView]:
+def views(versions: QuerySet[EventVersion]) -> list[EventView]:
     """Events from a set of their reports, by participant and number."""
     protocol = opening.folder().protocol
     ordered = versions.select_related("event__participant__site").order_by(
@@ -146,6 +186,7 @@ def _view(protocol: Protocol, event: Event, versions: list[EventVersion]) -> Eve
     return EventView(
         id=event.id,
         participant=event.participant.number,
+        site=event.participant.site_id,
         number=event.number,
         kind=event.kind,
         label=label_of(protocol, event.kind),
@@ -167,10 +208,17 @@ def _report(version: EventVersion) -> Report:
 
 
 def _masked(view: EventView) -> EventView:
-    reports = tuple(
-        replace(one, attributed=None, action_taken="", cycle=None, narrative="") for one in view.reports
-    )
-    return replace(view, reports=reports, latest=reports[-1])
+    reports: list[Report] = []
+    for one in view.reports:
+        shown = replace(one, attributed=None, action_taken="", cycle=None, narrative="")
+        if not reports or _said(shown) != _said(reports[-1]):
+            reports.append(replace(shown, version=len(reports) + 1))
+    return replace(view, reports=tuple(reports), latest=reports[-1])
+
+
+def _said(report: Report) -> Report:
+    """What a report says, whoever made it and whenever."""
+    return replace(report, version=0, person="", at=datetime.min)
 
 
 def deadline(protocol: Protocol, kind: str, reports: Iterable[Report], zone: str) -> Deadline | None:
@@ -198,15 +246,16 @@ def _is_whole(report: Report, serious: bool) -> bool:
     return report.serious and report.attributed is not None and bool(report.narrative.strip())
 
 
-def unreported(participants: Any) -> list[EventView]:
-    """Events of these participants whose report is still to be completed, the most urgent first."""
+def unreported(participants: QuerySet[Participant], viewer: Viewer) -> list[EventView]:
+    """Events of these participants, of those that the viewer may hear of, whose report is still to be
+    completed, the most urgent first."""
     reports = EventVersion.objects.filter(event__participant__in=participants, event__removed="")
     serious = reports.filter(serious=True)
     whole = serious.filter(attributed__isnull=False).exclude(narrative="")
     waiting = serious.exclude(event__in=whole.values("event")).values("event")
     found = [
         one
-        for one in views(reports.filter(event__in=waiting))
+        for one in _shown(reports.filter(event__in=waiting), viewer)
         if one.deadline is not None and one.deadline.reported_at is None
     ]
     return sorted(found, key=lambda one: one.deadline.due if one.deadline else clock.now())

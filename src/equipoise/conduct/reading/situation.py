@@ -107,7 +107,7 @@ def situation(participant: Participant, regimen: str, on: date, before: int | No
     """What is known of a participant on the day `on`, from rows that are dated on or before it.
 
     `before`: only decisions with a smaller sequence, and the cycles that they started, count; so that the
-    situation of an earlier decision can be told again. Raises UserError when the protocol has no such
+    situation of an earlier decision can be told again. Raises NotFound when the protocol has no such
     regimen in cycles.
     """
     return known_on(history(participant, regimen), on, before)
@@ -459,7 +459,7 @@ class Proposal:
 
 
 def proposal(participant: Participant, regimen: str, on: date) -> Proposal:
-    """What the protocol proposes for this participant on this day. Raises UserError when the protocol has no
+    """What the protocol proposes for this participant on this day. Raises NotFound when the protocol has no
     such regimen in cycles."""
     return propose(history(participant, regimen), on)
 

@@ -303,8 +303,7 @@ def _awaited(asked: _Asked) -> list[Task]:
 
 def _queries(asked: _Asked, state: str, words: str) -> list[Task]:
     rows = asked.of(Query.objects.filter(state=state)).select_related("participant")
-    if not asked.viewer.sees_arm():
-        rows = rows.filter(reveals_arm=False)
+    rows = rows.filter(asked.viewer.in_sight("participant__site"))
     tasks = []
     for row in rows.order_by("opened_at")[:MOST_OF_A_KIND]:
         endpoint = row.rule == "endpoint"
@@ -328,20 +327,16 @@ def _to_close(asked: _Asked) -> list[Task]:
 
 def _events(asked: _Asked) -> list[Task]:
     """Serious events whose report is still to be completed."""
-    protocol, sees = opening.folder().protocol, asked.viewer.sees_arm()
     people = Participant.objects.filter(site__in=asked.sites)
-    waiting = safety.unreported(people)
-    numbers = {view.participant for view in waiting}
-    site_of = dict(people.filter(number__in=numbers).values_list("number", "site"))
     tasks = []
-    for view in waiting:
-        if view.deadline is None or (not sees and safety.reveals_arm(protocol, view.kind)):
+    for view in safety.unreported(people, asked.viewer):
+        if view.deadline is None:
             continue
         overdue = view.deadline.state == safety.OVERDUE
         tasks.append(
             Task(
                 "event", f"serious event, {view.latest.term}: {view.deadline.words}", view.participant,
-                site_of[view.participant], view.deadline.due.date(), EVENT_OVERDUE if overdue else EVENT,
+                view.site, view.deadline.due.date(), EVENT_OVERDUE if overdue else EVENT,
                 "event", {"number": view.participant, "event": view.number},
             )
         )  # fmt: skip
