@@ -129,3 +129,26 @@ def event(person: Any, onset: date | str, grade: int | None, *, kind: str = "adv
         onset=str(onset), grade=grade, attributed=attributed,
         **{"term": "fever", "serious": False, **more},
     )  # fmt: skip
+
+
+def in_treatment(number: str) -> Any:
+    """Somebody in SILCAAT with everything that a participant can have: forms, a decision with its cycle and a
+    flag, an event, a medication, a query, a hold. Site and count are those of the number."""
+    today = clock.now().date()
+    site, count = int(number[:3]), int(number[4:8])
+    coordinator, investigator = STAFF[site]
+    person = placed(
+        "il2", today, number=count, site=site,
+        baseline={"cd4": 150.0, "hiv_rna": 50.0, "sex": "female", "age": 40.0, "country": "USA"},
+        strata={"cd4_stratum": "50-199", "country": "USA"},
+    )  # fmt: skip
+    form(person, "screening", "prestudy1", today, age="40")
+    visit(person, "entry:0", today, cd4="150", hiv_rna="50", on_art="yes")
+    check(person, "aldesleukin", today, **SILCAAT_CHECK)
+    decide(person, "aldesleukin", today)
+    form(person, "check", f"aldesleukin:{today.isoformat()}", today, "source corrected", pregnant="yes")
+    event(person, today, 2, attributed=False)
+    do("medication.save", coordinator, participant=number, drug="zidovudine", started="2003-05")
+    do("query.open", "mona", participant=number, text="please look")
+    do("hold.place", investigator, participant=number, since=today, reason="intercurrent illness")
+    return person

@@ -425,7 +425,6 @@ def test_an_upgrade_of_what_is_new_has_nothing_to_do(trial: TrialFolder) -> None
     assert "nothing to do" in done.stdout
 
 
-@pytest.mark.requirement("A10", "I10")
 def test_record_and_audit_trail_are_exported(trial: TrialFolder, tmp_path: Path) -> None:
     trail = _equipoise("conduct", "export", trial.path, "--ledger", "--out", tmp_path / "trail")
     assert trail.exit_code == 0, trail.output

@@ -1,5 +1,10 @@
 """Many processes at once, processes that are killed, answers that are lost: no place is lost, none given
-twice."""
+twice.
+
+The suite lets eight processes randomise eight participants each; as many as one likes are randomised with
+
+EQUIPOISE_ALLOCATIONS=400 python -m pytest tests/test_conduct_concurrency.py -k eight_processes
+"""
 
 from __future__ import annotations
 
@@ -20,14 +25,17 @@ from conduct_trial import START, do
 from equipoise.conduct import checking, clock
 from equipoise.conduct.folder import TrialFolder
 
+ALLOCATIONS = int(os.environ.get("EQUIPOISE_ALLOCATIONS", READY))
+"""Participants whom all eight processes submit at once."""
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def trial(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrialFolder]:
     with clock.at(START + timedelta(days=1)):
         if request.param == "sqlite":
-            yield copied_ready(tmp_path / "trial", READY)
+            yield copied_ready(tmp_path / "trial", ALLOCATIONS)
         else:
-            yield copied_postgres(tmp_path / "trial", protocol_file(), filled_with(READY))
+            yield copied_postgres(tmp_path / "trial", protocol_file(), filled_with(ALLOCATIONS))
 
 
 def who_at(number: str) -> str:
@@ -69,10 +77,10 @@ def test_eight_processes_that_submit_everybody_make_one_row_for_each(trial: Tria
     assert [ended(child) for child in children] == [0] * 8
     answers = [json.loads(file.read_text()) for file in files]
     assert all(one == answers[0] for one in answers)
-    assert sorted(one["randomized_number"] for one in answers[0].values()) == list(range(1, READY + 1))
-    assert Allocation.objects.count() == Trial.objects.get(id=1).allocated == READY
+    assert sorted(one["randomized_number"] for one in answers[0].values()) == list(range(1, ALLOCATIONS + 1))
+    assert Allocation.objects.count() == Trial.objects.get(id=1).allocated == ALLOCATIONS
     assert verify(trial) == []
-    assert journal.last_sequence(trial) == READY
+    assert journal.last_sequence(trial) == ALLOCATIONS
 
 
 @pytest.mark.requirement("D2")

@@ -518,7 +518,7 @@ def test_the_grid_has_as_many_lines_as_the_protocol_says(treated: Any) -> None:
     assert len(set(re.findall(r'name="state:(\d+)"', page))) == shape.administrations
 
 
-@pytest.mark.requirement("K4", "I9", "D30")
+@pytest.mark.requirement("K4", "I9")
 def test_departing_from_the_proposal_holds_and_flags(treated: Any) -> None:
     from equipoise.conduct.models import Decision, Flag, Hold
 

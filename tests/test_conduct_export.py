@@ -4,7 +4,10 @@ report work on it; the ledger can be checked without the system."""
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -109,7 +112,7 @@ def _fatal_term(trial: TrialFolder) -> str:
     return declared.terms[0] if declared.terms else declared.label
 
 
-@pytest.mark.requirement("A7", "I5", "K5")
+@pytest.mark.requirement("I5")
 def test_a_trial_in_conduct_is_exported_checked_analysed_and_reported(
     trial: TrialFolder, tmp_path: Path
 ) -> None:
@@ -186,3 +189,92 @@ def test_the_ledger_is_exported_whole_and_can_be_checked_without_the_system(
         safe = list(csv.DictReader(file))
     assert safe[-1]["reason"] == '\'=1+1 more, "as agreed"'
     assert not any(value.startswith(("=", "+", "-", "@")) for row in safe for value in row.values())
+
+
+def _grown_ledger(entries: int) -> None:
+    """The ledger of the trial with so many entries, chained as all are."""
+    from equipoise.conduct.models import Chain, Entry
+
+    head = Chain.objects.get(id=1)
+    model = Entry.objects.order_by("-n").values().first()
+    assert model is not None
+    rows, previous = [], head.hash
+    for n in range(head.n + 1, entries + 1):
+        fields = {**model, "n": n, "reason": f"entry {n}: {'for the test ' * 8}"}
+        del fields["hash"], fields["previous"]
+        previous_hash, previous = previous, ledger.entry_hash(previous, fields)
+        rows.append(Entry(**fields, previous=previous_hash, hash=previous))
+    Entry.objects.bulk_create(rows, batch_size=500)
+    Chain.objects.update(n=entries, hash=previous)
+
+
+@pytest.mark.requirement("A10")
+def test_the_memory_that_the_export_of_the_ledger_takes_does_not_grow_with_it(
+    trial: TrialFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are read, written and forgotten in pieces; here the pieces are small."""
+    import tracemalloc
+
+    from equipoise.conduct import exporting
+    from equipoise.conduct.models import Chain
+
+    monkeypatch.setattr(exporting, "PART_ROWS", 1000)
+    peaks = []
+    for entries in (10_000, 20_000):
+        _grown_ledger(entries)
+        head = Chain.objects.get(id=1)
+        tracemalloc.start()
+        found = exporting.export_ledger(trial, tmp_path / str(entries))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (found.entries, found.final_hash, found.linked) == (entries, head.hash, True)
+        parts = tmp_path / str(entries) / "parquet"
+        assert pl.read_parquet(parts / "*.parquet").height == entries
+        assert len(list(parts.iterdir())) == entries // 1000
+    assert peaks[1] < 1.25 * peaks[0], peaks
+
+
+WITHOUT_THE_SERVER = """
+import json, sys
+
+for name in ("django", "ninja", "allauth", "equipoise.conduct"):
+    sys.modules[name] = None  # importing it fails
+from equipoise.record import check, read
+
+record = read(sys.argv[1], verify=True)
+assert check(record) == []
+print(json.dumps({name: record.table(name).schema.names() for name in record.tables}))
+"""
+
+
+@pytest.mark.requirement("I10")
+def test_the_record_opens_where_there_is_no_server_with_its_schema_and_checksums(
+    trial: TrialFolder, tmp_path: Path
+) -> None:
+    from equipoise.conduct.exporting import export
+    from equipoise.errors import UserError
+    from equipoise.protocol import canonical
+    from equipoise.record import read
+
+    _lived(trial)
+    with at(day(120)):
+        export(trial, tmp_path / "record")
+    moved = (tmp_path / "record").rename(tmp_path / "archive")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_SERVER, str(moved)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    opened = json.loads(done.stdout)
+    told = json.loads((moved / "manifest.json").read_text())["tables"]
+    assert set(opened) == set(told) >= {"participants", "measurements", "decisions", "events"}
+    files = [one for table in told.values() for one in table["files"]]
+    for file in moved.rglob("*.parquet"):
+        stated = next(one for one in files if moved / one["path"] == file)
+        assert stated["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (moved / "protocol.json").read_bytes() == canonical(trial.protocol)
+    altered = moved / files[0]["path"]
+    content = bytearray(altered.read_bytes())
+    content[len(content) // 2] ^= 1
+    altered.write_bytes(content)
+    with pytest.raises(UserError, match=altered.name):
+        read(moved, verify=True)

@@ -274,7 +274,7 @@ def test_the_impossible_is_refused_in_words(
     assert form_of(number, "screening", "screening") is None
 
 
-@pytest.mark.requirement("T1", "T2", "T3")
+@pytest.mark.requirement("T1", "T3")
 def test_the_day_of_a_visit_and_the_time_of_entry_are_kept_apart(trial: TrialFolder) -> None:
     from equipoise.conduct.models import Entry
 

@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import conduct_ready
+from conduct_people import at_work
+from conduct_postgres import copied_postgres
+from conduct_samples import inputs_for
 from conduct_trial import START, actor, copied, do
 from equipoise.conduct import clock, duties
 from equipoise.conduct.folder import TrialFolder
@@ -19,6 +23,99 @@ from equipoise.conduct.folder import TrialFolder
 def trial(tmp_path: Path) -> Iterator[TrialFolder]:
     with clock.at(START + timedelta(days=1)):
         yield copied(tmp_path / "trial")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def on_either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrialFolder]:
+    """A trial on each of the two databases."""
+    with clock.at(START + timedelta(days=1)):
+        yield (copied if request.param == "sqlite" else copied_postgres)(tmp_path / "trial")
+
+
+@pytest.mark.requirement("A4")
+def test_entries_of_the_ledger_are_neither_changed_nor_removed_by_anybody(on_either: TrialFolder) -> None:
+    """Neither by the application nor by words to the database itself."""
+    from django.db import DatabaseError, connection, transaction
+
+    from equipoise.conduct.models import Entry
+
+    def told(sql: str) -> Any:
+        def work() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+
+        return work
+
+    before = list(Entry.objects.order_by("n").values())
+    first = Entry.objects.get(n=1)
+    first.new = "x"
+    ways = [
+        first.save, first.delete, Entry.objects.filter(n=2).delete,
+        lambda: Entry.objects.update(reason="x"),
+        told("DELETE FROM conduct_entry"), told("DELETE FROM conduct_entry WHERE n = 3"),
+    ]  # fmt: skip
+    for field in Entry._meta.concrete_fields:
+        ways.append(told(f'UPDATE conduct_entry SET "{field.column}" = NULL WHERE n = 3'))
+    if not on_either.uses_sqlite:
+        ways += [told("TRUNCATE conduct_entry"), told("TRUNCATE conduct_entry CASCADE")]
+    for way in ways:
+        with pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
+            way()
+    assert list(Entry.objects.order_by("n").values()) == before
+
+
+@pytest.mark.requirement("A7")
+def test_no_command_ends_well_that_leaves_no_entry(
+    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command is given to a function that changes something and notes nothing."""
+    from dataclasses import replace
+
+    from equipoise.conduct.gateway import COMMANDS, perform
+    from equipoise.conduct.models import Entry, Request, Site
+
+    def silent(act: Any, given: Any) -> dict[str, Any]:
+        act.role = "whoever"
+        Site.objects.filter(number=1).update(name="changed in silence")
+        return {"done": True}
+
+    before = Entry.objects.count()
+    for name, found in list(COMMANDS.items()):
+        monkeypatch.setitem(COMMANDS, name, replace(found, work=silent))
+        with pytest.raises(RuntimeError, match=f"{re.escape(name)} recorded nothing"):
+            perform(name, actor("theo"), inputs_for(found.inputs, "001-0001-A"), name)
+    assert set(COMMANDS) == set(duties.MAY)
+    assert Site.objects.get(number=1).name == "Northfield"
+    assert (Entry.objects.count(), Request.objects.count()) == (before, 0)
+
+
+@pytest.mark.requirement("T2")
+def test_a_browser_whose_clock_is_wrong_by_a_day_changes_no_time(tmp_path: Path) -> None:
+    """In a real trial; in a rehearsal a request says what time it is."""
+    from django.utils.http import http_date
+
+    from equipoise.conduct import opening
+    from equipoise.conduct.models import Entry, Participant
+
+    now = START + timedelta(days=1)
+    with clock.at(now):
+        made = copied(tmp_path / "trial")
+        settings = made.path / "trial.toml"
+        written = settings.read_text()
+        settings.write_text(written.replace('"rehearsal"', '"real"'))
+        assert settings.read_text() != written
+        assert opening.use(made.path).kind == "real"
+        client = at_work("ada")
+        for wrong in (now - timedelta(days=1), now + timedelta(days=1)):
+            claimed = {"Date": http_date(wrong.timestamp()), "Equipoise-Now": wrong.isoformat()}
+            told = {"consent_on": "t", "screened_on": "t", "consent_version": "1", "at": wrong.isoformat()}
+            answer = client.post("/site/1/screening/", told, headers=claimed)
+            assert answer.status_code == 302
+            assert Entry.objects.latest("n").at == now
+            begun = Participant.objects.latest("candidate")
+            assert begun.screened_on == begun.consent_on == now.date()
+        ahead = {**told, "screened_on": (now + timedelta(days=1)).strftime("%d %b %Y")}
+        assert client.post("/site/1/screening/", ahead, headers=claimed).status_code == 422
 
 
 @pytest.mark.requirement("A5")

@@ -345,7 +345,6 @@ def test_a_hold_of_an_investigator_stops_cycles_until_it_is_released(trial: Tria
         do("hold.place", "ivo", participant=control.number, since=day(1), reason=why)
 
 
-@pytest.mark.requirement("I9")
 def test_a_hold_on_file_follows_a_corrected_record(trial: TrialFolder) -> None:
     from equipoise.conduct.models import Entry, Hold
 
@@ -361,7 +360,7 @@ def test_a_hold_on_file_follows_a_corrected_record(trial: TrialFolder) -> None:
     assert all(entry.reveals_arm for entry in entries)
 
 
-@pytest.mark.requirement("I9", "D30")
+@pytest.mark.requirement("I9")
 def test_a_late_event_flags_the_decision_that_did_not_know_it_and_striking_it_takes_the_question_back(
     trial: TrialFolder,
 ) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -119,6 +122,66 @@ def test_an_objection_points_at_the_character(text: str, character: int, message
     assert caught.value.at + 1 == character
     first = criteria.check(text, ITEMS)[0]
     assert (first.message, first.at) == (caught.value.message, caught.value.at)
+
+
+CODE = (
+    "__import__('os').system('true')", "().__class__.__bases__[0]", "exec('1')", "eval('1 + 1')",
+    "open('/etc/passwd')", "cd4.__class__", "lambda: 1", "[x for x in (1,)]", "1 if consent else 2",
+    "f'{cd4}'", "cd4; import os", "globals()", "getattr(cd4, 'real') > 1", "print(cd4)", "{{ 7 * 7 }}",
+    "9 ** 9 ** 9 > cd4", "(x := 1) > 0", "cd4 > `id`", "$(id) > 1", "@consent", "yield consent",
+)  # fmt: skip
+"""Code of Python and of shells, in place of an expression of a protocol."""
+RUNS = {"exec", "compile", "import", "open", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen"}
+watching: list[str] | None = None
+
+
+def _watch(event: str, arguments: Any) -> None:
+    if watching is not None and event in RUNS:
+        watching.append(event)
+
+
+sys.addaudithook(_watch)
+
+
+@contextmanager
+def nothing_runs() -> Iterator[None]:
+    """Fails when the interpreter is asked to compile, run, import or open anything inside."""
+    global watching
+    watching = []
+    try:
+        yield
+        assert watching == []
+    finally:
+        watching = None
+
+
+@pytest.mark.requirement("D20")
+@pytest.mark.parametrize("text", CODE)
+def test_code_in_place_of_an_expression_is_refused_and_never_run(text: str) -> None:
+    criteria.check("no such thing", ITEMS)  # what the messages need is imported
+    with nothing_runs(), pytest.raises(CriteriaError):
+        criteria.compile(text, ITEMS)
+
+
+WORDS = st.sampled_from(
+    [
+        *("__import__", "os", "system", "eval", "exec", "lambda", "cd4", "consent", "sex", "is", "'female'"),
+        *("and", "or", "not", "min", "**", "\n", *"()[]{}.,:;=<3*-\\"),
+    ]
+)
+
+
+@pytest.mark.requirement("D20")
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS, max_size=12).map(" ".join))
+def test_whatever_stands_in_an_expression_runs_nothing(text: str) -> None:
+    criteria.check("no such thing", ITEMS)
+    with nothing_runs():
+        try:
+            expression = criteria.compile(text, ITEMS)
+        except CriteriaError:
+            return
+        criteria.evaluate(expression, PERSON)
 
 
 def test_the_picture_shows_a_caret_under_the_place() -> None:

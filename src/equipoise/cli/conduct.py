@@ -404,6 +404,9 @@ def evidence(
 ) -> None:
     """Print which requirement is shown by which tests, and how these ended, as a dated page.
 
+    The tests are those of a copy of the repository of this version. Ends with status 1 unless each
+    requirement that is covered has tests, and all of them were run and passed.
+
     Example:  equipoise conduct evidence trial/ --tests tests/ --run --out evidence.html
     """
     from equipoise._atomic import new_file
@@ -421,7 +424,12 @@ def evidence(
         plain = out.suffix.lower() in (".md", ".markdown")
         file.write_text((made.as_markdown if plain else made.as_html)(found), encoding="utf-8")
     typer.echo(f"{out}: {made.summary(found)}")
-    if found.counts.get("failed"):
+    if not found.shows_all:
+        if results is None:
+            typer.echo(
+                "No tests were run: name those of a copy of the repository with --tests, and give --run.",
+                err=True,
+            )
         raise typer.Exit(1)
 
 

@@ -32,6 +32,12 @@ from equipoise.errors import UserError
 FILE = Path(__file__).with_name("requirements.yaml")
 MARK = "requirement"
 NOT_RUN = "not run"
+IN_PART = "passed in part"
+NO_TEST = "no test"
+SHOWN = ("passed", "later")
+"""Results of a requirement that leave nothing open: all its tests passed, or it is not covered yet."""
+RAN_TO_THE_END = (0, 1)
+"""How pytest ends when it ran what it was asked to: all passed, or some failed."""
 STANDARD_ERROR = 2
 """Results go to standard output; how the tests get on is shown beside it."""
 RESULTS_NAME = "requirements.json"
@@ -68,15 +74,18 @@ class Shown:
 
     @property
     def result(self) -> str:
-        """passed, failed, not run, no test, or later."""
-        if self.requirement.later:
-            return "later"
+        """passed, passed in part (other tests of it were skipped or not run), failed, not run, no test, or
+        later."""
         ended = {outcome for _, outcome in self.tests}
-        if not ended:
-            return "no test"
         if "failed" in ended:
             return "failed"
-        return "passed" if "passed" in ended else NOT_RUN
+        if self.requirement.later:
+            return "later"
+        if not ended:
+            return NO_TEST
+        if "passed" not in ended:
+            return NOT_RUN
+        return "passed" if ended == {"passed"} else IN_PART
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,11 @@ class Trace:
         for one in self.shown:
             found[one.result] = found.get(one.result, 0) + 1
         return found
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether each requirement that is covered has tests, and all of them were run and passed."""
+        return self.counts.keys() <= set(SHOWN)
 
     @property
     def sha256(self) -> str:
@@ -283,23 +297,37 @@ def _results(file: Path) -> dict[str, Any]:
     return dict(read)
 
 
-def run_tests(tests: Path, results: Path) -> int:
-    """Run the tests that name a requirement; how they ended goes to `results`. Returns pytest's status."""
+def run_tests(tests: Path, results: Path) -> None:
+    """Run the tests that name a requirement; how they ended goes to `results`, whatever stood there before.
+
+    Raises UserError when they could not be run to the end: there are no results then.
+    """
     import subprocess
 
     if not tests.is_dir():
         raise UserError(f"{tests} is not a folder: name the one that holds the tests with --tests")
-    return subprocess.run(
+    try:
+        results.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{results}: cannot be replaced: {error.strerror}") from None
+    status = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", MARK, "-p", "equipoise.conduct.evidence",
          "--requirements-file", str(results.resolve()), str(tests.resolve())],
         cwd=tests.resolve().parent, stdout=STANDARD_ERROR,
     ).returncode  # fmt: skip
+    if status not in RAN_TO_THE_END or not results.is_file():
+        results.unlink(missing_ok=True)
+        raise UserError(
+            f"the tests in {tests} did not run to the end (pytest ended with status {status}): there are no "
+            "results to show; what it says stands above"
+        )
 
 
 # --- the page ---------------------------------------------------------------------------------------------
 
 _WORDS = {
-    "passed": "passed", "failed": "FAILED", NOT_RUN: "not run", "no test": "NO TEST", "later": "later",
+    "passed": "passed", IN_PART: "passed in part", "failed": "FAILED", NOT_RUN: "not run",
+    NO_TEST: "NO TEST", "later": "later",
 }  # fmt: skip
 _HTML = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Evidence of validation, {{ trace.made_at.date() }}</title>
@@ -309,7 +337,8 @@ color: #1b2a30; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top;
 padding: .3em .6em; border-bottom: 1px solid #c9d3d6; } th { background: #eef3f4; }
 td.test { font: 12px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; } .failed, .no { font-weight: bold;
-color: #a1200d; } .passed { color: #17603a; } tr { break-inside: avoid; } code { overflow-wrap: anywhere; }
+color: #a1200d; } .passed { color: #17603a; } .part { color: #7a4b00; }
+tr { break-inside: avoid; } code { overflow-wrap: anywhere; }
 </style></head><body>
 <h1>Evidence of validation</h1>
 <p>Made {{ made_at }}. {{ summary }}</p>
