@@ -262,6 +262,120 @@ def test_nobody_outside_of_the_arm_and_nobody_whose_follow_up_is_over_is_dosed(t
     _refused("follow-up is over", treated, day(1))
 
 
+_DEAD = {"kind": "death", "serious": True, "serious_because": "death", "outcome": "fatal", "attributed": None}
+
+
+def _reported_dead(person: Any, how: str) -> None:
+    """On day 10 somebody is reported dead in one of the ways in which that is said."""
+    from equipoise.conduct import opening
+
+    terms = opening.folder().protocol.events["death"].terms or ["unknown"]
+    with at(day(10)):
+        aware = {"aware_at": clock.now()}
+        match how:
+            case "a death":
+                event(person, day(9), 5, **_DEAD, term=terms[0], **aware)
+            case "a death, known to the month":
+                event(person, "2026-03", 5, **_DEAD, term=terms[0], **aware)
+            case "an event with a fatal outcome":
+                event(person, day(5), 4, attributed=False, outcome="fatal")
+            case "an event of grade 5":
+                event(person, day(5), 5, attributed=False)
+            case "serious because of death":
+                event(person, day(5), None, attributed=False, serious=True, serious_because="death", **aware)
+
+
+@pytest.mark.requirement("K3", "K4")
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a death", "a death, known to the month", "an event with a fatal outcome", "an event of grade 5",
+        "serious because of death",
+    ],
+)  # fmt: skip
+def test_nobody_who_is_reported_dead_is_proposed_a_dose(trial: TrialFolder, how: str) -> None:
+    from equipoise.conduct.models import Flag
+    from equipoise.conduct.reading.situation import next_decisions
+
+    person = _ready()
+    with at(DAY0):
+        decide(person, DRUG, DAY0)
+    with at(day(8)):
+        decide(person, DRUG, day(8))
+    _reported_dead(person, how)
+    assert not Flag.objects.exists(), "both decisions were taken before"
+    for number in (8, 9, 10, 56):
+        with at(day(56)):
+            found = proposal(person, DRUG, day(number))
+            assert (found.action, found.dose, found.alternatives) == ("wait", 0, ())
+    with at(day(56)):
+        check(person, DRUG, day(56), **SILCAAT_CHECK)
+        assert next_decisions(person, day(56)) == ()
+    _refused("follow-up is over .a death is reported: ", person, day(56))
+    why = "the family asks"
+    _refused("follow-up is over", person, day(56), override="start", reason=why, of=day(9))
+
+
+@pytest.mark.requirement("K3", "K4")
+def test_a_decision_taken_after_the_death_is_flagged_once_the_death_is_known(trial: TrialFolder) -> None:
+    from equipoise.conduct.models import Flag
+
+    person = _ready()
+    with at(DAY0):
+        decide(person, DRUG, DAY0)
+    with at(day(9)):
+        decide(person, DRUG, day(9))
+    with at(day(10)):
+        decide(person, DRUG, day(10))
+    _reported_dead(person, "a death")
+    assert [flag.decision.on for flag in Flag.objects.all()] == [day(10)]
+    assert Flag.objects.get().what == "in follow-up from yes to no"
+
+
+@pytest.mark.requirement("K3", "K4")
+def test_dating_a_decision_back_does_not_get_round_what_is_known_when_it_is_signed(
+    trial: TrialFolder,
+) -> None:
+    from equipoise.conduct.models import Hold
+
+    late = "can no longer be entered: by what is on record of"
+
+    people = [in_silcaat(DAY0, number=number) for number in range(1, 6)]
+    for number in (0, 56):  # the second cycle is due on day 56, and entered on day 60
+        for person in people:
+            with at(day(60 if number else 0)):
+                check(person, DRUG, day(number), **SILCAAT_CHECK)
+                assert proposal(person, DRUG, day(number)).starts
+                if not number:
+                    decide(person, DRUG, DAY0)
+    nothing, placed, of_the_protocol, toxic, unjudged = people
+    with at(day(60)):
+        visit(nothing, CD4[56], day(58), cd4="160", hiv_rna="<50", on_art="yes")
+        assert decide(nothing, DRUG, day(56))["cycle"] == 2
+    with at(day(60)):
+        do("hold.place", "ivo", participant=placed.number, since=day(58), reason="surgery planned")
+    _refused(f"{late} 30 April 2026, a reason to withhold the drug is present", placed, day(60), of=day(56))
+    with at(day(60)):
+        do("hold.release", "ivo", hold=Hold.objects.get().id, until=day(59), reason="recovered")
+    _refused(f"{late} 30 April 2026, a reason to withhold", placed, day(60), of=day(56))
+    with at(day(60)):
+        form(of_the_protocol, "update", f"{day(60)}:1", day(60), pregnant="yes")
+    _refused(f"{late} 2 May 2026, a reason to withhold", of_the_protocol, day(60), of=day(56))
+    with at(day(60)):
+        event(toxic, day(57), 3, cycle=1)
+    _refused(f"{late} 29 April 2026, toxicity asks for a lower dose", toxic, day(60), of=day(56))
+    more = {"override": "escalate", "dose": 6.0, "reason": "it was mild"}
+    _refused("toxicity asks for a lower dose", toxic, day(60), of=day(56), **more)
+    with at(day(60)):
+        lower = {"override": "reduce", "dose": 3.0, "reason": "fever since"}
+        assert decide(toxic, DRUG, day(56), **lower)["cycle"] == 2
+    with at(day(60)):
+        event(unjudged, day(57), 4, attributed=None)
+    _refused(f"{late} 29 April 2026, something that a cycle", unjudged, day(60), of=day(56))
+    with at(day(60)):
+        assert decide(unjudged, DRUG, day(56), override="hold", reason="fever since")["cycle"] is None
+
+
 # --- injections ---------------------------------------------------------------------------------------------
 
 

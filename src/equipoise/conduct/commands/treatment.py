@@ -66,7 +66,7 @@ def take_decision(act: Act, given: TakeDecision) -> dict[str, Any]:
     past = _history(participant, given.regimen)
     _check_day(act, participant, given.on)
     found = reading.propose(past, given.on)
-    _check_concerned(found.known.situation)
+    _check_concerned(found.known)
     if given.content_sha256 != found.content_sha256:
         raise Conflict(
             "the record has changed since this proposal was shown to you: look at it again", "content_sha256"
@@ -74,6 +74,8 @@ def take_decision(act: Act, given: TakeDecision) -> dict[str, Any]:
     _check_not_taken(past, given.on)
     action, dose = _decided(found, given)
     accepted = _accepted(found, given, action)
+    if accepted == "yes":
+        _check_since(act, past, given.on, dose)
     decision = _write(act, participant, found, given, (action, dose), accepted)
     cycle = _start(act, past, found, decision) if accepted == "yes" else None
     act.sign(
@@ -97,13 +99,15 @@ def _history(participant: Participant, regimen: str) -> History:
     return records.history(participant, regimen)
 
 
-def _check_concerned(now: Situation) -> None:
+def _check_concerned(known: Known) -> None:
+    now = known.situation
     if now.randomized != YES or now.day < 0:
         raise Refused("the participant is not randomised: there is no dose to decide on")
     if now.assigned != YES:
         raise Refused("the participant's arm does not have this drug: there is no dose to decide on")
     if now.in_follow_up != YES:
-        raise Refused("follow-up is over: there is no dose to decide on")
+        why = next((one.words for one in known.sources if one.field == "in_follow_up"), "not known")
+        raise Refused(f"follow-up is over ({why}): there is no dose to decide on")
 
 
 def _check_day(act: Act, participant: Participant, on: date) -> None:
@@ -112,6 +116,14 @@ def _check_day(act: Act, participant: Participant, on: date) -> None:
     last = Decision.objects.filter(participant=participant).order_by("-sequence").first()
     if last is not None and on < last.on:
         raise Refused(f"a decision was taken on {shown(last.on)}: this one cannot be of before", "on")
+
+
+def _check_since(act: Act, past: History, on: date, dose: float) -> None:
+    """A cycle of an earlier day can be entered late, but not past what is on record of the days since: what
+    stops a cycle and is known when it is signed is not got round by dating the decision back."""
+    barred = reading.barred_since(past, on, act.today(), dose)
+    if barred:
+        raise Refused(f"a cycle of {shown(on)} can no longer be entered: {barred}", "on")
 
 
 def _check_not_taken(past: History, on: date) -> None:
