@@ -376,6 +376,101 @@ def test_dating_a_decision_back_does_not_get_round_what_is_known_when_it_is_sign
         assert decide(unjudged, DRUG, day(56), override="hold", reason="fever since")["cycle"] is None
 
 
+# --- the end of follow-up -----------------------------------------------------------------------------------
+
+
+def _end(person: Any, on: date) -> None:
+    do("disposition.record", "ada", participant=person.number, status="withdrew", on=on, reason="moved")
+
+
+def _drug(person: Any, **more: Any) -> None:
+    do("medication.save", "ada", participant=person.number, drug="zidovudine", **more)
+
+
+def _measured(person: Any, on: date, taken: date) -> None:
+    from equipoise.conduct.gateway import perform
+
+    perform(
+        "form.save", actor("ada"),
+        {
+            "participant": person.number, "kind": "update", "key": f"{on}:1", "done_on": on, "version": 0,
+            "answers": [{"item": "cd4", "text": "300", "measured_on": taken}],
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.requirement("I1")
+def test_follow_up_does_not_end_before_what_is_on_record(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import Refused
+    from equipoise.conduct.models import Hold
+
+    people = [in_silcaat(DAY0, number=number) for number in range(1, 7)]
+    for person in people:
+        with at(DAY0):
+            check(person, DRUG, DAY0, **SILCAAT_CHECK)
+            decide(person, DRUG, DAY0)
+    measured, decided, held, injected, treated, free = people
+    with at(day(30)):
+        _measured(measured, day(5), day(15))
+        decide(decided, DRUG, day(12))
+        do("hold.place", "ivo", participant=held.number, since=day(20), reason="fever")
+        do(
+            "cycle.injections", "ada", participant=injected.number, regimen=DRUG, cycle=1, version=0,
+            injections=[{"number": 9, "state": "given"}],
+        )  # fmt: skip
+        _drug(treated, started="2026-03-20")
+        for person, words, on in (
+            (measured, "a value that was measured on Wednesday 18 March 2026", 15),
+            (decided, "a dosing decision of Sunday 15 March 2026", 12),
+            (held, "a hold that was placed from Monday 23 March 2026 on", 20),
+            (treated, "zidovudine, begun 2026-03-20", 17),
+            (injected, "injection 9 of cycle 1, given on Saturday 7 March 2026", 4),
+        ):
+            with pytest.raises(Refused, match=f"on record after .*: {words}.* or later"):
+                _end(person, day(on - 1))
+        do("hold.release", "ivo", hold=Hold.objects.get().id, until=day(25), reason="recovered")
+        with pytest.raises(Refused, match="placed from Monday 23 March 2026 on; a hold that was released on"):
+            _end(held, day(6))
+        with pytest.raises(Refused, match="released on Saturday 28 March 2026. Correct what is wrong, or"):
+            _end(held, day(24))
+        for person, on in (
+            (measured, 15),
+            (decided, 12),
+            (held, 25),
+            (injected, 4),
+            (treated, 17),
+            (free, 0),
+        ):
+            _end(person, day(on))
+
+
+@pytest.mark.requirement("I1")
+def test_nothing_is_recorded_of_a_day_after_the_end_of_follow_up(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import Refused
+
+    person = _ready()
+    with at(DAY0):
+        decide(person, DRUG, DAY0)
+    with at(day(3)):
+        hold = do("hold.place", "ivo", participant=person.number, since=day(3), reason="fever")["hold"]
+        _end(person, day(3))
+    over = "after the end of follow-up .Friday 6 March 2026"
+    with at(day(9)):
+        with pytest.raises(Refused, match=f"CD4 count: Saturday 7 March 2026 is {over}"):
+            _measured(person, day(3), day(4))
+        with pytest.raises(Refused, match=f"injection 9: Saturday 7 March 2026 is {over}"):
+            _inject(person, 0, {"number": 9, "state": "given"})
+        with pytest.raises(Refused, match=over):
+            do("hold.release", "ivo", hold=hold, until=day(4), reason="recovered")
+        for dates in ({"started": "2026-03-08"}, {"started": "2025", "stopped": "2026-03-08"}):
+            with pytest.raises(Refused, match=over):
+                _drug(person, **dates)
+        _measured(person, day(3), day(3))
+        _inject(person, 0, {"number": 7, "state": "given"}, {"number": 9, "state": "missed"})
+        do("hold.release", "ivo", hold=hold, until=day(3), reason="recovered")
+        _drug(person, started="2026-03")
+
+
 # --- injections ---------------------------------------------------------------------------------------------
 
 

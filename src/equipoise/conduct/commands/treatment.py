@@ -35,6 +35,7 @@ from equipoise.conduct.models import (
     Query,
     QueryMessage,
 )
+from equipoise.conduct.reading import ending
 from equipoise.conduct.reading import history as records
 from equipoise.conduct.reading import situation as reading
 from equipoise.conduct.reading.history import History, amount, shown
@@ -386,8 +387,8 @@ def _check_time(act: Act, participant: Participant, row: Injection, each: Inject
         at = at.replace(hour=int(hour), minute=int(minute))
     if at > act.at:
         raise Refused(f"injection {each.number} lies in the future: it cannot have been given", place)
-    if participant.ended_how == "died" and participant.ended_on is not None and row.on > participant.ended_on:
-        raise Refused(f"injection {each.number} lies after the day of death", place)
+    if late := ending.too_late(participant, row.on):
+        raise Refused(f"injection {each.number}: {late}", place)
 
 
 def _save_rows(
@@ -456,6 +457,8 @@ def release_hold(act: Act, given: ReleaseHold) -> dict[str, Any]:
         raise Refused(f"{shown(given.until)} lies in the future", "until")
     if given.until < hold.since:
         raise Refused(f"the hold began on {shown(hold.since)}", "until")
+    if late := ending.too_late(participant, given.until):
+        raise Refused(late, "until")
     act.change(
         hold, "hold", {"until": given.until}, reason=given.reason, participant=participant.number,
         place="hold",
