@@ -351,8 +351,8 @@ def _check_nothing_later(participant: Participant, day: date) -> None:
         shown = "; ".join(one.words for one in later[:LATER_SHOWN])
         more = f" and {len(later) - LATER_SHOWN} more" if len(later) > LATER_SHOWN else ""
         raise Refused(
-            f"something is on record after {entering.said(day)}: {shown}{more}. Correct what is wrong, or date "
-            f"the end on {entering.said(later[-1].on)} or later",
+            f"something is on record after {entering.said(day)}: {shown}{more}. Correct what is wrong, or "
+            f"date the end on {entering.said(later[-1].on)} or later",
             "on",
         )
 

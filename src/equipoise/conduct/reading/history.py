@@ -377,7 +377,16 @@ def _counts(value: Noted) -> bool:
     return value.missing in ("", UNKNOWN)
 
 
-def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
+class Latest(NamedTuple):
+    """The latest report of an event; if it says that the participant died, the last day on which that can
+    have been."""
+
+    version: EventVersion
+    died: date | None
+
+
+def latest_reports(participants: Sequence[UUID]) -> list[Latest]:
+    """The latest report of each event of some participants that is not struck out, by number of the event."""
     protocol = opening.folder().protocol
     latest: dict[UUID, EventVersion] = {}
     told: dict[UUID, date] = {}
@@ -392,16 +401,8 @@ def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
             told.setdefault(version.event_id, version.at.astimezone(zone).date())
         else:
             told.pop(version.event_id, None)
-    found: dict[UUID, list[Happened]] = {}
-    for version in sorted(latest.values(), key=lambda each: each.event.number):
-        found.setdefault(version.event.participant_id, []).append(
-            Happened(
-                version.event_id, version.event.number, *span(version.onset), version.grade,
-                version.attributed, version.cycle, version.event.kind, version.term,
-                _last_day_of_death(protocol, version, told.get(version.event_id)),
-            )
-        )  # fmt: skip
-    return found
+    ordered = sorted(latest.values(), key=lambda each: each.event.number)
+    return [Latest(each, _last_day_of_death(protocol, each, told.get(each.event_id))) for each in ordered]
 
 
 def _last_day_of_death(protocol: Protocol, version: EventVersion, told: date | None) -> date | None:
@@ -412,6 +413,18 @@ def _last_day_of_death(protocol: Protocol, version: EventVersion, told: date | N
     said = version.onset if is_terminal(protocol, version.event.kind) else version.ended
     first, last = span(said or version.onset)[0], span(said)[1] if said else told
     return max(first, min(last, told))
+
+
+def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
+    found: dict[UUID, list[Happened]] = {}
+    for version, died in latest_reports(participants):
+        found.setdefault(version.event.participant_id, []).append(
+            Happened(
+                version.event_id, version.event.number, *span(version.onset), version.grade,
+                version.attributed, version.cycle, version.event.kind, version.term, died,
+            )
+        )  # fmt: skip
+    return found
 
 
 # --- the schedule -------------------------------------------------------------------------------------------
