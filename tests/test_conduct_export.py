@@ -179,7 +179,7 @@ def test_a_death_of_which_only_the_month_is_known_comes_after_what_shows_the_par
 
     def ends(record: Any) -> dict[int, int]:
         died = record.table("disposition").filter(pl.col("status") == "died")
-        return {number: on for number, on in died.select("participant", "day").iter_rows()}
+        return dict(died.select("participant", "day").iter_rows())
 
     numbers = [person.randomized_number for person in (treated, later, exact)]
     april = (date(2026, 4, 1) - DAY0).days

@@ -101,7 +101,8 @@ class History:
     @cached_property
     def death(self) -> Happened | None:
         """The event of which the participant died, as it is reported; None while no death is."""
-        return min((one for one in self.events if one.died), key=lambda one: one.died, default=None)
+        dead = (one for one in self.events if one.died is not None)
+        return min(dead, key=lambda one: one.died or date.max, default=None)
 
     @cached_property
     def protocol_holds(self) -> tuple[Stretch, ...]:
