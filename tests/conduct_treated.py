@@ -47,8 +47,8 @@ def placed(
     )  # fmt: skip
     allocation = Allocation(
         sequence=number, participant=person, request_key=str(number), stratum="all", position=number,
-        inputs={"strata": dict(strata)}, protocol_sha256=opening.folder().protocol_sha256, person="ivo",
-        at=clock.now(),
+        inputs={"strata": dict(strata), "baseline": dict(baseline)},
+        protocol_sha256=opening.folder().protocol_sha256, person="ivo", at=clock.now(),
     )  # fmt: skip
     allocation.sealed_arm = sealing.seal(
         opening.folder().key("allocation"), arm, sealing.bound(allocation.id, person.id)

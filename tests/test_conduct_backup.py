@@ -8,14 +8,24 @@ import signal
 import sqlite3
 import zipfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from conduct_postgres import copied_postgres, server
 from conduct_processes import ended, in_process, started, wait_until
-from conduct_ready import READY, assessment, copied_ready, filled_with, protocol_file, ready, screened, strata
+from conduct_ready import (
+    READY,
+    assessment,
+    copied_ready,
+    filled_with,
+    protocol_file,
+    ready,
+    save,
+    screened,
+    strata,
+)
 from conduct_trial import START, do
 from equipoise.conduct import backup as backups
 from equipoise.conduct import checking, clock, opening
@@ -117,6 +127,34 @@ def test_after_an_old_backup_nobody_gets_a_place_that_was_given_already(trial: T
     assert list(Allocation.objects.order_by("sequence").values_list("sequence", flat=True)) == [1, 2, 3, 4, 5]
     assert screened("ada") > late
     assert backups.verify(trial.path) == []
+
+
+@pytest.mark.requirement("D6", "D7", "I9")
+def test_a_value_of_screening_that_was_corrected_is_no_contradiction_of_the_journal(
+    small: TrialFolder,
+) -> None:
+    from equipoise.conduct.models import Allocation, Participant
+
+    numbers = waiting()
+    older = backups.backup(small)
+    randomize(numbers[0])
+    made = Allocation.objects.get().inputs
+    save(numbers[0], "ada", date(2026, 3, 3), version=1, reason="transcription error", ferritin="250")
+    person = Participant.objects.get(number=numbers[0])
+    assert (person.baseline["ferritin"], made["baseline"]["ferritin"]) == (250.0, 200.0)
+    assert backups.verify(small) == []
+    newer = backups.backup(small)
+    assert restore(small, newer).allocations == ()
+    assert backups.verify(small) == []
+    assert backups.reconcile(small).allocations == ()
+    do("randomization.resume", "stan", reason="journal and receipts agree")
+    assert restore(small, older).allocations == (numbers[0],)
+    person.refresh_from_db()
+    assert person.baseline == made["baseline"], "the correction was made after the backup"
+    do("randomization.resume", "stan", reason="journal and receipts agree")
+    assert Allocation.objects.get().inputs == made
+    assert randomize(numbers[1])["randomized_number"] == 2
+    assert backups.verify(small) == []
 
 
 @pytest.mark.requirement("D7")

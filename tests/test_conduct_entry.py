@@ -16,7 +16,7 @@ import pytest
 
 from conduct_pages import form_with, forms_of, press, submit
 from conduct_people import at_work
-from conduct_treated import SILCAAT_CHECK, at, check, decide, in_silcaat
+from conduct_treated import SILCAAT_CHECK, at, check, decide, event, in_silcaat
 from conduct_treated import form as enter
 from conduct_trial import PASSWORD, START, copied
 from equipoise.conduct import clock, opening
@@ -562,6 +562,32 @@ def test_departing_from_the_proposal_holds_and_flags(treated: Any) -> None:
         )
         flag.refresh_from_db()
         assert (flag.settled_by, Decision.objects.filter(participant=treated).count()) == ("ivo", 1)
+
+
+def test_the_page_of_an_earlier_day_says_what_is_known_since_and_that_of_the_dead_offers_nothing(
+    treated: Any,
+) -> None:
+    from equipoise.conduct.models import Decision
+
+    ivo = at_work("ivo")
+    address = f"/participant/{treated.number}/decide/aldesleukin/"
+    over = "can no longer be entered"
+    with at(DAY):
+        check(treated, "aldesleukin", DAY, **SILCAAT_CHECK)
+        assert over not in told(ivo.get(address), 200)
+    with at(DAY + timedelta(days=2)):
+        earlier = f"{address}?on={DAY}"
+        assert over not in told(ivo.get(earlier), 200)
+        assert submit(ivo, address, "hold", since="t", hold_reason="intercurrent illness").status_code == 302
+        page = ivo.get(earlier)
+        assert over in told(page, 200)
+        answer = press(ivo, earlier, page, "accept", accepted="yes", password=PASSWORD)
+        assert "by what is on record of 5 March 2026" in told(answer, 422)
+        event(treated, DAY, 5, attributed=False, outcome="fatal")
+        text = told(ivo.get(address), 200)
+        assert "a death is reported" in text
+        assert "Accept and sign" not in text
+    assert not Decision.objects.filter(participant=treated).exists()
 
 
 def test_a_proposal_that_changed_while_it_was_looked_at_is_not_signed(treated: Any) -> None:

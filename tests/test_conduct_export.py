@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from conduct_ready import protocol_file, ready, strata
 from conduct_treated import at, check, decide, event, form, visit
@@ -123,8 +124,9 @@ def test_a_trial_in_conduct_is_exported_checked_analysed_and_reported(
 
     who = _lived(trial)
     with at(day(120)):
-        record = export(trial, tmp_path / "record")
+        record, faults = export(trial, tmp_path / "record")
     assert [str(finding) for finding in check_record(record)] == []
+    assert faults == ()
     assert record.manifest.provenance.kind == "conducted"
     assert record.manifest.protocol_sha256 == trial.protocol_sha256
     counts = {name: record.table(name).height for name in record.tables}
@@ -151,6 +153,73 @@ def test_a_trial_in_conduct_is_exported_checked_analysed_and_reported(
     text = pages["html"].read_text(encoding="utf-8")
     assert "In follow-up" in text
     assert trial.protocol_sha256 in text
+
+
+def _death(trial: TrialFolder, onset: date | str) -> dict[str, Any]:
+    return {
+        "onset": onset, "grade": 5, "kind": _fatal(trial), "serious": True, "serious_because": "death",
+        "attributed": False, "term": _fatal_term(trial), "aware_at": clock.now(), "outcome": "fatal",
+    }  # fmt: skip
+
+
+@pytest.mark.requirement("I5", "I10")
+def test_a_death_of_which_only_the_month_is_known_comes_after_what_shows_the_participant_alive(
+    trial: TrialFolder, tmp_path: Path
+) -> None:
+    from equipoise.conduct.exporting import export
+
+    treated, later, exact = _randomised(8)["epo"][:3]
+    for person in (treated, later, exact):
+        visit(person, "entry:0", DAY0, haemoglobin="8.6", weight="70", systolic="140")
+    _cycle(treated, 1)
+    with at(day(26)):
+        event(treated, **_death(trial, "2026-03"))
+        event(exact, **_death(trial, day(25)))
+    with at(day(35)):
+        event(later, **_death(trial, "2026-04"))
+        record, faults = export(trial, tmp_path / "before the ends are recorded")
+    assert [str(finding) for finding in faults] == []
+
+    def ends(record: Any) -> dict[int, int]:
+        died = record.table("disposition").filter(pl.col("status") == "died")
+        return dict(died.select("participant", "day").iter_rows())
+
+    numbers = [person.randomized_number for person in (treated, later, exact)]
+    april = (date(2026, 4, 1) - DAY0).days
+    last_injection = 22
+    assert [ends(record)[number] for number in numbers] == [last_injection, april, 25]
+    assert record.table("cycles")["administrations_given"].to_list() == [4]
+    with at(day(36)):
+        do("disposition.record", "ada" if treated.site_id == 1 else "cas", participant=treated.number,
+           status="died", on=day(24))  # fmt: skip
+        record, faults = export(trial, tmp_path / "after one")
+    assert faults == ()
+    assert [ends(record)[number] for number in numbers] == [24, april, 25]
+
+
+@pytest.mark.requirement("I10", "A7")
+def test_what_is_faulty_is_told_at_the_end_of_the_export(trial: TrialFolder, tmp_path: Path) -> None:
+    from equipoise.cli.main import app
+    from equipoise.conduct.exporting import export
+    from equipoise.conduct.models import Entry
+
+    person = _randomised(4)["epo"][0]
+    with at(day(30)):
+        visit(person, "entry:0", DAY0, haemoglobin="8.6", weight="70", systolic="140")
+        visit(person, "four_weekly:28", day(28), haemoglobin="9.4", weight="70", systolic="138")
+        event(person, **_death(trial, day(20)))
+        _, faults = export(trial, tmp_path / "record")
+        told = [str(finding) for finding in faults]
+        assert len(told) == 4, told
+        assert all("after death" in words for words in told)
+        assert Entry.objects.latest("n").new.endswith(", 4 randomised, 4 faults")
+        done = CliRunner().invoke(app, ["conduct", "export", str(trial.path), "--out", str(tmp_path / "cli")])
+    assert done.exit_code == 0, done.output
+    assert "4 faults in the tables: they are in the record as they are in the trial" in done.stderr
+    assert told[0] in done.stderr
+    checked = CliRunner().invoke(app, ["record", "check", str(tmp_path / "cli")])
+    assert checked.exit_code == 2
+    assert checked.stdout.splitlines() == told
 
 
 @pytest.mark.requirement("A10", "A12", "D18")

@@ -110,12 +110,37 @@ def test_toxicity_is_unknown_until_reviewed_after_the_cycle_and_then_the_worst_a
     assert any(source.id == late["event"] for source in known(person, day(40)).sources)
     with at(day(41)):
         do("event.remove", "ivo", event=late["event"], reason="entered for the wrong person")
+        check(person, DRUG, day(41), **SILCAAT_CHECK)
     assert known(person, day(41)).situation.toxicity == 2
     with at(day(42)):
         event(person, day(7), 3, attributed=None)
     unjudged = known(person, day(42))
     assert unjudged.situation.toxicity == UNKNOWN
     assert any(each.place == ("event", "") for each in unjudged.asked)
+
+
+@pytest.mark.requirement("K3", "K4")
+def test_the_review_of_events_is_made_anew_for_each_decision(silcaat: TrialFolder) -> None:
+    person = in_silcaat(DAY0)
+    with at(DAY0):
+        check(person, DRUG, DAY0, **SILCAAT_CHECK)
+        decide(person, DRUG, DAY0)
+    with at(day(1)):
+        check(person, DRUG, day(1), **SILCAAT_CHECK)
+    assert known(person, day(1)).situation.toxicity == 0
+    with at(day(55)):
+        check(person, DRUG, day(55), **SILCAAT_CHECK)
+    with at(day(56)):
+        found = proposal(person, DRUG, day(56))
+        assert found.known.situation.toxicity == UNKNOWN
+        assert not found.starts
+        assert [(each.place, each.items) for each in found.unknowns] == [
+            (("check", f"{DRUG}:{day(56)}"), ("toxicity_reviewed",))
+        ]
+        check(person, DRUG, day(56), **{**SILCAAT_CHECK, "toxicity_reviewed": "no"})
+        assert not proposal(person, DRUG, day(56)).starts
+        check(person, DRUG, day(56), **SILCAAT_CHECK)
+        assert proposal(person, DRUG, day(56)).starts
 
 
 def test_the_latest_measured_value_counts_from_the_day_of_its_sample_and_awaited_ones_do_not(
@@ -212,7 +237,7 @@ class _Book:
         worst = max((grade for onset, grade in self.events if onset >= last), default=0)
         toxicity = 0
         if self.cycles:
-            heeded = worst >= self.rules.reduce_from_grade or self.reviewed > last
+            heeded = worst >= self.rules.reduce_from_grade or self.reviewed == now > last
             toxicity = worst if heeded else UNKNOWN
         return Situation(
             now, YES, YES, YES, self.stopped, self._hold(now),

@@ -262,6 +262,215 @@ def test_nobody_outside_of_the_arm_and_nobody_whose_follow_up_is_over_is_dosed(t
     _refused("follow-up is over", treated, day(1))
 
 
+_DEAD = {"kind": "death", "serious": True, "serious_because": "death", "outcome": "fatal", "attributed": None}
+
+
+def _reported_dead(person: Any, how: str) -> None:
+    """On day 10 somebody is reported dead in one of the ways in which that is said."""
+    from equipoise.conduct import opening
+
+    terms = opening.folder().protocol.events["death"].terms or ["unknown"]
+    with at(day(10)):
+        aware = {"aware_at": clock.now()}
+        match how:
+            case "a death":
+                event(person, day(9), 5, **_DEAD, term=terms[0], **aware)
+            case "a death, known to the month":
+                event(person, "2026-03", 5, **_DEAD, term=terms[0], **aware)
+            case "an event with a fatal outcome":
+                event(person, day(5), 4, attributed=False, outcome="fatal")
+            case "an event of grade 5":
+                event(person, day(5), 5, attributed=False)
+            case "serious because of death":
+                event(person, day(5), None, attributed=False, serious=True, serious_because="death", **aware)
+
+
+@pytest.mark.requirement("K3", "K4")
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a death", "a death, known to the month", "an event with a fatal outcome", "an event of grade 5",
+        "serious because of death",
+    ],
+)  # fmt: skip
+def test_nobody_who_is_reported_dead_is_proposed_a_dose(trial: TrialFolder, how: str) -> None:
+    from equipoise.conduct.models import Flag
+    from equipoise.conduct.reading.situation import next_decisions
+
+    person = _ready()
+    with at(DAY0):
+        decide(person, DRUG, DAY0)
+    with at(day(8)):
+        decide(person, DRUG, day(8))
+    _reported_dead(person, how)
+    assert not Flag.objects.exists(), "both decisions were taken before"
+    for number in (8, 9, 10, 56):
+        with at(day(56)):
+            found = proposal(person, DRUG, day(number))
+            assert (found.action, found.dose, found.alternatives) == ("wait", 0, ())
+    with at(day(56)):
+        check(person, DRUG, day(56), **SILCAAT_CHECK)
+        assert next_decisions(person, day(56)) == ()
+    _refused("follow-up is over .a death is reported: ", person, day(56))
+    why = "the family asks"
+    _refused("follow-up is over", person, day(56), override="start", reason=why, of=day(9))
+
+
+@pytest.mark.requirement("K3", "K4")
+def test_a_decision_taken_after_the_death_is_flagged_once_the_death_is_known(trial: TrialFolder) -> None:
+    from equipoise.conduct.models import Flag
+
+    person = _ready()
+    with at(DAY0):
+        decide(person, DRUG, DAY0)
+    with at(day(9)):
+        decide(person, DRUG, day(9))
+    with at(day(10)):
+        decide(person, DRUG, day(10))
+    _reported_dead(person, "a death")
+    assert [flag.decision.on for flag in Flag.objects.all()] == [day(10)]
+    assert Flag.objects.get().what == "in follow-up from yes to no"
+
+
+@pytest.mark.requirement("K3", "K4")
+def test_dating_a_decision_back_does_not_get_round_what_is_known_when_it_is_signed(
+    trial: TrialFolder,
+) -> None:
+    from equipoise.conduct.models import Hold
+
+    late = "can no longer be entered: by what is on record of"
+
+    people = [in_silcaat(DAY0, number=number) for number in range(1, 6)]
+    for number in (0, 56):  # the second cycle is due on day 56, and entered on day 60
+        for person in people:
+            with at(day(60 if number else 0)):
+                check(person, DRUG, day(number), **SILCAAT_CHECK)
+                assert proposal(person, DRUG, day(number)).starts
+                if not number:
+                    decide(person, DRUG, DAY0)
+    nothing, placed, of_the_protocol, toxic, unjudged = people
+    with at(day(60)):
+        visit(nothing, CD4[56], day(58), cd4="160", hiv_rna="<50", on_art="yes")
+        assert decide(nothing, DRUG, day(56))["cycle"] == 2
+    with at(day(60)):
+        do("hold.place", "ivo", participant=placed.number, since=day(58), reason="surgery planned")
+    _refused(f"{late} 30 April 2026, a reason to withhold the drug is present", placed, day(60), of=day(56))
+    with at(day(60)):
+        do("hold.release", "ivo", hold=Hold.objects.get().id, until=day(59), reason="recovered")
+    _refused(f"{late} 30 April 2026, a reason to withhold", placed, day(60), of=day(56))
+    with at(day(60)):
+        form(of_the_protocol, "update", f"{day(60)}:1", day(60), pregnant="yes")
+    _refused(f"{late} 2 May 2026, a reason to withhold", of_the_protocol, day(60), of=day(56))
+    with at(day(60)):
+        event(toxic, day(57), 3, cycle=1)
+    _refused(f"{late} 29 April 2026, toxicity asks for a lower dose", toxic, day(60), of=day(56))
+    more = {"override": "escalate", "dose": 6.0, "reason": "it was mild"}
+    _refused("toxicity asks for a lower dose", toxic, day(60), of=day(56), **more)
+    with at(day(60)):
+        lower = {"override": "reduce", "dose": 3.0, "reason": "fever since"}
+        assert decide(toxic, DRUG, day(56), **lower)["cycle"] == 2
+    with at(day(60)):
+        event(unjudged, day(57), 4, attributed=None)
+    _refused(f"{late} 29 April 2026, something that a cycle", unjudged, day(60), of=day(56))
+    with at(day(60)):
+        assert decide(unjudged, DRUG, day(56), override="hold", reason="fever since")["cycle"] is None
+
+
+# --- the end of follow-up -----------------------------------------------------------------------------------
+
+
+def _end(person: Any, on: date) -> None:
+    do("disposition.record", "ada", participant=person.number, status="withdrew", on=on, reason="moved")
+
+
+def _drug(person: Any, **more: Any) -> None:
+    do("medication.save", "ada", participant=person.number, drug="zidovudine", **more)
+
+
+def _measured(person: Any, on: date, taken: date) -> None:
+    from equipoise.conduct.gateway import perform
+
+    perform(
+        "form.save", actor("ada"),
+        {
+            "participant": person.number, "kind": "update", "key": f"{on}:1", "done_on": on, "version": 0,
+            "answers": [{"item": "cd4", "text": "300", "measured_on": taken}],
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.requirement("I1")
+def test_follow_up_does_not_end_before_what_is_on_record(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import Refused
+    from equipoise.conduct.models import Hold
+
+    people = [in_silcaat(DAY0, number=number) for number in range(1, 7)]
+    for person in people:
+        with at(DAY0):
+            check(person, DRUG, DAY0, **SILCAAT_CHECK)
+            decide(person, DRUG, DAY0)
+    measured, decided, held, injected, treated, free = people
+    with at(day(30)):
+        _measured(measured, day(5), day(15))
+        decide(decided, DRUG, day(12))
+        do("hold.place", "ivo", participant=held.number, since=day(20), reason="fever")
+        do(
+            "cycle.injections", "ada", participant=injected.number, regimen=DRUG, cycle=1, version=0,
+            injections=[{"number": 9, "state": "given"}],
+        )  # fmt: skip
+        _drug(treated, started="2026-03-20")
+        for person, words, on in (
+            (measured, "a value that was measured on Wednesday 18 March 2026", 15),
+            (decided, "a dosing decision of Sunday 15 March 2026", 12),
+            (held, "a hold that was placed from Monday 23 March 2026 on", 20),
+            (treated, "zidovudine, begun 2026-03-20", 17),
+            (injected, "injection 9 of cycle 1, given on Saturday 7 March 2026", 4),
+        ):
+            with pytest.raises(Refused, match=f"on record after .*: {words}.* or later"):
+                _end(person, day(on - 1))
+        do("hold.release", "ivo", hold=Hold.objects.get().id, until=day(25), reason="recovered")
+        with pytest.raises(Refused, match="placed from Monday 23 March 2026 on; a hold that was released on"):
+            _end(held, day(6))
+        with pytest.raises(Refused, match="released on Saturday 28 March 2026"):
+            _end(held, day(24))
+        for person, on in (
+            (measured, 15),
+            (decided, 12),
+            (held, 25),
+            (injected, 4),
+            (treated, 17),
+            (free, 0),
+        ):
+            _end(person, day(on))
+
+
+@pytest.mark.requirement("I1")
+def test_nothing_is_recorded_of_a_day_after_the_end_of_follow_up(trial: TrialFolder) -> None:
+    from equipoise.conduct.gateway import Refused
+
+    person = _ready()
+    with at(DAY0):
+        decide(person, DRUG, DAY0)
+    with at(day(3)):
+        hold = do("hold.place", "ivo", participant=person.number, since=day(3), reason="fever")["hold"]
+        _end(person, day(3))
+    over = "after the end of follow-up .Friday 6 March 2026"
+    with at(day(9)):
+        with pytest.raises(Refused, match=f"CD4 count: Saturday 7 March 2026 is {over}"):
+            _measured(person, day(3), day(4))
+        with pytest.raises(Refused, match=f"injection 9: Saturday 7 March 2026 is {over}"):
+            _inject(person, 0, {"number": 9, "state": "given"})
+        with pytest.raises(Refused, match=over):
+            do("hold.release", "ivo", hold=hold, until=day(4), reason="recovered")
+        for dates in ({"started": "2026-03-08"}, {"started": "2025", "stopped": "2026-03-08"}):
+            with pytest.raises(Refused, match=over):
+                _drug(person, **dates)
+        _measured(person, day(3), day(3))
+        _inject(person, 0, {"number": 7, "state": "given"}, {"number": 9, "state": "missed"})
+        do("hold.release", "ivo", hold=hold, until=day(3), reason="recovered")
+        _drug(person, started="2026-03")
+
+
 # --- injections ---------------------------------------------------------------------------------------------
 
 

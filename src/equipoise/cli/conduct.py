@@ -201,7 +201,8 @@ def export(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Write the record of a trial, as simulate writes it, or its whole audit trail.
+    """Write the record of a trial, as simulate writes it, and say what is faulty in it; or write its whole
+    audit trail.
 
     Example:  equipoise conduct export trial/ --out record/
 
@@ -219,11 +220,16 @@ def export(
             trail = exporting.export_ledger(trial, out, force=force)
             typer.echo(f"{out}: {trail.entries:,} entries, the last with the hash {trail.final_hash}")
             return
-        record = exporting.export(trial, out, force=force)
-    made = record.manifest
+        exported = exporting.export(trial, out, force=force)
+    made = exported.record.manifest
     rows = sum(entry.rows for entry in made.tables.values())
     typer.echo(f"{out}: {made.tables['participants'].rows:,} participants, {rows:,} rows")
     typer.echo(f"SHA-256 {made.record_sha256}")
+    if exported.faults:
+        from equipoise.record.checking import in_words
+
+        consequence = "they are in the record as they are in the trial; correct them there"
+        typer.echo(in_words(exported.faults, consequence), err=True)
     typer.echo(f"Next:  equipoise analyse {out}")
 
 

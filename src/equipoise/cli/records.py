@@ -22,6 +22,7 @@ def check(
     from equipoise.errors import UserError
     from equipoise.record import check as find_faults
     from equipoise.record import read
+    from equipoise.record.checking import counted
 
     try:
         record = read(folder)
@@ -34,8 +35,7 @@ def check(
     for finding in found:
         typer.echo(str(finding))
     if found:
-        faults = sum(max(1, finding.more) for finding in found)
-        typer.echo(f"{folder}: {faults:,} {'fault' if faults == 1 else 'faults'}", err=True)
+        typer.echo(f"{folder}: {counted(found)}", err=True)
         raise typer.Exit(2)
     made = record.manifest
     rows = sum(entry.rows for entry in made.tables.values())

@@ -375,12 +375,19 @@ def _death_serious(facts: Reported) -> str | None:
     return f"{facts.label}: the outcome says {facts.outcome}" if facts.outcome not in ("", "fatal") else None
 
 
+def tells_of_death(terminal: bool, grade: int | None, outcome: str, serious_because: str) -> bool:
+    """Whether a report says that the participant died: by the kind of the event or by what came of it."""
+    return terminal or grade == 5 or outcome == "fatal" or serious_because == "death"
+
+
 @_check(
-    "fatal", 1, QUERY, Reported, "An event is fatal, and no death is on record.",
+    "fatal", 2, QUERY, Reported, "An event is fatal, and no death is on record.",
     "A fatal event and the death are two reports: the endpoint counts the death.",
 )  # fmt: skip
 def _fatal(facts: Reported) -> str | None:
-    if facts.terminal or facts.has_death or not (facts.outcome == "fatal" or facts.grade == 5):
+    if facts.terminal or facts.has_death:
+        return None
+    if not tells_of_death(facts.terminal, facts.grade, facts.outcome, facts.serious_because):
         return None
     return f"{facts.label}: fatal, but no death is reported"
 
@@ -424,5 +431,5 @@ def blocked(facts: Facts) -> Finding | None:
 
 __all__ = [
     "BLOCK", "CHECKS", "CONFIRM", "NOTE", "QUERY", "Answered", "Check", "Finding", "FormDay",
-    "Reported", "blocked", "look",
+    "Reported", "blocked", "look", "tells_of_death",
 ]  # fmt: skip

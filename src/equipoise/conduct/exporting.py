@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import polars as pl
@@ -28,7 +28,9 @@ from equipoise.conduct.spreadsheets import harmless
 from equipoise.errors import UserError
 from equipoise.protocol.model import Protocol
 from equipoise.protocol.quantities import days
-from equipoise.record import Record, RecordWriter
+from equipoise.record import Finding, Record, RecordWriter
+from equipoise.record import check as find_faults
+from equipoise.record.checking import counted
 from equipoise.record.manifest import Provenance
 from equipoise.record.schemas import ADVERSE_EVENT, PART_ROWS, PLACED_HOLD
 from equipoise.rules import schedule
@@ -37,6 +39,9 @@ from equipoise.rules.reasons import name as reason_name
 from equipoise.rules.schedule import PlannedVisit
 from equipoise.rules.terms import ACTIONS, ESCALATE, REDUCE, START, unknown_names
 from equipoise.rules.truth import word
+
+if TYPE_CHECKING:
+    from equipoise.conduct.reading.history import Latest
 
 CHUNK = 100
 """Participants that are read together."""
@@ -52,14 +57,23 @@ Row = tuple[Any, ...]
 # --- the record ---------------------------------------------------------------------------------------------
 
 
+class Exported(NamedTuple):
+    """A record that was written, and what its checks found in it: what `equipoise record check` tells."""
+
+    record: Record
+    faults: tuple[Finding, ...]
+
+
 def export(
     folder: str | os.PathLike[str] | TrialFolder, out: str | os.PathLike[str], *, force: bool = False
-) -> Record:
-    """Write the record of a trial in conduct at `out`, as of today, and return it.
+) -> Exported:
+    """Write the record of a trial in conduct at `out`, as of today, and look for faults in it.
 
     All participants who were randomised are in it, by the arm to which they were allocated, errors of
-    allocation included. Raises UserError when `out` exists (without `force`), cannot be written, or a table
-    would break the rules of a record.
+    allocation included. What is on record goes out as it is: a value out of range that the site confirmed, a
+    visit before its window, and whatever else the checks of a record find, is written and told. Raises
+    UserError when `out` exists (without `force`), cannot be written, or a table would break the rules of a
+    record.
     """
     trial = opening.use(folder)
     from equipoise.conduct.gateway import with_system
@@ -83,11 +97,10 @@ def export(
         for frame in _screening(trial.protocol, numbers, cut):
             writer.append("screening", frame)
         record = writer.finish()
-    digest = record.manifest.record_sha256
-    with_system(
-        "record.export", lambda act: act.record("export", "record", new=f"{digest}, {len(people)} randomised")
-    )
-    return record
+    faults = tuple(find_faults(record))
+    said = f"{record.manifest.record_sha256}, {len(people)} randomised, {counted(faults)}"
+    with_system("record.export", lambda act: act.record("export", "record", new=said))
+    return Exported(record, faults)
 
 
 @contextmanager
@@ -126,14 +139,13 @@ class _Chunk:
             Allocation,
             Cycle,
             Decision,
-            EventVersion,
             Form,
             Hold,
             Injection,
             Participant,
         )
         from equipoise.conduct.reading.chart import charted_items
-        from equipoise.conduct.reading.history import rows_of
+        from equipoise.conduct.reading.history import latest_reports, rows_of
 
         self.protocol, self.numbers, self.cut = protocol, numbers, cut
         found = Participant.objects.filter(id__in=people).select_related("site")
@@ -165,13 +177,9 @@ class _Chunk:
         self.injections: dict[UUID, list[Any]] = {}
         for injection in Injection.objects.filter(cycle__participant__in=people).order_by("number"):
             self.injections.setdefault(injection.cycle_id, []).append(injection)
-        latest: dict[UUID, Any] = {}
-        versions = EventVersion.objects.filter(event__participant__in=people, event__removed="")
-        for version in versions.select_related("event").order_by("version"):
-            latest[version.event_id] = version
-        self.events: dict[UUID, list[Any]] = {}
-        for version in latest.values():
-            self.events.setdefault(version.event.participant_id, []).append(version)
+        self.events: dict[UUID, list[Latest]] = {}
+        for report in latest_reports(people):
+            self.events.setdefault(report.version.event.participant_id, []).append(report)
         self.holds = _grouped(Hold.objects.filter(participant__in=people).order_by("since", "id"))
         self.lives = {person.id: self._life(person) for person in self.people}
 
@@ -203,22 +211,33 @@ class _Chunk:
     # --- how it ends ---
 
     def _life(self, person: Any) -> _Life:
-        deaths = [version for version in self.events.get(person.id, ()) if self._terminal(version)]
-        if deaths:
-            exact = self._onset(person, deaths[0])
-            known = person.ended_on if person.ended_how == DIED else None
-            day = exact if known is None else self._day(person, known)
-            return _Life(max(0, day), DIED)
+        death = next((each for each in self.events.get(person.id, ()) if self._terminal(each.version)), None)
+        if death is not None:
+            return _Life(max(0, self._day_of_death(person, death)), DIED)
         if person.ended_on is not None and person.ended_on <= self.cut:
             return _Life(max(0, self._day(person, person.ended_on)), person.ended_how)
         return _Life(self._last_contact(person), IN_FOLLOW_UP)
+
+    def _day_of_death(self, person: Any, death: Latest) -> int:
+        """The day on which follow-up ended by it, or that of its onset. Of a date that is not known to the
+        day, the earliest that it can mean and on which nothing else on record is still to come; but never
+        later than the death was reported."""
+        from equipoise.conduct.reading.history import span
+
+        if person.ended_how == DIED:
+            return self._day(person, person.ended_on)
+        assert death.died is not None
+        first, _ = span(death.version.onset)
+        alive = self._last_contact(person, death)
+        return min(self._day(person, death.died), max(self._day(person, first), alive))
 
     def _terminal(self, version: Any) -> bool:
         declared = self.protocol.events.get(version.event.kind)
         return declared is not None and declared.terminal
 
-    def _last_contact(self, person: Any) -> int:
-        """The last day, up to the data cut, of which anything is on record: the last day known alive."""
+    def _last_contact(self, person: Any, but: Latest | None = None) -> int:
+        """The last day, up to the data cut, of which anything (but one event) is on record: the last day
+        known alive."""
         found = [0]
         found += [self._day(person, done) for _, _, done, _ in self.forms.get(person.id, ()) if done]
         found += [
@@ -231,7 +250,9 @@ class _Chunk:
             for injection in self.injections.get(cycle.id, ())
             if injection.state in ("given", "reduced")
         ]
-        found += [self._onset(person, version) for version in self.events.get(person.id, ())]
+        found += [
+            self._onset(person, each.version) for each in self.events.get(person.id, ()) if each is not but
+        ]
         found += [
             self._day(person, on)
             for hold in self.holds.get(person.id, ())
@@ -371,7 +392,7 @@ class _Chunk:
         ended by it."""
         began = {cycle.number: cycle.day for cycle in self.cycles.get(person.id, ())}
         found = []
-        for version in self.events.get(person.id, ()):
+        for version, _ in self.events.get(person.id, ()):
             fatal = self._terminal(version)
             day = self.lives[person.id].day if fatal else self._onset(person, version)
             if day < 0 or day > self._cut_day(person):
@@ -588,4 +609,4 @@ def _checksum(file: Path) -> dict[str, Any]:
     return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
 
 
-__all__ = ["LedgerExport", "export", "export_ledger"]
+__all__ = ["Exported", "LedgerExport", "export", "export_ledger"]

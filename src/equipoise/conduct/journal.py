@@ -130,6 +130,8 @@ def _screening_line(participant: Participant) -> dict[str, Any]:
 
 
 def _allocation_line(allocation: Allocation) -> dict[str, Any]:
+    """What never changes of an allocation. The values at baseline stand in its inputs, as it was made from
+    them: those of the participant follow corrections."""
     participant = allocation.participant
     return {
         "order": allocation.sequence, "allocation": str(allocation.id), "participant": str(participant.id),
@@ -137,7 +139,7 @@ def _allocation_line(allocation: Allocation) -> dict[str, Any]:
         "inputs": allocation.inputs, "sealed_arm": allocation.sealed_arm,
         "request_key": allocation.request_key, "protocol_sha256": allocation.protocol_sha256,
         "person": allocation.person, "at": allocation.at, "randomized_on": participant.randomized_on,
-        "strata": participant.strata, "baseline": participant.baseline,
+        "strata": participant.strata,
     }  # fmt: skip
 
 
@@ -339,9 +341,7 @@ def _enter_allocation(act: Act, line: Mapping[str, Any]) -> None:
         inputs=line["inputs"], sealed_arm=line["sealed_arm"], protocol_sha256=line["protocol_sha256"],
         person=line["person"], at=datetime.fromisoformat(line["at"]),
     )  # fmt: skip
-    record_allocation(
-        act, allocation, date.fromisoformat(line["randomized_on"]), line["strata"], line["baseline"], _AGAIN
-    )
+    record_allocation(act, allocation, date.fromisoformat(line["randomized_on"]), line["strata"], _AGAIN)
 
 
 # --- how both are recorded --------------------------------------------------------------------------------
@@ -371,10 +371,9 @@ def record_allocation(
     allocation: Allocation,
     day_0: date,
     strata: Mapping[str, Any],
-    baseline: Mapping[str, Any],
     reason: str = "",
 ) -> None:
-    """Add an allocation and what it makes of its participant."""
+    """Add an allocation and what it makes of its participant; the baseline is that of its inputs."""
     participant = allocation.participant
     where = {"participant": participant.number, "reason": reason}
     act.create(allocation, "allocation", shown=allocation_shown(allocation), **where)
@@ -386,7 +385,7 @@ def record_allocation(
         "participant",
         {
             "status": Participant.RANDOMIZED, "randomized_number": allocation.sequence,
-            "randomized_on": day_0, "strata": dict(strata), "baseline": dict(baseline),
+            "randomized_on": day_0, "strata": dict(strata), "baseline": dict(allocation.inputs["baseline"]),
         },
         **where,
     )  # fmt: skip

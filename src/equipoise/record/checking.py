@@ -60,11 +60,15 @@ class Finding:
         return f"{place}: {self.message}"
 
 
+def counted(findings: Sequence[Finding]) -> str:
+    """How many faults there are: "no faults", "1 fault", "1,204 faults"."""
+    count = sum(max(1, finding.more) for finding in findings)
+    return "no faults" if not count else "1 fault" if count == 1 else f"{count:,} faults"
+
+
 def in_words(findings: Sequence[Finding], consequence: str, shown: int = 8) -> str:
     """Findings as one message for a user: how many, what follows from it, and the first few."""
-    count = sum(max(1, finding.more) for finding in findings)
-    faults = "1 fault" if count == 1 else f"{count:,} faults"
-    lines = [f"{faults} in the tables: {consequence}"]
+    lines = [f"{counted(findings)} in the tables: {consequence}"]
     lines += [f"  {finding}" for finding in findings[:shown]]
     if len(findings) > shown:
         lines.append("  ... `equipoise record check DIR` lists them all")

@@ -13,6 +13,7 @@ from equipoise.conduct.commands import queries
 from equipoise.conduct.gateway import Act, Conflict, NotFound, Refused, as_text, command
 from equipoise.conduct.inputs import Answer, FormNotDone, SaveForm, SaveMedication, SignForm, VerifyItem
 from equipoise.conduct.models import Entry, Form, Medication, Participant, Signature, Value
+from equipoise.conduct.reading import ending
 from equipoise.conduct.reading import forms as reading
 from equipoise.conduct.reading.forms import FormPlan
 
@@ -165,7 +166,7 @@ def _check_day(saving: _Saving, done_on: date) -> None:
 
 def _read(saving: _Saving, answers: Iterable[Answer]) -> dict[str, tuple[entering.Entered, date | None]]:
     """The answers as they are stored; refused is what the form does not ask or what cannot be read."""
-    protocol = opening.folder().protocol
+    protocol, participant = opening.folder().protocol, saving.participant
     read: dict[str, tuple[entering.Entered, date | None]] = {}
     for answer in answers:
         if answer.item not in saving.plan.asked:
@@ -181,6 +182,8 @@ def _read(saving: _Saving, answers: Iterable[Answer]) -> dict[str, tuple[enterin
             raise Refused(
                 f"{item.label}: {entering.said(answer.measured_on)} lies in the future", answer.item
             )
+        if answer.measured_on is not None and (late := ending.too_late(participant, answer.measured_on)):
+            raise Refused(f"{item.label}: {late}", answer.item)
         read[answer.item] = (entered, None if entered.is_blank else answer.measured_on)
     return read
 
@@ -384,7 +387,7 @@ def verify_item(act: Act, given: VerifyItem) -> dict[str, Any]:
 def save_medication(act: Act, given: SaveMedication) -> dict[str, Any]:
     """Record an antiretroviral drug, change it or strike it."""
     participant = act.allow_at(given.participant)
-    _check_drug_dates(act, given)
+    _check_drug_dates(act, participant, given)
     told = {
         "drug": given.drug,
         "started": given.started,
@@ -409,7 +412,7 @@ def save_medication(act: Act, given: SaveMedication) -> dict[str, Any]:
     return {"medication": str(found.id)}
 
 
-def _check_drug_dates(act: Act, given: SaveMedication) -> None:
+def _check_drug_dates(act: Act, participant: Participant, given: SaveMedication) -> None:
     try:
         began = entering.earliest(given.started)
         ended = entering.latest(given.stopped) if given.stopped else None
@@ -421,3 +424,8 @@ def _check_drug_dates(act: Act, given: SaveMedication) -> None:
         raise Refused("this date lies in the future", "started" if began > today else "stopped")
     if ended is not None and ended < began:
         raise Refused("it cannot have ended before it began", "stopped")
+    if given.remove:
+        return
+    for field, said in (("started", given.started), ("stopped", given.stopped)):
+        if said and (late := ending.too_late(participant, entering.earliest(said))):
+            raise Refused(late, field)

@@ -42,8 +42,7 @@ def randomize(act: Act, given: Randomize) -> dict[str, Any]:
     strata = _confirmed(found, given.strata)
     act.change(act.trial, "trial", {"allocated": act.trial.allocated + 1})
     allocation = _allocate(act, found, strata)
-    baseline = json.loads(as_text(dict(found.values)) or "{}")
-    journal.record_allocation(act, allocation, found.on, found.levels, baseline)
+    journal.record_allocation(act, allocation, found.on, found.levels)
     _receipts(act, participant, allocation)
     act.after.append(lambda: journal.catch_up(opening.folder()))
     return _answer(act, participant, allocation)
@@ -111,6 +110,7 @@ def _inputs(act: Act, found: Screening, strata: dict[str, str]) -> dict[str, Any
         {
             "strata": strata,
             "values": found.content["values"],
+            "baseline": dict(found.values),
             "consent_on": found.participant.consent_on,
             "consent_version": found.participant.consent_version,
             "eligibility_sha256": found.content_sha256,

@@ -3,6 +3,7 @@ that are followed up from the moment they are known."""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,8 @@ from equipoise.conduct.inputs import (
     RemoveEvent,
     UndoDisposition,
 )
-from equipoise.conduct.models import Cycle, Event, EventVersion, Form, Participant, Query
+from equipoise.conduct.models import Cycle, Event, EventVersion, Participant, Query
+from equipoise.conduct.reading import ending
 from equipoise.conduct.reading import safety as reading
 from equipoise.protocol.nearest import near
 
@@ -32,6 +34,8 @@ CORRECTIONS = frozenset(
 """Fields that do not change by themselves as time goes on: a new value corrects the earlier one."""
 TELLS_ARM = frozenset({"attributed", "action_taken", "cycle", "narrative"})
 _FIELD_OF_CHECK = {"serious": "serious_because", "aware": "aware_at", "event-dates": "onset"}
+LATER_SHOWN = 5
+"""How many things that are dated after the end of follow-up are named in its refusal."""
 
 
 # --- events -----------------------------------------------------------------------------------------------
@@ -313,9 +317,7 @@ def record_disposition(act: Act, given: RecordDisposition) -> dict[str, Any]:
     if given.status in ("withdrew", "lost to follow-up") and not given.reason.strip():
         raise Refused("say why, as far as it is known", "reason")
     _check_death(participant, given)
-    later = _after(participant, given.on)
-    if later:
-        raise Refused(f"something is on record after {entering.said(given.on)}: {later}", "on")
+    _check_nothing_later(participant, given.on)
     act.change(
         participant,
         "participant",
@@ -343,18 +345,16 @@ def _check_death(participant: Participant, given: RecordDisposition) -> None:
         raise Refused(f"the death is reported on {onset}, not on {entering.said(given.on)}", "on")
 
 
-def _after(participant: Participant, day: Any) -> str:
-    """Something on record after a day, in words; empty when there is nothing."""
-    form = Form.objects.filter(participant=participant, done_on__gt=day).order_by("done_on").first()
-    if form is not None:
-        return f"a form of {entering.said(form.done_on)}"
-    cycle = Cycle.objects.filter(participant=participant, on__gt=day).order_by("on").first()
-    if cycle is not None:
-        return f"cycle {cycle.number} of {entering.said(cycle.on)}"
-    for event in Event.objects.filter(participant=participant, removed="").order_by("number"):
-        if entering.earliest(_latest(event).onset) > day:
-            return f"event {event.number} of {_latest(event).onset}"
-    return ""
+def _check_nothing_later(participant: Participant, day: date) -> None:
+    later = ending.after(participant, day)
+    if later:
+        shown = "; ".join(one.words for one in later[:LATER_SHOWN])
+        more = f" and {len(later) - LATER_SHOWN} more" if len(later) > LATER_SHOWN else ""
+        raise Refused(
+            f"something is on record after {entering.said(day)}: {shown}{more}. Correct what is wrong, or "
+            f"date the end on {entering.said(later[-1].on)} or later",
+            "on",
+        )
 
 
 @command("disposition.undo", UndoDisposition)

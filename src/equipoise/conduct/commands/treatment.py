@@ -35,6 +35,7 @@ from equipoise.conduct.models import (
     Query,
     QueryMessage,
 )
+from equipoise.conduct.reading import ending
 from equipoise.conduct.reading import history as records
 from equipoise.conduct.reading import situation as reading
 from equipoise.conduct.reading.history import History, amount, shown
@@ -68,7 +69,7 @@ def take_decision(act: Act, given: TakeDecision) -> dict[str, Any]:
     past = _history(participant, given.regimen)
     _check_day(act, participant, given.on)
     found = reading.propose(past, given.on)
-    _check_concerned(found.known.situation)
+    _check_concerned(found.known)
     if given.content_sha256 != found.content_sha256:
         raise Conflict(
             "the record has changed since this proposal was shown to you: look at it again", "content_sha256"
@@ -76,6 +77,8 @@ def take_decision(act: Act, given: TakeDecision) -> dict[str, Any]:
     _check_not_taken(past, given.on)
     action, dose = _decided(found, given)
     accepted = _accepted(found, given, action)
+    if accepted == "yes":
+        _check_since(act, past, given.on, dose)
     decision = _write(act, participant, found, given, (action, dose), accepted)
     cycle = _start(act, past, found, decision) if accepted == "yes" else None
     act.sign(
@@ -99,13 +102,15 @@ def _history(participant: Participant, regimen: str) -> History:
     return records.history(participant, regimen)
 
 
-def _check_concerned(now: Situation) -> None:
+def _check_concerned(known: Known) -> None:
+    now = known.situation
     if now.randomized != YES or now.day < 0:
         raise Refused("the participant is not randomised: there is no dose to decide on")
     if now.assigned != YES:
         raise Refused("the participant's arm does not have this drug: there is no dose to decide on")
     if now.in_follow_up != YES:
-        raise Refused("follow-up is over: there is no dose to decide on")
+        why = next((one.words for one in known.sources if one.field == "in_follow_up"), "not known")
+        raise Refused(f"follow-up is over ({why}): there is no dose to decide on")
 
 
 def _check_day(act: Act, participant: Participant, on: date) -> None:
@@ -114,6 +119,14 @@ def _check_day(act: Act, participant: Participant, on: date) -> None:
     last = Decision.objects.filter(participant=participant).order_by("-sequence").first()
     if last is not None and on < last.on:
         raise Refused(f"a decision was taken on {shown(last.on)}: this one cannot be of before", "on")
+
+
+def _check_since(act: Act, past: History, on: date, dose: float) -> None:
+    """A cycle of an earlier day can be entered late, but not past what is on record of the days since: what
+    stops a cycle and is known when it is signed is not got round by dating the decision back."""
+    barred = reading.barred_since(past, on, act.today(), dose)
+    if barred:
+        raise Refused(f"a cycle of {shown(on)} can no longer be entered: {barred}", "on")
 
 
 def _check_not_taken(past: History, on: date) -> None:
@@ -376,8 +389,8 @@ def _check_time(act: Act, participant: Participant, row: Injection, each: Inject
         at = at.replace(hour=int(hour), minute=int(minute))
     if at > act.at:
         raise Refused(f"injection {each.number} lies in the future: it cannot have been given", place)
-    if participant.ended_how == "died" and participant.ended_on is not None and row.on > participant.ended_on:
-        raise Refused(f"injection {each.number} lies after the day of death", place)
+    if late := ending.too_late(participant, row.on):
+        raise Refused(f"injection {each.number}: {late}", place)
 
 
 def _save_rows(
@@ -446,6 +459,8 @@ def release_hold(act: Act, given: ReleaseHold) -> dict[str, Any]:
         raise Refused(f"{shown(given.until)} lies in the future", "until")
     if given.until < hold.since:
         raise Refused(f"the hold began on {shown(hold.since)}", "until")
+    if late := ending.too_late(participant, given.until):
+        raise Refused(late, "until")
     act.change(
         hold, "hold", {"until": given.until}, reason=given.reason, participant=participant.number,
         place="hold",

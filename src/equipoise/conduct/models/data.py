@@ -54,7 +54,7 @@ class Participant(models.Model):
     strata = models.JSONField(default=dict)
     """Levels as confirmed and used at randomisation."""
     baseline = models.JSONField(default=dict)
-    """Values known at randomisation, by item."""
+    """Values at randomisation, by item, as the record has them now: corrections of screening change them."""
     ended_on = models.DateField(null=True)
     ended_how = models.CharField(max_length=20, blank=True)
     """completed, died, lost to follow-up or withdrew, as the record writes it."""
@@ -74,7 +74,8 @@ class Allocation(models.Model):
     stratum = models.CharField(max_length=300)
     position = models.PositiveIntegerField()
     inputs = models.JSONField()
-    """Exactly what was confirmed: levels, values with their dates, who, for which protocol."""
+    """Exactly what was confirmed: levels, values with their dates, who, for which protocol; and the values
+    at baseline as they were known then."""
     sealed_arm = models.TextField()
     protocol_sha256 = models.CharField(max_length=64)
     person = models.CharField(max_length=60)

@@ -28,7 +28,8 @@ from equipoise.conduct.pages.fields import (
     viewer_of,
     whole,
 )
-from equipoise.conduct.reading.situation import Proposal, proposal
+from equipoise.conduct.reading.history import history
+from equipoise.conduct.reading.situation import Proposal, barred_since, propose
 from equipoise.rules.terms import ACTIONS
 from equipoise.rules.truth import NO, YES
 
@@ -78,11 +79,13 @@ def decide(request: HttpRequest, number: str, regimen: str) -> HttpResponse:
         if not isinstance(answer, Refused):
             return done(request, words, *to[:1], **to[1])
         refused = answer
-    found = proposal(participant, regimen, on)
+    past = history(participant, regimen)
+    found = propose(past, on)
     context = {
         **_shown(request, participant, regimen, found, refused, what),
         "participant": participant, "regimen": regimen, "label": known.label or known.drug,
         "drug": known.drug, "on": on, "today": today, "what": what,
+        "barred": barred_since(past, on, today, found.dose) if found.starts else "",
     }  # fmt: skip
     return page(request, "entry/decide.html", context, refused)
 
@@ -174,7 +177,8 @@ def _shown(
         Field("alternative", "Decide instead", "radio", choices=alternatives),
         Field("reason", "Reason for departing from the protocol’s proposal", "long"),
     )
-    may_decide = viewer.may("decision.take", site) and participant.ended_on is None
+    in_follow_up = found.known.situation.in_follow_up == YES
+    may_decide = viewer.may("decision.take", site) and in_follow_up
     return {
         "found": found,
         "action": ACTION_WORDS[found.action],
@@ -195,6 +199,7 @@ def _shown(
         "alternatives": alternatives,
         "may_start": found.starts or any(one.dose for one in found.alternatives),
         "may_decide": may_decide,
+        "in_follow_up": in_follow_up,
         "earlier": [_earlier(one) for one in earlier.prefetch_related("flags")],
         "cycles": Cycle.objects.filter(participant=participant, regimen=regimen).order_by("number"),
         "flags": Flag.objects.filter(

@@ -12,12 +12,14 @@ from datetime import date, timedelta
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from equipoise.conduct import entering, opening, sealing
 from equipoise.conduct.gateway import NotFound
 from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
 from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
+from equipoise.conduct.reading.safety import is_fatal, is_terminal
 from equipoise.protocol import criteria
 from equipoise.protocol.criteria import Value
 from equipoise.protocol.model import Protocol
@@ -45,10 +47,15 @@ class Noted(NamedTuple):
     qualifier: str
     missing: str
 
+    def age(self, on: date) -> int:
+        """How many days old it is on a day; what came later is new."""
+        return max(0, (on - self.on).days)
+
 
 class Happened(NamedTuple):
     """An event as its latest report has it; the onset lies between two days, which are the same when it is
-    known to the day."""
+    known to the day. `died` is the last day on which the participant can have died of it, None unless its
+    report says that they died."""
 
     id: UUID
     number: int
@@ -59,6 +66,7 @@ class Happened(NamedTuple):
     cycle: int | None
     kind: str
     term: str
+    died: date | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,12 @@ class History:
         return math.nan if value is None else value
 
     @cached_property
+    def death(self) -> Happened | None:
+        """The event of which the participant died, as it is reported; None while no death is."""
+        dead = (one for one in self.events if one.died is not None)
+        return min(dead, key=lambda one: one.died or date.max, default=None)
+
+    @cached_property
     def protocol_holds(self) -> tuple[Stretch, ...]:
         """The stretches of time in which a hold of the protocol was recorded as present, from randomisation
         on, each until the day on which it was recorded as no longer present."""
@@ -122,11 +136,12 @@ class History:
                 found[value.item] = value
         return found
 
-    def hold_states(self, on: date) -> tuple[holds.HoldState, ...]:
-        """Every hold of the protocol as it stood on a day, from the values known then."""
-        latest = self.latest(hold_items(self.regimen), on)
+    def hold_states(self, on: date, until: date | None = None) -> tuple[holds.HoldState, ...]:
+        """Every hold of the protocol as it stood on a day, from the values known then; with `until`, from
+        those that came up to this later day as well."""
+        latest = self.latest(hold_items(self.regimen), until or on)
         values = {name: plain(self.protocol, value) for name, value in latest.items()}
-        ages = {name: (on - value.on).days for name, value in latest.items()}
+        ages = {name: value.age(on) for name, value in latest.items()}
         for name, expression in derivations().items():
             if values.get(name) is not None:
                 for part in expression.names:
@@ -368,20 +383,51 @@ def _counts(value: Noted) -> bool:
     return value.missing in ("", UNKNOWN)
 
 
-def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
+class Latest(NamedTuple):
+    """The latest report of an event; if it says that the participant died, the last day on which that can
+    have been."""
+
+    version: EventVersion
+    died: date | None
+
+
+def latest_reports(participants: Sequence[UUID]) -> list[Latest]:
+    """The latest report of each event of some participants that is not struck out, by number of the event."""
+    protocol = opening.folder().protocol
     latest: dict[UUID, EventVersion] = {}
+    told: dict[UUID, date] = {}
     for version in (
         EventVersion.objects.filter(event__participant__in=participants, event__removed="")
-        .select_related("event")
+        .select_related("event__participant__site")
         .order_by("version")
     ):
         latest[version.event_id] = version
+        if is_fatal(protocol, version):
+            zone = ZoneInfo(version.event.participant.site.zone)
+            told.setdefault(version.event_id, version.at.astimezone(zone).date())
+        else:
+            told.pop(version.event_id, None)
+    ordered = sorted(latest.values(), key=lambda each: each.event.number)
+    return [Latest(each, _last_day_of_death(protocol, each, told.get(each.event_id))) for each in ordered]
+
+
+def _last_day_of_death(protocol: Protocol, version: EventVersion, told: date | None) -> date | None:
+    """The last day on which a participant can have died who was reported dead on the day `told`: nobody is
+    before it happens. A death has its onset for its day, another event that is fatal its end."""
+    if told is None:
+        return None
+    said = version.onset if is_terminal(protocol, version.event.kind) else version.ended
+    first, last = span(said or version.onset)[0], span(said)[1] if said else told
+    return max(first, min(last, told))
+
+
+def _events(participants: Sequence[UUID]) -> dict[UUID, list[Happened]]:
     found: dict[UUID, list[Happened]] = {}
-    for version in sorted(latest.values(), key=lambda each: each.event.number):
+    for version, died in latest_reports(participants):
         found.setdefault(version.event.participant_id, []).append(
             Happened(
                 version.event_id, version.event.number, *span(version.onset), version.grade,
-                version.attributed, version.cycle, version.event.kind, version.term,
+                version.attributed, version.cycle, version.event.kind, version.term, died,
             )
         )  # fmt: skip
     return found

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Max, Q, QuerySet
 
-from equipoise.conduct import clock, entering, opening
+from equipoise.conduct import checks, clock, entering, opening
 from equipoise.conduct.access import Viewer
 from equipoise.conduct.duties import SEES_ARM
 from equipoise.conduct.gateway import NotFound
@@ -39,6 +39,12 @@ def label_of(protocol: Protocol, kind: str) -> str:
 def is_terminal(protocol: Protocol, kind: str) -> bool:
     """Whether nothing can be observed after an event of this kind."""
     return kind != ADVERSE_EVENT and protocol.events[kind].terminal
+
+
+def is_fatal(protocol: Protocol, report: EventVersion) -> bool:
+    """Whether a report says that the participant died."""
+    terminal = is_terminal(protocol, report.event.kind)
+    return checks.tells_of_death(terminal, report.grade, report.outcome, report.serious_because)
 
 
 def reveals_arm(protocol: Protocol, kind: str) -> bool:

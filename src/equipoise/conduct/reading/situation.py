@@ -112,17 +112,29 @@ def situation(participant: Participant, regimen: str, on: date, before: int | No
     return known_on(history(participant, regimen), on, before)
 
 
-def known_on(past: History, on: date, before: int | None = None, placed_hold: int | None = None) -> Known:
+def known_on(
+    past: History,
+    on: date,
+    before: int | None = None,
+    placed_hold: int | None = None,
+    until: date | None = None,
+) -> Known:
     """As `situation`, from a history. `placed_hold` stands in for the holds that investigators placed, when
-    an earlier decision is looked at again: one that was placed only afterwards did not count then."""
-    return _Reading(past, on, before, placed_hold).known()
+    an earlier decision is looked at again: one that was placed only afterwards did not count then.
+
+    `until`: what is dated up to this later day and may stop a cycle (values that holds and cover rest on,
+    holds, events, reviews) counts as if it had been known on the day `on` already.
+    """
+    return _Reading(past, on, before, placed_hold, until or on).known()
 
 
 class _Reading:
     """Reads one situation, noting sources and gaps on the way."""
 
-    def __init__(self, past: History, on: date, before: int | None, placed_hold: int | None) -> None:
-        self.past, self.on, self.before = past, on, before
+    def __init__(
+        self, past: History, on: date, before: int | None, placed_hold: int | None, until: date
+    ) -> None:
+        self.past, self.on, self.before, self.until = past, on, before, until
         self.protocol, self.regimen = past.protocol, past.protocol.regimens[past.regimen]
         self.person, self.rules = past.participant, past.rules
         self.decisions = [
@@ -195,13 +207,18 @@ class _Reading:
         return YES if self.past.regimen in arm.regimens else NO
 
     def _in_follow_up(self) -> int:
-        ended = self.person.ended_on
-        if ended is None or (self.before is not None and ended >= self.on):
-            return YES
-        self._source(
-            "in_follow_up", f"{self.person.ended_how}, {shown(ended)}", ended, "disposition", self.person.id
-        )
-        return NO
+        """Until its end or a death is on record: from then on nothing is decided, of whatever day. A decision
+        that was taken counts as taken before, unless it is of a later day."""
+        ended, death = self.person.ended_on, self.past.death
+        if ended is not None and (self.before is None or ended < self.on):
+            words = f"{self.person.ended_how}, {shown(ended)}"
+            self._source("in_follow_up", words, ended, "disposition", self.person.id)
+            return NO
+        if death is not None and death.died is not None and (self.before is None or death.died < self.on):
+            words = f"a death is reported: {death.term}, {shown(death.died)}"
+            self._source("in_follow_up", words, death.died, "event", death.id)
+            return NO
+        return YES
 
     def _stopped(self) -> int:
         for decision in self.decisions:
@@ -212,8 +229,8 @@ class _Reading:
         return NO
 
     def _hold(self) -> tuple[int, int]:
-        states = self.past.hold_states(self.on)
-        latest = self.past.latest(hold_items(self.past.regimen), self.on)
+        states = self.past.hold_states(self.on, self.until)
+        latest = self.past.latest(hold_items(self.past.regimen), self.until)
         for name in sorted(latest):
             self._value("hold", latest[name])
         for state in states:
@@ -225,7 +242,7 @@ class _Reading:
         if self.placed is None:
             self.placed = NO
             for hold in self.past.placed:
-                if hold.since <= self.on and (hold.until is None or hold.until > self.on):
+                if hold.since <= self.until and (hold.until is None or hold.until > self.until):
                     self.placed = YES
                     words = f"hold placed {shown(hold.since)}: {hold.reason}"
                     self._source("hold", words, hold.since, "hold", hold.id)
@@ -237,7 +254,7 @@ class _Reading:
         day0 = self.person.randomized_on
         ended: dict[str, int] = {}
         for each in self.past.protocol_holds:
-            if day0 is not None and each.until is not None and each.until <= self.on:
+            if day0 is not None and each.until is not None and each.until <= self.until:
                 ended[each.hold] = max(ended.get(each.hold, NEVER), (each.until - day0).days)
         return holds.hold_until(self.protocol, self.past.regimen, ended)
 
@@ -245,11 +262,11 @@ class _Reading:
         item = cover_item(self.protocol, self.past.regimen)
         if item is None:
             return YES
-        value = self.past.latest([item], self.on).get(item)
+        value = self.past.latest([item], self.until).get(item)
         answer: Value = None
         if value is not None:
             self._value("cover", value)
-            if is_valid(self.protocol.items[item], (self.on - value.on).days):
+            if is_valid(self.protocol.items[item], value.age(self.on)):
                 answer = plain(self.protocol, value)
         if answer is None:
             label = self.protocol.items[item].label
@@ -287,7 +304,7 @@ class _Reading:
                 or later
                 or heeded_then
                 or event.last < last.on
-                or event.first > self.on
+                or event.first > self.until
             ):
                 continue
             grade = event.grade
@@ -307,23 +324,29 @@ class _Reading:
         if worst >= heeded or self._reviewed(last.on):
             return worst
         self._ask(
-            UNKNOWN_TOXICITY, "adverse events since the last cycle: not yet reviewed", self._check_form(),
-            TOXICITY_REVIEWED,
+            UNKNOWN_TOXICITY, "adverse events since the last cycle: not reviewed for this day",
+            self._check_form(), TOXICITY_REVIEWED,
         )  # fmt: skip
         return UNKNOWN
 
     def _reviewed(self, since: date) -> bool:
-        """The latest check after the cycle says that all its adverse events are entered."""
+        """The check of this very day says that all adverse events since the last cycle are entered.
+
+        No earlier answer counts, be it of yesterday: an event may have come since. So each decision has its
+        own review, as it has its own check.
+        """
         checks = [
             value
             for value in self.past.values
-            if value.item == TOXICITY_REVIEWED and since < value.done_on <= self.on
-            and value.kind == "check" and value.key.startswith(f"{self.past.regimen}:")
+            if value.item == TOXICITY_REVIEWED and since < value.done_on and self.on <= value.done_on
+            and value.done_on <= self.until and value.kind == "check"
+            and value.key.startswith(f"{self.past.regimen}:")
         ]  # fmt: skip
         if not checks:
             return False
-        self._value("toxicity", max(checks, key=lambda value: value.done_on))
-        return max(checks, key=lambda value: value.done_on).number == 1
+        last = max(checks, key=lambda value: value.done_on)
+        self._value("toxicity", last)
+        return last.number == 1
 
     def _measure(self, day: int) -> tuple[float, int, float]:
         """(measure, its day, baseline); after randomisation the latest measured value, else the baseline."""
@@ -578,6 +601,32 @@ def bars_a_cycle(rules: DoseRules, now: Situation) -> str:
     if dosing.missing_for_cycle(rules, now, dosing.in_induction(rules, now)):
         return "something that a cycle depends on is not known"
     return ""
+
+
+def barred_since(past: History, on: date, today: date, dose: float) -> str:
+    """What is on record of the days after `on`, up to today, that bars a cycle of the day `on` at this dose
+    when it is entered today: in words, with the day of which it is recorded; empty when nothing does.
+
+    Each of those days is looked at, as the last day that is known: a hold that has ended again was on while
+    the cycle would have gone on. What was known on the day itself does not grow old by the time that passed
+    until it was entered.
+    """
+    for day in _days_on_record(past, on, today):
+        now = known_on(past, on, until=day).situation
+        words = bars_a_cycle(past.rules, now)
+        if not words and dosing.must_reduce(past.rules, now):
+            so_far = dosing.dose_so_far(past.rules, now)
+            words = "toxicity asks for a lower dose" if dosing.at_least(dose, so_far) else ""
+        if words:
+            return f"by what is on record of {shown(day)}, {words}"
+    return ""
+
+
+def _days_on_record(past: History, on: date, today: date) -> list[date]:
+    """The days after `on`, up to today, of which the record says something that dosing decisions look at."""
+    days = {day for value in past.values for day in (value.on, value.done_on)}
+    days |= {event.first for event in past.events} | {hold.since for hold in past.placed} | {today}
+    return sorted(day for day in days if on < day <= today)
 
 
 def alternatives(rules: DoseRules, now: Situation, decision: Decided) -> tuple[Alternative, ...]:

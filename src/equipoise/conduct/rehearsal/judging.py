@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -18,12 +18,14 @@ import polars as pl
 from equipoise.conduct.folder import TrialFolder
 from equipoise.conduct.rehearsal.clinic import Judged, Subject, World
 from equipoise.record import Record
-from equipoise.record import check as find_faults
 from equipoise.rules.terms import starts
 from equipoise.simulate import assemble
 from equipoise.simulate.enrolment import Enrolment
 from equipoise.simulate.runs import walk_with_diary
 from equipoise.simulate.trial import outcomes
+
+if TYPE_CHECKING:
+    from equipoise.conduct.exporting import Exported
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Check:
         return not self.disagreements
 
 
-def checks(trial: TrialFolder, world: World, subjects: Sequence[Subject], record: Record) -> list[Check]:
+def checks(trial: TrialFolder, world: World, subjects: Sequence[Subject], exported: Exported) -> list[Check]:
     """Every check, in the order in which they are told. The trial must be open, and not served."""
     found = [
         _eligibility(subjects),
@@ -52,10 +54,10 @@ def checks(trial: TrialFolder, world: World, subjects: Sequence[Subject], record
         _ends(subjects),
         _allocations(trial, subjects),
         _verified(trial),
-        _record(record),
+        _record(exported),
     ]
     if not world.faults:
-        found.append(_simulation(world, subjects, record))
+        found.append(_simulation(world, subjects, exported.record))
     return found
 
 
@@ -226,9 +228,9 @@ def _verified(trial: TrialFolder) -> Check:
     return Check("The ledger is whole, and the trial is what it says (entries)", entries, tuple(told))
 
 
-def _record(record: Record) -> Check:
-    told = [str(finding) for finding in find_faults(record)]
-    rows = sum(entry.rows for entry in record.manifest.tables.values())
+def _record(exported: Exported) -> Check:
+    told = [str(finding) for finding in exported.faults]
+    rows = sum(entry.rows for entry in exported.record.manifest.tables.values())
     return Check("The exported record has no faults (rows)", rows, tuple(told))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from equipoise._atomic import new_folder
 from equipoise.conduct.rehearsal import evidence, judging
@@ -22,6 +23,9 @@ from equipoise.protocol import load, sha256
 from equipoise.record import Record
 from equipoise.simulate.plans import prepare
 from equipoise.simulate.runs import checked_seed
+
+if TYPE_CHECKING:
+    from equipoise.conduct.exporting import Exported
 
 MARKER = "hashes.txt"
 REPLICATE = 0
@@ -94,12 +98,12 @@ def rehearse(
             )  # fmt: skip
         watch.lap()
         say("Exporting and checking the record", None)
-        record = _export(prepared, place, sent[-1].at if sent else datetime.now(UTC))
+        exported = _export(prepared, place, sent[-1].at if sent else datetime.now(UTC))
         say("Comparing everything", None)
-        checks = _judged(prepared, world, subjects, record, sent[-1].at if sent else datetime.now(UTC))
+        checks = _judged(prepared, world, subjects, exported, sent[-1].at if sent else datetime.now(UTC))
         remarks: list[str] = []
         if report:
-            remarks = _report(record, place, say)
+            remarks = _report(exported.record, place, say)
         entries, head = _head()
         facts = evidence.Facts(
             loaded.protocol, sha256(loaded), "SQLite" if database == "sqlite" else "PostgreSQL", seed,
@@ -121,7 +125,7 @@ class _Watch:
         return self._last - before
 
 
-def _export(prepared: Prepared, place: Path, ended: datetime) -> Record:
+def _export(prepared: Prepared, place: Path, ended: datetime) -> Exported:
     from equipoise.conduct import clock
 
     trial = reopen(prepared.folder)
@@ -132,12 +136,12 @@ def _export(prepared: Prepared, place: Path, ended: datetime) -> Record:
 
 
 def _judged(
-    prepared: Prepared, world: World, subjects: list[Subject], record: Record, ended: datetime
+    prepared: Prepared, world: World, subjects: list[Subject], exported: Exported, ended: datetime
 ) -> list[judging.Check]:
     from equipoise.conduct import clock
 
     with clock.at(ended + timedelta(minutes=1)):
-        return judging.checks(prepared.folder, world, subjects, record)
+        return judging.checks(prepared.folder, world, subjects, exported)
 
 
 def _report(record: Record, place: Path, say: Say) -> list[str]:
