@@ -34,12 +34,14 @@ def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
     check_keys(trial)
     with plainly(trial):
         check_tables()
+        check_settings(trial)
         check_protocol(trial)
     return trial
 
 
 def open_to_verify(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
-    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names."""
+    """As `open_trial`, but for settings and protocol: that they were changed is among the things that
+    `verify` names."""
     trial = opening.use(path)
     check_keys(trial)
     with plainly(trial):
@@ -119,6 +121,18 @@ def check_tables() -> None:
             f"the database was made by an older version of Equipoise: run  equipoise conduct upgrade "
             f"{trial.path}"
         )
+
+
+def check_settings(trial: TrialFolder) -> None:
+    """Raise UserError unless name, kind and time zone are those with which the trial was set up."""
+    from equipoise.conduct.models import Trial
+
+    row: Any = Trial.objects.filter(id=1).first()
+    if row is None:
+        raise UserError(f"the database of {trial.path} holds no trial: it was not made by conduct init")
+    differing = trial.differing(row.name, row.kind, row.zone)
+    if differing:
+        raise UserError(differing[0])
 
 
 def check_protocol(trial: TrialFolder) -> None:
