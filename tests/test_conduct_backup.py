@@ -278,7 +278,7 @@ TAMPERINGS = {
     ),
     "consent": (["UPDATE conduct_participant SET consent_on = '2026-03-02'"], "consent_on is"),
     "an end": (["UPDATE conduct_participant SET ended_how = 'died'"], 'ended_how is "died"'),
-    "places": (["UPDATE conduct_trial SET places = places + 1"], "the ledger says"),
+    "places": (["UPDATE conduct_trial SET places = places + 1"], "trial 1: places is"),
     "the counter": (["UPDATE conduct_trial SET allocated = allocated - 1"], "the trial counts 1 allocated"),
     "a duty": (["UPDATE conduct_duty SET until = '2040-01-01'"], "duty"),
     "a stratum": (
@@ -291,10 +291,12 @@ TAMPERINGS = {
     ),
     "who allocated": (["UPDATE conduct_allocation SET person = 'cas'"], 'the ledger says "ada"'),
     "a signature": (
-        ["UPDATE conduct_signature SET meaning = 'seen'"], "is not what its entry says: it was changed"
+        ["UPDATE conduct_signature SET meaning = 'seen'"],
+        'meaning is "seen", the ledger says "eligible by every criterion of the protocol"',
     ),
     "a signature less": (
-        ["DELETE FROM conduct_signature WHERE kind = 'eligibility'"], "signatures are gone"
+        ["DELETE FROM conduct_signature WHERE kind = 'eligibility'"],
+        "is gone: the ledger says that it was added",
     ),
     "an entry": (
         ["UPDATE conduct_entry SET reason = 'because' WHERE n = 7"],
@@ -351,7 +353,7 @@ def test_a_sealed_arm_that_was_moved_to_another_row_does_not_open(trial: TrialFo
     numbers = waiting()
     randomize(numbers[0])
     randomize(numbers[2])
-    first, second = Allocation.objects.order_by("sequence").values_list("sealed_arm", flat=True)
+    (one, first), (two, second) = Allocation.objects.order_by("sequence").values_list("id", "sealed_arm")
     with transaction.atomic():
         tamper(
             f"UPDATE conduct_allocation SET sealed_arm = '{second}' WHERE sequence = 1",
@@ -359,9 +361,9 @@ def test_a_sealed_arm_that_was_moved_to_another_row_does_not_open(trial: TrialFo
         )
         found = problems(trial)
         transaction.set_rollback(True)
-    for number in (1, 2):
-        assert any(one.startswith(f"the arm of allocation {number} does not open") for one in found)
-        assert f"the sealed arm of allocation {number} is not the one in the ledger" in found
+    for number, key in ((1, one), (2, two)):
+        assert any(words.startswith(f"the arm of allocation {number} does not open") for words in found)
+        assert any(words.startswith(f"allocation {key}: sealed_arm is") for words in found)
 
 
 @pytest.mark.requirement("A4", "A12")

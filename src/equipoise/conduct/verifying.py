@@ -319,16 +319,16 @@ def _row(kept: Kept, row: Any, said: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def _is(row: Any, name: str, found: str | None, text: str | None) -> bool:
-    """Whether the text of the ledger is what a column holds. The ledger may show another row by its name; a
+    """Whether the text of the ledger is what a column holds. The ledger shows a person by their name; a
     database may write a number within JSON in another way."""
     if found == text:
         return True
-    field = row._meta.get_field(name)
     if found is None or text is None:
         return False
+    field = row._meta.get_field(name)
     if isinstance(field, models.JSONField):
         return bool(json.loads(found) == json.loads(text))
-    return field.remote_field is not None and getattr(getattr(row, name), "username", None) == text
+    return field.related_model is Person and Person.objects.filter(pk=found, username=text).exists()
 
 
 def _stated(said: Mapping[str, str | None]) -> dict[str, str | None]:
