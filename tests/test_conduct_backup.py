@@ -119,6 +119,44 @@ def test_after_an_old_backup_nobody_gets_a_place_that_was_given_already(trial: T
     assert backups.verify(trial.path) == []
 
 
+@pytest.mark.requirement("B1", "A6")
+def test_after_a_restore_sessions_and_tokens_have_ended_and_the_rights_to_review_are_listed(
+    trial: TrialFolder,
+) -> None:
+    from django.contrib.sessions.models import Session
+
+    from conduct_people import at_work
+    from equipoise.conduct import tokens
+    from equipoise.conduct.models import Duty, Token
+
+    client = at_work("mona")
+    issued = do("token.issue", "ada", label="our own list", scopes=["read"], days=30)
+    archive = backups.backup(trial)
+    do("token.revoke", "ada", token=issued["id"])
+    mona = Duty.objects.get(person__username="mona")
+    do("duty.revoke", "admin", duty=mona.id, reason="end of the contract")
+    done = restore(trial, archive)
+    assert Duty.objects.get(pk=mona.pk).revoked_at is None
+    assert tokens.actor_of_token(issued["token"], "api") is None
+    assert Token.objects.filter(revoked_at=None).count() == 0
+    assert Session.objects.count() == 0
+    assert client.get("/").status_code == 302
+    (review,) = [words for words in done.to_do if "review who may do what" in words]
+    assert "mona (monitor for the whole trial)" in review
+    assert "ada (coordinator for site 1)" in review
+    assert str(done.last_at) in review
+    assert backups.verify(trial.path) == []
+
+
+@pytest.mark.requirement("B1", "T4")
+def test_nothing_is_restored_on_a_machine_whose_clock_is_behind_the_backup(small: TrialFolder) -> None:
+    archive = backups.backup(small)
+    before = small.database_file.read_bytes()
+    with clock.at(START - timedelta(days=2)), pytest.raises(UserError, match="set it right first"):
+        backups.restore(archive, small.path)
+    assert small.database_file.read_bytes() == before
+
+
 @pytest.mark.requirement("D7")
 def test_randomisation_is_not_resumed_while_the_journal_knows_more(small: TrialFolder) -> None:
     from equipoise.conduct import journal

@@ -97,7 +97,7 @@ def axes_name(credentials: dict[str, Any] | None) -> str:
 
 
 def note(what: str, request: HttpRequest | None, person: Person | None, **more: str) -> None:
-    """One entry of the ledger about an account. Raises `Unavailable` when it cannot be written."""
+    """One entry of the ledger about an account. Raises `Refused` when it may not or cannot be written."""
 
     def work(act: Act) -> None:
         record(act, what, person, **more)
@@ -382,7 +382,7 @@ def on_factor_added(sender: Any, request: Any, user: Any, authenticator: Any, **
     """A second factor was set up: who did it has just used it."""
     try:
         note("second factor added", request, user, factor=authenticator.type)
-    except Unavailable:
+    except Refused:
         authenticator.delete()
         raise
     if authenticator.type != authenticator.Type.RECOVERY_CODES:

@@ -95,7 +95,8 @@ def upgrade(path: str | os.PathLike[str] | TrialFolder) -> tuple[Path | None, tu
         (_upgrade_sqlite if trial.uses_sqlite else _upgrade_postgres)(trial)
     names = tuple(f"{app} {name}" for app, name in steps)
     opening.use(trial)
-    _note(names)
+    with starting.plainly(trial):
+        _note(names)
     return kept, names
 
 

@@ -65,13 +65,17 @@ def check_keys(trial: TrialFolder) -> None:
 
 @contextmanager
 def plainly(trial: TrialFolder) -> Iterator[None]:
-    """What the database complains of, as a message to a person."""
+    """What the database complains of, or the gateway refuses, as a message to a person."""
     from django.db import DatabaseError
+
+    from equipoise.conduct.gateway import Refused
 
     try:
         yield
     except DatabaseError as error:
         raise database_trouble(trial, error) from None
+    except Refused as error:
+        raise UserError(error.words) from None
 
 
 def database_trouble(trial: TrialFolder, error: Exception) -> UserError:
