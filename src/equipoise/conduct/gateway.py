@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import equipoise
 from equipoise.conduct import clock, duties, ledger, opening, sealing
 from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Request, Signature, Site, Trial
+from equipoise.conduct.refusing import Conflict, NotAllowed, NotFound, Refused, Unavailable
 from equipoise.errors import UserError
 
 SYSTEM = "system"
@@ -38,36 +39,6 @@ class Inputs(BaseModel):
     """What a command is told; anything else in a request is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-
-class Refused(Exception):  # noqa: N818 - a command is refused, not erroneous
-    """A command that is not carried out, with the reason in words. `status` is that of HTTP: 403 not
-    allowed, 404 not there (or not yours to see), 409 something else came first, 422 not acceptable."""
-
-    status = 422
-
-    def __init__(self, words: str, field: str = "") -> None:
-        super().__init__(words)
-        self.words = words
-        self.field = field
-
-
-class NotAllowed(Refused):
-    status = 403
-
-
-class NotFound(Refused):
-    status = 404
-
-
-class Conflict(Refused):
-    status = 409
-
-
-class Unavailable(Refused):
-    """The machine cannot keep what is entered now: a full disk, a database that cannot be written to."""
-
-    status = 503
 
 
 @dataclass(frozen=True)
@@ -513,5 +484,6 @@ def with_system(name: str, work: Callable[[Act], None], origin: str = "command l
 
 __all__ = [
     "COMMANDS", "Act", "Actor", "Conflict", "Inputs", "NotAllowed", "NotFound", "Refused", "Secret",
-    "columns", "command", "content_hash", "duties_on", "perform", "reaches", "told", "with_system",
+    "Unavailable", "columns", "command", "content_hash", "duties_on", "perform", "reaches", "told",
+    "with_system",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 from equipoise._atomic import explain, reason
 from equipoise.conduct import opening
 from equipoise.conduct.folder import TrialFolder
+from equipoise.conduct.refusing import Refused
 from equipoise.errors import UserError
 from equipoise.protocol import canonical
 
@@ -67,8 +68,6 @@ def check_keys(trial: TrialFolder) -> None:
 def plainly(trial: TrialFolder) -> Iterator[None]:
     """What the database complains of, or the gateway refuses, as a message to a person."""
     from django.db import DatabaseError
-
-    from equipoise.conduct.gateway import Refused
 
     try:
         yield
@@ -196,7 +195,7 @@ def _patience(trial: TrialFolder) -> Iterator[None]:
 
 def check_clock() -> None:
     """Raise UserError when the clock has gone back behind the last entry of the ledger."""
-    from equipoise.conduct.gateway import Refused, check_time
+    from equipoise.conduct.gateway import check_time
 
     try:
         check_time()
