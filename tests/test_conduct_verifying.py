@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import conduct_treated as treated
+from conduct_postgres import copied_postgres
 from conduct_trial import copied, do
 from equipoise.conduct import clock, opening, sealing
 from equipoise.conduct.folder import TrialFolder
@@ -181,13 +182,20 @@ def test_every_table_of_conduct_is_verified_or_holds_no_record(trial: TrialFolde
 
 
 @pytest.mark.requirement("A1", "A12")
-def test_the_tables_of_a_trial_that_has_lived_are_what_the_ledger_says(trial: TrialFolder) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_tables_of_a_trial_that_has_lived_are_what_the_ledger_says(
+    tmp_path: Path, database: str, request: pytest.FixtureRequest
+) -> None:
     """(The two were put into an arm for the test: their allocations do not replay.)"""
+    if database == "sqlite":
+        lived = request.getfixturevalue("trial")
+    else:
+        lived = copied_postgres(tmp_path / "trial")
+        _live()
     from equipoise.conduct import verifying
 
-    assert [
-        words for words in verifying.verify(trial) if "replay" not in words and "stratum" not in words
-    ] == []
+    found = verifying.verify(lived)
+    assert [words for words in found if "replay" not in words and "stratum" not in words] == []
 
 
 @pytest.mark.requirement("A12", "D34")
