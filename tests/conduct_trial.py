@@ -34,11 +34,11 @@ PEOPLE = {
 
 def _hash_cheaply() -> None:
     """Passwords of tests are hashed as those of a trial are, with less work."""
-    from django.contrib.auth.hashers import Argon2PasswordHasher
+    from equipoise.conduct.hashing import PasswordHasher
 
-    Argon2PasswordHasher.time_cost = 1
-    Argon2PasswordHasher.memory_cost = 64
-    Argon2PasswordHasher.parallelism = 1
+    PasswordHasher.time_cost = 1
+    PasswordHasher.memory_cost = 64
+    PasswordHasher.parallelism = 1
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -11,16 +12,20 @@ import pytest
 from typer.testing import CliRunner
 
 from equipoise.cli.main import app
-from equipoise.conduct import demo, opening
+from equipoise.conduct import clock, demo, opening
 
 DAYS = 170
 
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[demo.Made]:
-    """A small one, that began less than half a year ago."""
+    """A small one, that began less than half a year ago; made in the small hours, when what was learned some
+    hours ago was learned on the day before."""
     folder = Path(mkdtemp(prefix="equipoise-demo-"))
-    yield demo.make(folder / "demo", participants=20, days=DAYS)
+    night = datetime.now(UTC).replace(hour=4, minute=0)
+    with clock.at(night if night <= datetime.now(UTC) else night - timedelta(days=1)):
+        made = demo.make(folder / "demo", participants=20, days=DAYS)
+    yield made
     shutil.rmtree(folder)
 
 
@@ -63,6 +68,14 @@ def test_participants_are_in_every_stage(made: demo.Made) -> None:
     assert Injection.objects.filter(state="given").exists()
     assert Form.objects.filter(kind="visit", status=Form.COMPLETE).exists()
     assert Query.objects.exclude(rule="").count() + Query.objects.filter(opened_by="mona").count() > 0
+
+
+def test_the_clock_of_a_serious_event_runs(made: demo.Made) -> None:
+    opening.use(made.trial)
+    from equipoise.conduct.models import EventVersion
+
+    recent = EventVersion.objects.filter(serious=True, aware_at__gte=clock.now() - timedelta(days=2))
+    assert recent.exists()
 
 
 @pytest.mark.requirement("A12", "K1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -712,3 +714,14 @@ def test_whose_duties_need_a_second_factor_is_read_off_the_table(trial: TrialFol
               if wants_second_factor(person(name))}  # fmt: skip
     assert wanted == {"ada", "ivo", "theo", "stan", "admin"}
     assert duties.MAY["randomize"] & {"coordinator"}
+
+
+def test_passwords_are_kept_as_the_manual_says() -> None:
+    # In a process of its own: those of the tests are hashed with less work.
+    program = (
+        "from django.conf import settings; settings.configure()\n"
+        "from equipoise.conduct.hashing import PasswordHasher\n"
+        "print(PasswordHasher().encode('correct horse battery', 'saltsaltsalt'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")

@@ -34,10 +34,11 @@ UNSIGNED = 0.25
 """Share of forms that wait for the investigator's signature."""
 DRUGS = ("tenofovir", "lamivudine", "efavirenz")
 STATUS = {DIED: "died", LOST: "lost to follow-up", WITHDREW: "withdrew"}
-OF_CYCLED = ("corrected", "settled", "serious", "late", "held", "corrected")
+OF_CYCLED = ("serious", "corrected", "settled", "late", "held", "corrected")
 OF_OTHERS = ("withdrew", "late", "died", "incomplete")
 """What befalls the first participants, so that there is something of everything to be seen."""
-LONG_ENOUGH_DAYS = 240
+LONG_ENOUGH_DAYS, SOON_DAYS = 240, 14
+"""Days in the trial after which most of it can befall somebody; and a serious event."""
 
 
 @dataclass
@@ -72,7 +73,8 @@ class Clinic:
     def fate(self, cycled: bool, day0: date) -> str:
         """What befalls somebody who was just randomised; empty for what is usual."""
         listed = self.of_cycled if cycled else self.of_others
-        if listed and (self.now.date() - day0).days > LONG_ENOUGH_DAYS:
+        needed = SOON_DAYS if listed[:1] == ["serious"] else LONG_ENOUGH_DAYS
+        if listed and (self.now.date() - day0).days > needed:
             return listed.pop(0)
         return ""
 
@@ -355,8 +357,10 @@ class Life:
 
     # --- events and the end ---
 
-    def report(self, step: reference.Happened, **more: Any) -> None:
-        """Report a clinical event."""
+    def report(
+        self, step: reference.Happened, known_for: timedelta = timedelta(hours=3), **more: Any
+    ) -> None:
+        """Report a clinical event, of which the site has known for so long if it is serious."""
         clinic = self.clinic
         process = {OD: "opportunistic", BACKGROUND4: "grade4", CYCLE4: "grade4", CYCLE3: "toxicity"}
         kind = clinic.kind_of(process.get(step.process, "death"))
@@ -367,14 +371,17 @@ class Life:
         grade = {BACKGROUND4: 4, CYCLE4: 4, CYCLE3: 3}.get(step.process, 5 if step.process != OD else 3)
         serious = step.process != CYCLE3
         terms = block.terms or [block.label]
+        # Early in the morning the site may have learned of it the evening before: then it began then.
+        aware_at = clock.now() - known_for if serious else None
+        onset = self.today() if aware_at is None else aware_at.astimezone(self.zone).date()
         given = {
-            "kind": kind, "term": self.chance.choice(terms), "onset": self.today().isoformat(),
+            "kind": kind, "term": self.chance.choice(terms), "onset": onset.isoformat(),
             "grade": grade, "serious": serious, "attributed": of_cycle,
             "serious_because": "life-threatening" if serious else "",
             "action_taken": "dose reduced" if of_cycle else "none",
             "outcome": "fatal" if grade == 5 else "recovering",
             "cycle": step.index + 1 if of_cycle else None,
-            "aware_at": clock.now() - timedelta(hours=3) if serious else None, **more,
+            "aware_at": aware_at, **more,
         }  # fmt: skip
         self.coordinate("event.report", **given)
 
@@ -420,7 +427,7 @@ class Life:
 
     def serious_now(self) -> None:
         """A serious event whose clock is running."""
-        self.report(reference.Happened(0, BACKGROUND4, 0), aware_at=clock.now() - timedelta(hours=5))
+        self.report(reference.Happened(0, BACKGROUND4, 0), known_for=timedelta(hours=5))
 
     def hold(self) -> None:
         """The investigator places a hold."""
