@@ -551,6 +551,21 @@ def test_whose_log_in_was_reset_is_told_by_message_and_on_the_next_page(trial: T
     assert words not in other.get("/account/password/change/").content.decode()
 
 
+@pytest.mark.requirement("A6", "A12")
+def test_a_password_hashed_with_an_older_setting_lets_in_and_is_changed_by_no_log_in(
+    trial: TrialFolder,
+) -> None:
+    from django.contrib.auth.hashers import make_password
+
+    from equipoise.conduct import rescue, verifying
+
+    kept = make_password(PASSWORD, hasher="pbkdf2_sha256")
+    rescue.set_password(person("ada"), kept)
+    assert log_in(browser(), "ada").status_code == 302
+    assert person("ada").password == kept
+    assert verifying.verify(trial) == []
+
+
 @pytest.mark.requirement("A6")
 def test_a_password_given_on_the_machine_ends_sessions_and_tokens(trial: TrialFolder) -> None:
     from equipoise.conduct import rescue, tokens
