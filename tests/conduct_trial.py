@@ -55,18 +55,10 @@ def _template(protocol: str) -> Path:
 
 def fill() -> None:
     """Sites and people for the trial that is open, whose administrator is "admin"."""
-    from equipoise.conduct.models import Person
-
-    person = Person.objects.get(username="admin")
-    person.set_password(PASSWORD)
-    person.must_change_password = False
-    person.save()
+    _choose_password("admin")
     for name, (full_name, held) in PEOPLE.items():
         do("person.add", "admin", username=name, full_name=full_name)
-        person = Person.objects.get(username=name)
-        person.set_password(PASSWORD)
-        person.must_change_password = False
-        person.save()
+        _choose_password(name)
         for role, site in held:
             if site is None:
                 _grant(name, role, None)
@@ -80,6 +72,15 @@ def fill() -> None:
         for role, site in held:
             if site is not None:
                 _grant(name, role, site)
+
+
+def _choose_password(name: str) -> None:
+    from django.contrib.auth.hashers import make_password
+
+    from equipoise.conduct import rescue
+    from equipoise.conduct.models import Person
+
+    rescue.set_password(Person.objects.get(username=name), make_password(PASSWORD))
 
 
 def _grant(name: str, role: str, site: int | None) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from conduct_trial import START, actor, copied, do
-from equipoise.conduct import clock, ledger, logs, opening
+from equipoise.conduct import clock, duties, ledger, logs, opening
 from equipoise.conduct.folder import TrialFolder
+from equipoise.errors import UserError
 
 
 @pytest.fixture
@@ -77,6 +78,125 @@ def test_a_clock_that_went_back_stops_all_writing(trial: TrialFolder) -> None:
     do("trial.places", "theo", places=1800, reason="more sites")
     with clock.at(START - timedelta(days=2)), pytest.raises(Refused, match="backwards"):
         do("trial.places", "theo", places=1801, reason="more sites")
+
+
+def test_a_clock_that_went_back_stops_the_system_as_well_and_the_head_keeps_the_latest_time(
+    trial: TrialFolder,
+) -> None:
+    from equipoise.conduct import verifying
+    from equipoise.conduct.gateway import Act, Refused, with_system
+    from equipoise.conduct.models import Chain
+
+    def work(act: Act) -> None:
+        act.record("trial", 1, field="looked at", new="yes")
+
+    do("trial.places", "theo", places=1800, reason="more sites")
+    before = Chain.objects.get(id=1)
+    with clock.at(START - timedelta(days=2)), pytest.raises(Refused, match="backwards"):
+        with_system("trial.look", work)
+    assert Chain.objects.get(id=1).n == before.n
+    with clock.at(before.at - timedelta(minutes=4)):
+        with_system("trial.look", work)
+    with clock.at(before.at - timedelta(minutes=8)), pytest.raises(Refused, match="backwards"):
+        with_system("trial.look", work)
+    assert (Chain.objects.get(id=1).n, Chain.objects.get(id=1).at) == (before.n + 1, before.at)
+    assert verifying.verify(trial) == []
+
+
+def test_entries_made_while_the_clock_was_set_back_are_named(trial: TrialFolder) -> None:
+    do("trial.places", "theo", places=1800, reason="more sites")
+    entries, head = _chain()
+    earlier = {**entries[-1], "at": START - timedelta(days=2)}
+    earlier["hash"] = ledger.entry_hash(str(earlier["previous"]), earlier)
+    found = _broken(trial, [*entries[:-1], earlier], (head[0], str(earlier["hash"])))
+    assert any(f"entry {head[0]} was made at 2026-02-28" in words for words in found)
+
+
+SETTINGS = {
+    "kind": ('kind = "rehearsal"', 'kind = "real"', 'kind is "real", the trial was set up with "rehearsal"'),
+    "name": ('name = "SILCAAT"', 'name = "OTHER"', 'name is "OTHER", the trial was set up with "SILCAAT"'),
+    "time_zone": (
+        'time_zone = "UTC"', 'time_zone = "Asia/Tokyo"',
+        'time_zone is "Asia/Tokyo", the trial was set up with "UTC"',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_trial_stays_what_it_was_set_up_as(trial: TrialFolder, setting: str) -> None:
+    from equipoise.conduct import starting, verifying
+    from equipoise.conduct.gateway import Conflict, with_system
+
+    file = trial.path / "trial.toml"
+    then, now, words = SETTINGS[setting]
+    content = file.read_text()
+    assert starting.open_trial(trial.path).kind == "rehearsal"
+    assert content.count(then) == 1
+    file.write_text(content.replace(then, now))
+    with pytest.raises(UserError) as refused:
+        starting.open_trial(trial.path)
+    assert words in str(refused.value)
+    assert str(refused.value).count("\n") == 0
+    assert any(words in one for one in verifying.verify(trial.path))
+    opening.use(trial.path)
+    with pytest.raises(Conflict) as conflict:
+        do("trial.places", "theo", places=1800, reason="more sites")
+    assert words in conflict.value.words
+    with pytest.raises(Conflict):
+        with_system("trial.look", lambda act: act.record("trial", 1, field="looked at", new="yes"))
+    file.write_text(content)
+    assert verifying.verify(trial.path) == []
+
+
+def test_nobody_moves_the_clock_of_a_real_trial_by_calling_it_a_rehearsal(trial: TrialFolder) -> None:
+    from conduct_people import browser
+    from equipoise.conduct.models import Trial
+
+    Trial.objects.update(kind="real")
+    client = browser()
+    told = client.get("/account/login/", headers={"Equipoise-Now": "2031-05-04T09:30:00+00:00"})
+    assert told.status_code == 409
+    assert 'kind is "rehearsal", the trial was set up with "real"' in told.content.decode()
+    assert opening.folder().kind == "rehearsal"
+
+
+@pytest.mark.requirement("A5", "D25")
+def test_a_checkpoint_that_cannot_be_written_is_no_error_to_who_saved_and_is_said(
+    trial: TrialFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    from equipoise.conduct import verifying
+
+    file = trial.journal / ledger.CHECKPOINTS
+    aside = file.with_name("aside")
+    file.rename(aside)
+    file.symlink_to("/dev/full")
+    caplog.set_level("ERROR")
+    assert do("trial.places", "theo", key="k1", places=1800, reason="more sites") == {"places": 1800}
+    file.unlink()
+    aside.rename(file)
+    assert [one.getMessage() for one in caplog.records if "checkpoint" in one.getMessage()] != []
+    found = verifying.verify(trial)
+    assert len(found) == 1
+    assert found[0].startswith("the last 1 of ")
+    assert "are not signed for" in found[0]
+    do("trial.places", "theo", places=1801, reason="more sites")
+    assert verifying.verify(trial) == []
+
+
+@pytest.mark.requirement("A5")
+def test_a_torn_last_line_of_the_checkpoints_is_written_again_with_the_next_act(trial: TrialFolder) -> None:
+    from equipoise.conduct import checking, verifying
+
+    do("trial.places", "theo", places=1800, reason="more sites")
+    file = trial.journal / ledger.CHECKPOINTS
+    file.write_bytes(file.read_bytes()[:-30])
+    found = verifying.verify(trial)
+    assert len(found) == 1
+    assert "are not signed for" in found[0]
+    checking.check(trial)
+    do("trial.places", "theo", places=1801, reason="more sites")
+    assert verifying.verify(trial) == []
+    assert all(one is not None for _, one in ledger.checkpoints(file))
 
 
 def _chain() -> tuple[list[dict[str, object]], tuple[int, str]]:

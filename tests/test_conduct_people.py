@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,20 @@ def test_a_recovery_code_lets_in_once(trial: TrialFolder) -> None:
         log_in(again, "ivo")
         answer = again.post("/account/second-factor/authenticate/", {"code": recovery})
         assert answer.status_code == expected
+
+
+@pytest.mark.requirement("T4", "A6")
+def test_nobody_gets_in_while_the_clock_is_set_back_and_is_told_so(trial: TrialFolder) -> None:
+    from equipoise.conduct.models import Chain
+
+    before = Chain.objects.values().get(id=1)
+    client = browser()
+    with clock.at(START - timedelta(days=2)):
+        answer = log_in(client, "pia")
+        assert answer.status_code == 422
+        assert "he clock of the server went backwards" in answer.content.decode()
+        assert client.get("/").status_code == 302
+    assert Chain.objects.values().get(id=1) == before
 
 
 @pytest.mark.requirement("A6")
@@ -458,6 +472,31 @@ def test_a_revoked_duty_ends_at_once(trial: TrialFolder) -> None:
         do("duty.revoke", "admin", duty=duty.id, reason="end of the contract")
 
 
+@pytest.mark.requirement("U3", "A6")
+def test_a_revoked_duty_ends_at_once_where_it_is_still_the_day_before(trial: TrialFolder) -> None:
+    """In New York it is the evening of the day that has passed in the zone of the trial."""
+    from equipoise.conduct.gateway import NotFound, duties_on
+    from equipoise.conduct.models import Duty, Site
+
+    west = Site.objects.get(number=2)
+    today = {
+        "site": 2,
+        "screened_on": date(2026, 3, 3),
+        "consent_on": date(2026, 3, 3),
+        "consent_version": "1",
+    }
+    with clock.at(datetime(2026, 3, 4, 2, tzinfo=UTC)):
+        do("screening.start", "cas", **today)
+    with clock.at(datetime(2026, 3, 4, 2, 1, tzinfo=UTC)):
+        for duty in Duty.objects.filter(person__username="cas"):
+            do("duty.revoke", "admin", duty=duty.id, reason="left the site")
+        assert duties_on(person("cas"), clock.now(), west) == []
+        with pytest.raises(NotFound):
+            do("screening.start", "cas", **today)
+        before = clock.now() - timedelta(seconds=1)
+        assert [one.role for one in duties_on(person("cas"), before, west)] == ["coordinator"]
+
+
 def test_the_only_administrator_stays(trial: TrialFolder) -> None:
     from equipoise.conduct.gateway import Conflict
     from equipoise.conduct.models import Duty
@@ -486,6 +525,58 @@ def test_a_name_is_never_used_again_and_its_signatures_stay(trial: TrialFolder) 
     do("person.deactivate", "admin", username="pia", reason="left the site")
     with pytest.raises(Conflict, match="never used again"):
         do("person.add", "admin", username="pia", full_name="Another Example")
+
+
+@pytest.mark.requirement("A6")
+@pytest.mark.parametrize("by", ["admin", "the server itself"])
+def test_whose_log_in_was_reset_is_told_by_message_and_on_the_next_page(trial: TrialFolder, by: str) -> None:
+    from equipoise.conduct import rescue
+    from equipoise.conduct.models import Outbox, Person
+
+    do(
+        "person.add", "admin", username="una", full_name="Una Example", email="una@example.org",
+    )  # fmt: skip
+    assert Person.objects.get(username="una").email == "una@example.org"
+    if by == "admin":
+        first = do("person.reset", "admin", username="una", reason="lost the telephone")["password"]
+    else:
+        first = rescue.new_password("una")
+    words = "Your log-in was reset " + ("by admin" if by == "admin" else "on the server itself")
+    assert Outbox.objects.get(to="una@example.org").body.startswith(words)
+    client = browser()
+    assert log_in(client, "una", first).status_code == 302
+    assert words in client.get("/account/password/change/").content.decode()
+    other = browser()
+    assert log_in(other, "una", first).status_code == 302
+    assert words not in other.get("/account/password/change/").content.decode()
+
+
+@pytest.mark.requirement("A6", "A12")
+def test_a_password_hashed_with_an_older_setting_lets_in_and_is_changed_by_no_log_in(
+    trial: TrialFolder,
+) -> None:
+    from django.contrib.auth.hashers import make_password
+
+    from equipoise.conduct import rescue, verifying
+
+    kept = make_password(PASSWORD, hasher="pbkdf2_sha256")
+    rescue.set_password(person("ada"), kept)
+    assert log_in(browser(), "ada").status_code == 302
+    assert person("ada").password == kept
+    assert verifying.verify(trial) == []
+
+
+@pytest.mark.requirement("A6")
+def test_a_password_given_on_the_machine_ends_sessions_and_tokens(trial: TrialFolder) -> None:
+    from equipoise.conduct import rescue, tokens
+
+    client = at_work("ada")
+    token = do("token.issue", "ada", label="our own list", scopes=["read"], days=30)["token"]
+    assert tokens.actor_of_token(token, "api") is not None
+    assert client.get("/").status_code == 200
+    rescue.new_password("ada")
+    assert tokens.actor_of_token(token, "api") is None
+    assert client.get("/").status_code == 302
 
 
 @pytest.mark.requirement("A6")

@@ -15,6 +15,7 @@ import ipaddress
 import time
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import ChangePasswordForm
@@ -24,14 +25,16 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from axes.handlers.database import AxesDatabaseHandler
 from cryptography.fernet import Fernet, InvalidToken
+from django.contrib import messages
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
 from equipoise.conduct import clock, duties, opening
-from equipoise.conduct.gateway import Act, Refused, as_text, duties_on, with_system
-from equipoise.conduct.models import Person
+from equipoise.conduct.gateway import SYSTEM, Act, Refused, as_text, duties_on, with_system
+from equipoise.conduct.models import Entry, Outbox, Person
 
 IPV6_PREFIX = 64
 """One household or ward has a network of this size (RFC 6177): its addresses count as one."""
@@ -94,7 +97,7 @@ def axes_name(credentials: dict[str, Any] | None) -> str:
 
 
 def note(what: str, request: HttpRequest | None, person: Person | None, **more: str) -> None:
-    """One entry of the ledger about an account. Raises `Unavailable` when it cannot be written."""
+    """One entry of the ledger about an account. Raises `Refused` when it may not or cannot be written."""
 
     def work(act: Act) -> None:
         record(act, what, person, **more)
@@ -196,9 +199,12 @@ class Adapter(DefaultAccountAdapter):
     def login(self, request: HttpRequest, user: Any) -> None:
         """Open a session, once that stands in the ledger."""
         factor = "password and second factor" if second_factor(request, user) else "password"
+        told = reset_since_last_log_in(user)
         note("log-in", request, user, proof=factor)
         super().login(request, user)
         begin(request)
+        if told:
+            messages.warning(request, told)
 
     def logout(self, request: HttpRequest) -> None:
         """End the session; it ends even when the ledger cannot be written."""
@@ -210,9 +216,8 @@ class Adapter(DefaultAccountAdapter):
         """Give a person the new password that they chose; their sessions end with the old one."""
 
         def work(act: Act) -> None:
-            user.set_password(password)
-            user.must_change_password = False
-            user.save(update_fields=["password", "must_change_password"])
+            change = {"password": make_password(password), "must_change_password": False}
+            act.change(user, "person", change)
             record(act, "password change", user)
 
         written("password change", context.request, work)
@@ -378,7 +383,7 @@ def on_factor_added(sender: Any, request: Any, user: Any, authenticator: Any, **
     """A second factor was set up: who did it has just used it."""
     try:
         note("second factor added", request, user, factor=authenticator.type)
-    except Unavailable:
+    except Refused:
         authenticator.delete()
         raise
     if authenticator.type != authenticator.Type.RECOVERY_CODES:
@@ -415,6 +420,40 @@ def revoke_tokens(act: Act, person: Person, reason: str) -> None:
     """End the keys of a person to the API."""
     for token in person.tokens.filter(revoked_at=None):
         act.change(token, "token", {"revoked_at": act.at}, reason=reason)
+
+
+def give_first_password(act: Act, person: Person, password: str, reason: str) -> None:
+    """Reset the log-in of a person: a first password, which is to be changed; keys to the API end. The person
+    is told, by a message and on the first page after their next log-in."""
+    change = {"password": make_password(password), "must_change_password": True}
+    act.change(person, "person", change, reason=reason)
+    revoke_tokens(act, person, reason)
+    if person.email:
+        Outbox.objects.create(
+            at=act.at, to=person.email, subject=f"{act.trial.name}: your log-in was reset",
+            body=f"{_reset_words(act.actor.person.username, act.at)} {_IF_NOT_ASKED}",
+        )  # fmt: skip
+
+
+RESET = "log-in reset"
+"""Field of the entry of a person that says so."""
+_IF_NOT_ASKED = "If you did not ask for that, tell the trial's administrator and your site at once."
+
+
+def _reset_words(by: str, at: datetime) -> str:
+    who = "on the server itself" if by == SYSTEM else f"by {by}"
+    zone = opening.folder().zone
+    return f"Your log-in was reset {who} on {at.astimezone(ZoneInfo(zone)):%d %b %Y at %H:%M} ({zone})."
+
+
+def reset_since_last_log_in(person: Person) -> str:
+    """What a person is told whose log-in was reset since they last logged in; empty when it was not."""
+    about = Entry.objects.filter(subject=str(person.pk)).order_by("-n")
+    reset = about.filter(kind="person", field=RESET).first()
+    last = about.filter(kind="account", field="log-in").first()
+    if reset is None or (last is not None and last.n > reset.n):
+        return ""
+    return f"{_reset_words(reset.person, reset.at)} {_IF_NOT_ASKED}"
 
 
 def connect() -> None:

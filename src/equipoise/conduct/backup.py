@@ -42,6 +42,8 @@ LEFT_OUT = frozenset({"django_session", "conduct_cache"})
 _PIECE = 1 << 20
 _SEAL = 64
 _ROWS = 1000
+_NAMED = 40
+"""People whose rights are listed after a restore."""
 
 
 # --- backing up -------------------------------------------------------------------------------------------
@@ -271,6 +273,7 @@ def restore(
         _check_whole(file)
         with zipfile.ZipFile(file) as content:
             manifest = _manifest(content, file)
+            _check_clock(manifest)
             trial = _target(folder, manifest, database)
             _check_contents(content, manifest, file)
             checkpoints = _later_checkpoints(trial, manifest)
@@ -312,6 +315,19 @@ def _manifest(content: zipfile.ZipFile, file: Path) -> dict[str, Any]:
     if version != FORMAT:
         raise UserError(f"{file}: this backup was made by a newer version of Equipoise: install that version")
     return read
+
+
+def _check_clock(manifest: Mapping[str, Any]) -> None:
+    """Refuse on a machine whose clock is behind the backup: nothing could be written to the ledger."""
+    last_at = manifest["last_at"]
+    if last_at is None:
+        return
+    ahead = (datetime.fromisoformat(last_at) - clock.now()).total_seconds()
+    if ahead > ledger.MAY_STEP_BACK_SECONDS:
+        raise UserError(
+            f"the last entry of the backup was made at {last_at}, and the clock of this machine says "
+            f"{ledger.utc(clock.now())}: set it right first"
+        )
 
 
 def _target(folder: Path, manifest: Mapping[str, Any], database: str | None) -> TrialFolder:
@@ -571,14 +587,15 @@ def _settle(
 ) -> Restored:
     """Suspend randomisation and enter again what the journal knows."""
     trial = opening.use(trial.path)
-    from equipoise.conduct import checking, journal
+    from equipoise.conduct import checking, journal, starting
 
     checking.migrate_here()
     last_at = manifest["last_at"]
     words = f"restored from the backup of {manifest['made_at']}, which ends with entry {manifest['entries']}"
     if lost:
         words += f"; {lost} later entries are lost"
-    journal.suspend(f"{words}; it is to be reconciled with the journal", "trial.restore")
+    with starting.plainly(trial):
+        _begin_again(f"{words}; it is to be reconciled with the journal")
     to_do = []
     participants: tuple[str, ...] = ()
     allocations: tuple[str, ...] = ()
@@ -595,12 +612,45 @@ def _settle(
         )
     if participants:
         to_do.append(f"enter the forms again of {', '.join(participants)}: the backup did not know them")
+    to_do.append(_rights_to_review(trial, last_at))
     to_do.append("let the unblinded statistician resume randomisation")
     age = (clock.now() - datetime.fromisoformat(last_at)).total_seconds() if last_at else 0.0
     return Restored(
         trial, manifest["made_at"], manifest["entries"], last_at, age, time.monotonic() - began, lost,
         participants, allocations, tuple(to_do),
     )  # fmt: skip
+
+
+def _begin_again(words: str) -> None:
+    """Suspend randomisation, and end every key to the API: some of them may have been ended since the backup.
+    (Sessions are in no backup.)"""
+    from equipoise.conduct import accounts
+    from equipoise.conduct.gateway import Act, with_system
+    from equipoise.conduct.models import Person
+
+    def work(act: Act) -> None:
+        act.change(act.trial, "trial", {"suspended": words}, reason=words)
+        for person in Person.objects.filter(tokens__revoked_at=None, tokens__isnull=False).distinct():
+            accounts.revoke_tokens(act, person, words)
+
+    with_system("trial.restore", work)
+
+
+def _rights_to_review(trial: TrialFolder, last_at: str | None) -> str:
+    """What to look at of who may do what: it is again as it was at the backup."""
+    from equipoise.conduct.reading import people
+
+    held: dict[str, list[str]] = {}
+    for right in people.rights_on(clock.today(trial.zone)):
+        where = "the whole trial" if right.site is None else f"site {right.site}"
+        held.setdefault(right.username, []).append(f"{right.role} for {where}")
+    named = [f"{name} ({', '.join(roles)})" for name, roles in sorted(held.items())]
+    more = f" and {len(named) - _NAMED} more on the page People" if len(named) > _NAMED else ""
+    return (
+        "let the administrator review who may do what: rights, accounts, passwords and second factors are as "
+        f"they were at {last_at}: what was ended since is to be ended again. In force now: "
+        f"{'; '.join(named[:_NAMED])}{more}. All sessions and all keys to the API have ended"
+    )
 
 
 def reconcile(path: str | os.PathLike[str] | TrialFolder) -> Any:

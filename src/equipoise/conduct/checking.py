@@ -3,7 +3,6 @@ journal beside it tells of, not an older copy; and bringing the tables of an old
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from contextlib import closing
@@ -13,8 +12,6 @@ from equipoise._atomic import sync_file
 from equipoise.conduct import ledger, opening, starting
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
-
-_TAIL_BYTES = 1 << 16
 
 
 def check(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
@@ -35,7 +32,7 @@ def check_is_the_latest(trial: TrialFolder) -> None:
     from equipoise.conduct import journal
     from equipoise.conduct.models import Chain, Entry, Trial
 
-    last = _last_checkpoint(trial.journal / ledger.CHECKPOINTS)
+    last = ledger.last_checkpoint(trial.journal / ledger.CHECKPOINTS)
     head = Chain.objects.get(id=1)
     if last is not None:
         found = Entry.objects.filter(n=last.n).values_list("hash", flat=True).first()
@@ -52,26 +49,6 @@ def check_is_the_latest(trial: TrialFolder) -> None:
             "the journal knows of allocations that the database does not have; they are to be reconciled",
             "trial.suspend",
         )
-
-
-def _last_checkpoint(file: Path) -> ledger.Checkpoint | None:
-    """The checkpoint of the highest entry among the last lines of a file."""
-    if not file.is_file():
-        return None
-    with file.open("rb") as content:
-        content.seek(0, os.SEEK_END)
-        content.seek(max(0, content.tell() - _TAIL_BYTES))
-        tail = content.read()
-    found: ledger.Checkpoint | None = None
-    for line in tail.splitlines():
-        try:
-            read = json.loads(line)
-            one = ledger.Checkpoint(int(read["n"]), read["hash"], read["at"], read["signature"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        if found is None or one.n > found.n:
-            found = one
-    return found
 
 
 # --- tables of an older version ---------------------------------------------------------------------------
@@ -118,7 +95,8 @@ def upgrade(path: str | os.PathLike[str] | TrialFolder) -> tuple[Path | None, tu
         (_upgrade_sqlite if trial.uses_sqlite else _upgrade_postgres)(trial)
     names = tuple(f"{app} {name}" for app, name in steps)
     opening.use(trial)
-    _note(names)
+    with starting.plainly(trial):
+        _note(names)
     return kept, names
 
 

@@ -88,6 +88,16 @@ class TrialFolder:
         """The hash of the protocol, which names its version."""
         return sha256(self.protocol)
 
+    def differing(self, name: str, kind: str, zone: str) -> tuple[str, ...]:
+        """What the settings say otherwise than the trial was set up with, in words."""
+        said = (("name", self.name, name), ("kind", self.kind, kind), ("time_zone", self.zone, zone))
+        return tuple(
+            f'{self.path / SETTINGS_FILE}: {what} is "{now}", the trial was set up with "{then}": these '
+            "never change; write back what it was"
+            for what, now, then in said
+            if now != then
+        )
+
     def key(self, name: str) -> bytes:
         """A secret of the trial: `web`, `allocation` or `ledger`, `KEY_BYTES` bytes.
 

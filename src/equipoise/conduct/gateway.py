@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -22,11 +23,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 import equipoise
 from equipoise.conduct import clock, duties, entering, ledger, opening, sealing
 from equipoise.conduct.models import Chain, Duty, Entry, Participant, Person, Request, Signature, Site, Trial
+from equipoise.conduct.refusing import Conflict, NotAllowed, NotFound, Refused, Unavailable
 from equipoise.errors import UserError
 
-CLOCK_MAY_STEP_BACK_SECONDS = 300
-"""By how much the clock of a server may be set back without anybody being told (assumed)."""
 SYSTEM = "system"
+BY_DIGEST = frozenset({"password"})
+"""Columns of which the ledger holds the SHA-256, never the content."""
+NOT_TOLD = frozenset({"last_login"})
+"""Columns that change without an entry of their own: each log-in is an entry of the account."""
+
+_log = logging.getLogger(__name__)
 
 
 class Inputs(BaseModel):
@@ -41,36 +47,6 @@ class Inputs(BaseModel):
         if isinstance(value, date) and not entering.is_possible(value):
             raise ValueError(f"the year {value.year} cannot be")
         return value
-
-
-class Refused(Exception):  # noqa: N818 - a command is refused, not erroneous
-    """A command that is not carried out, with the reason in words. `status` is that of HTTP: 403 not
-    allowed, 404 not there (or not yours to see), 409 something else came first, 422 not acceptable."""
-
-    status = 422
-
-    def __init__(self, words: str, field: str = "") -> None:
-        super().__init__(words)
-        self.words = words
-        self.field = field
-
-
-class NotAllowed(Refused):
-    status = 403
-
-
-class NotFound(Refused):
-    status = 404
-
-
-class Conflict(Refused):
-    status = 409
-
-
-class Unavailable(Refused):
-    """The machine cannot keep what is entered now: a full disk, a database that is busy or read-only."""
-
-    status = 503
 
 
 @dataclass(frozen=True)
@@ -136,7 +112,8 @@ class Act:
     role: str = ""
     site: Site | None = None
     entries: list[dict[str, Any]] = field(default_factory=list)
-    signatures: list[dict[str, Any]] = field(default_factory=list)
+    signatures: list[tuple[int, Signature]] = field(default_factory=list)
+    """Each with the place of its entry among `entries`."""
     after: list[Callable[[], None]] = field(default_factory=list)
     """What is done once the transaction is closed (journal, messages)."""
 
@@ -199,10 +176,19 @@ class Act:
             }
         )  # fmt: skip
 
-    def create(self, thing: models.Model, kind: str, *, shown: Mapping[str, Any], **where: Any) -> None:
-        """Add a row and note it, with the content in `shown`."""
+    def create(
+        self,
+        thing: models.Model,
+        kind: str,
+        *,
+        shown: Mapping[str, Any] | None = None,
+        apart: Collection[str] = (),
+        **where: Any,
+    ) -> None:
+        """Add a row and note it, with all of its columns but those noted `apart`. `shown` says some of them
+        in the words of people, or more."""
         thing.save(force_insert=True)
-        self.record(kind, thing.pk, new=as_text(dict(shown)), **where)
+        self.record(kind, thing.pk, new=as_text({**columns(thing, apart), **(shown or {})}), **where)
 
     def change(
         self, thing: models.Model, kind: str, changes: Mapping[str, Any], *, reason: str = "", **where: Any
@@ -213,8 +199,9 @@ class Act:
             old = getattr(thing, name)
             setattr(thing, name, new)
             self.record(
-                kind, thing.pk, field=name, old=as_text(old), new=as_text(new), reason=reason, **where
-            )
+                kind, thing.pk, field=name, old=as_text(told(thing, name, old)),
+                new=as_text(told(thing, name, new)), reason=reason, **where,
+            )  # fmt: skip
         if differing:
             thing.save(update_fields=list(differing))
         return bool(differing)
@@ -225,18 +212,17 @@ class Act:
             raise NotAllowed("this is signed: give your password again")
         digest = content_hash(content)
         zone = self.site.zone if self.site is not None else opening.folder().zone
-        key = uuid.uuid4()
-        self.signatures.append(
-            {
-                "id": key, "person": self.actor.person.username, "printed_name": self.actor.person.full_name,
-                "role": self.role, "at": self.at, "zone": zone, "meaning": meaning,
-                "participant": participant, "kind": kind, "subject": str(subject),
-                "content_sha256": digest, "entry_position": len(self.entries),
-            }
+        made = Signature(
+            id=uuid.uuid4(), person=self.actor.person.username, printed_name=self.actor.person.full_name,
+            role=self.role, at=self.at, zone=zone, meaning=meaning, participant=participant, kind=kind,
+            subject=str(subject), content_sha256=digest,
         )  # fmt: skip
+        self.signatures.append((len(self.entries), made))
         self.record(
-            "signature", key, participant=participant, place=f"{kind} {subject}", new=f"{meaning}: {digest}"
-        )
+            "signature", made.id, participant=participant, place=f"{kind} {subject}",
+            new=as_text(columns(made, apart=("entry",))),
+        )  # fmt: skip
+        key: uuid.UUID = made.id
         return key
 
     # --- closing ---
@@ -259,16 +245,49 @@ class Act:
             rows.append(Entry(**fields, previous=previous, hash=digest))
             previous = digest
         Entry.objects.bulk_create(rows)
-        Signature.objects.bulk_create(
-            Signature(entry=rows[one.pop("entry_position")].n, **one) for one in self.signatures
-        )
-        Chain.objects.filter(id=1).update(n=n, hash=previous, at=self.at)
+        for place, made in self.signatures:
+            made.entry = rows[place].n
+        Signature.objects.bulk_create(made for _, made in self.signatures)
+        at = self.at if head.at is None else max(head.at, self.at)
+        Chain.objects.filter(id=1).update(n=n, hash=previous, at=at)
         return n, previous
+
+    def _follow(self, n: int, head: str) -> None:
+        """What comes after the transaction: the checkpoint, and what the command asked for. All is saved by
+        then: a disk that is full now takes nothing back, and the next act signs for this one as well."""
+        try:
+            ledger.write_checkpoint(opening.folder(), n, head, self.at)
+        except OSError as error:
+            _log.error("the checkpoint of entry %s could not be written: %s", n, error.strerror)
+        for then in self.after:
+            then()
 
 
 def content_hash(content: Any) -> str:
     """The hash of what is signed: SHA-256 of its canonical JSON."""
     return hashlib.sha256((as_text(content) or "").encode()).hexdigest()
+
+
+def columns(thing: models.Model, apart: Collection[str] = ()) -> dict[str, Any]:
+    """The columns of a row as the ledger holds them, but for those told `apart`, and for the key, which is
+    the subject of its entry."""
+    return {
+        field.name: told(thing, field.name, getattr(thing, field.attname))
+        for field in thing._meta.concrete_fields
+        if not field.primary_key and field.name not in NOT_TOLD and field.name not in apart
+    }
+
+
+def told(thing: models.Model, name: str, value: Any) -> Any:
+    """The value of a column as the ledger holds it: what the database will give back; other rows by their
+    keys, what nobody may read by its digest."""
+    key = value.pk if isinstance(value, models.Model) else value
+    read = thing._meta.get_field(name).to_python(key)
+    if isinstance(read, uuid.UUID):
+        return str(read)
+    if name in BY_DIGEST:
+        return hashlib.sha256(str(read).encode()).hexdigest()
+    return read
 
 
 def as_text(value: Any) -> str | None:
@@ -287,7 +306,8 @@ def as_text(value: Any) -> str | None:
 
 
 def duties_on(person: Person, moment: datetime, site: Site | None = None) -> list[Duty]:
-    """The duties that a person has at a time, with dates counted where the site is."""
+    """The duties that a person has at a time, with dates counted where the site is. One that was revoked
+    ended at that moment, whatever the date is there."""
     zone = site.zone if site is not None else opening.folder().zone
     day = moment.astimezone(_zone(zone)).date()
     if not person.is_active:
@@ -295,7 +315,7 @@ def duties_on(person: Person, moment: datetime, site: Site | None = None) -> lis
     return [
         duty
         for duty in Duty.objects.filter(person=person, since__lte=day).select_related("site")
-        if duty.until is None or duty.until >= day
+        if (duty.until is None or duty.until >= day) and (duty.revoked_at is None or moment < duty.revoked_at)
     ]
 
 
@@ -399,6 +419,7 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
         if again is not None:
             return again
         trial = Trial.objects.get(id=1)
+        check_settings(trial)
         check_time()
         if trial.frozen and found.name not in duties.WHILE_FROZEN:
             raise NotAllowed(f"the data are frozen: {trial.frozen}")
@@ -414,9 +435,7 @@ def _perform(found: Command, actor: Actor, given: Inputs, key: str | None, diges
                 person=actor.person.username, key=key, command=found.name, inputs_sha256=digest,
                 answer=_kept(kept, given_back, f"{actor.person.username} {key}"), at=act.at,
             )  # fmt: skip
-    ledger.write_checkpoint(opening.folder(), n, head, act.at)
-    for then in act.after:
-        then()
+    act._follow(n, head)
     return answer
 
 
@@ -427,10 +446,18 @@ def lock_ledger() -> None:
         raise UserError("the database has no ledger: it was not made by `equipoise conduct init`")
 
 
+def check_settings(row: Trial) -> None:
+    """Refuse to work on a trial whose settings say another name, kind or time zone than it was set up with:
+    a real trial never becomes a rehearsal, nor the other way round, and its days stay the days they were."""
+    differing = opening.folder().differing(row.name, row.kind, row.zone)
+    if differing:
+        raise Conflict(differing[0])
+
+
 def check_time() -> None:
     """Refuse to write when the clock has gone back behind the last entry."""
     last = Chain.objects.values_list("at", flat=True).get(id=1)
-    if last is not None and (last - clock.now()).total_seconds() > CLOCK_MAY_STEP_BACK_SECONDS:
+    if last is not None and (last - clock.now()).total_seconds() > ledger.MAY_STEP_BACK_SECONDS:
         raise Refused(
             f"the clock of the server went backwards (it says {ledger.utc(clock.now())}, the last entry was "
             f"made at {ledger.utc(last)}): nothing is written until it is set right"
@@ -446,18 +473,21 @@ def system_act(name: str, trial: Trial, origin: str = "command line") -> Act:
 
 
 def with_system(name: str, work: Callable[[Act], None], origin: str = "command line") -> None:
-    """Let the system itself change something (set-up, restoring, log-ins), recorded as everything is."""
+    """Let the system itself change something (set-up, restoring, log-ins), recorded as everything is. Raises
+    `Refused` when the clock has gone back."""
     with opening.in_turn(opening.folder()), transaction.atomic():
         lock_ledger()
-        act = system_act(name, Trial.objects.get(id=1), origin)
+        trial = Trial.objects.get(id=1)
+        check_settings(trial)
+        check_time()
+        act = system_act(name, trial, origin)
         work(act)
         n, head = act._close()
-    ledger.write_checkpoint(opening.folder(), n, head, act.at)
-    for then in act.after:
-        then()
+    act._follow(n, head)
 
 
 __all__ = [
     "COMMANDS", "Act", "Actor", "Conflict", "Inputs", "NotAllowed", "NotFound", "Refused", "Secret",
-    "command", "content_hash", "duties_on", "perform", "reaches", "with_system",
+    "Unavailable", "columns", "command", "content_hash", "duties_on", "perform", "reaches", "told",
+    "with_system",
 ]  # fmt: skip

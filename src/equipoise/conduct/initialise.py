@@ -91,7 +91,7 @@ def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, 
     protocol = loads(trial.protocol_file.read_text(encoding="utf-8"), str(trial.protocol_file))
     planned = protocol.size.planned if protocol.size is not None else None
     from equipoise.conduct.commands.people import first_administrator
-    from equipoise.conduct.gateway import Act, with_system
+    from equipoise.conduct.gateway import Act, as_text, columns, with_system
     from equipoise.conduct.models import Chain, Trial
 
     with transaction.atomic():
@@ -100,6 +100,7 @@ def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, 
             id=1,
             name=trial.name,
             kind=trial.kind,
+            zone=trial.zone,
             protocol_sha256=sha256(protocol),
             protocol=canonical(protocol).decode(),
             software=equipoise.__version__,
@@ -109,10 +110,8 @@ def _database(trial: TrialFolder, places: int | None, administrator: tuple[str, 
     found: list[str] = []
 
     def begin(act: Act) -> None:
-        row = act.trial
-        act.record(
-            "trial", 1, new=f"{row.name}, {row.kind}, protocol {row.protocol_sha256}, {row.places} places"
-        )
+        # The protocol is in the folder as well, and has its hash.
+        act.record("trial", 1, new=as_text(columns(act.trial, apart=("protocol",))))
         found.append(first_administrator(act, *administrator))
 
     with_system("trial.init", begin)

@@ -68,7 +68,7 @@ def _held(trial: TrialFolder) -> Iterator[None]:
 
 def _add(trial: TrialFolder, name: str, told: Callable[[int], Iterable[dict[str, Any]]]) -> None:
     file = trial.journal / name
-    _drop_torn_line(file)
+    ledger.drop_torn_line(file)
     key = ledger.signing_key(trial)
     lines = []
     for content in told(_last_number(file)):
@@ -77,19 +77,6 @@ def _add(trial: TrialFolder, name: str, told: Callable[[int], Iterable[dict[str,
         lines.append(json.dumps({**json.loads(text), "signature": key.sign(text.encode()).hex()}))
     if lines:
         ledger.append_line(file, "\n".join(lines), durable=True)
-
-
-def _drop_torn_line(file: Path) -> None:
-    """Take away a last line that a crash left without its end: it is written again, whole."""
-    if not file.exists() or not file.stat().st_size:
-        return
-    with file.open("rb+") as content:
-        content.seek(-1, os.SEEK_END)
-        if content.read(1) == b"\n":
-            return
-        start = max(0, content.tell() - _TAIL_BYTES)
-        content.seek(start)
-        content.truncate(start + content.read().rfind(b"\n") + 1)
 
 
 def _last_number(file: Path) -> int:
@@ -327,10 +314,7 @@ def _enter_participant(act: Act, line: Mapping[str, Any]) -> None:
         screened_on=date.fromisoformat(line["screened_on"]),
         consent_on=date.fromisoformat(line["consent_on"]), consent_version=line["consent_version"],
     )  # fmt: skip
-    act.create(
-        participant, "participant", participant=participant.number, reason=_AGAIN,
-        shown=participant_shown(participant),
-    )  # fmt: skip
+    act.create(participant, "participant", participant=participant.number, reason=_AGAIN)
 
 
 def _enter_allocation(act: Act, line: Mapping[str, Any]) -> None:
@@ -347,25 +331,6 @@ def _enter_allocation(act: Act, line: Mapping[str, Any]) -> None:
 # --- how both are recorded --------------------------------------------------------------------------------
 
 
-def participant_shown(participant: Participant) -> dict[str, Any]:
-    """What the ledger says of a new participant."""
-    return {
-        "number": participant.number, "candidate": participant.candidate, "site": participant.site_id,
-        "status": participant.status, "screened_on": participant.screened_on,
-        "consent_on": participant.consent_on, "consent_version": participant.consent_version,
-    }  # fmt: skip
-
-
-def allocation_shown(allocation: Allocation) -> dict[str, Any]:
-    """What the ledger says of a new allocation; the sealed arm stands in an entry of its own."""
-    return {
-        "sequence": allocation.sequence, "participant": str(allocation.participant_id),
-        "request_key": allocation.request_key, "stratum": allocation.stratum,
-        "position": allocation.position, "inputs": allocation.inputs,
-        "protocol_sha256": allocation.protocol_sha256, "person": allocation.person, "at": allocation.at,
-    }  # fmt: skip
-
-
 def record_allocation(
     act: Act,
     allocation: Allocation,
@@ -376,7 +341,7 @@ def record_allocation(
     """Add an allocation and what it makes of its participant; the baseline is that of its inputs."""
     participant = allocation.participant
     where = {"participant": participant.number, "reason": reason}
-    act.create(allocation, "allocation", shown=allocation_shown(allocation), **where)
+    act.create(allocation, "allocation", apart=("sealed_arm",), **where)
     act.record(
         "allocation", allocation.id, field="sealed_arm", new=allocation.sealed_arm, reveals_arm=True, **where
     )

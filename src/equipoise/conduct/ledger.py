@@ -21,6 +21,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from equipoise import _locks
 from equipoise.conduct.folder import TrialFolder
 
 FIRST = "0" * 64
@@ -30,6 +31,10 @@ FIELDS = (
     "place", "field", "row", "old", "new", "reason", "reveals_arm", "protocol_sha256", "software",
 )  # fmt: skip
 CHECKPOINTS = "ledger.jsonl"
+MAY_STEP_BACK_SECONDS = 300
+"""By how much the clock of a server may be set back without anybody being told (assumed)."""
+_TAIL_BYTES = 1 << 20
+_LAST_BYTES = 1 << 16
 
 
 def utc(moment: datetime) -> str:
@@ -74,14 +79,42 @@ def write_checkpoint(trial: TrialFolder, n: int, head: str, at: datetime) -> Non
 
 
 def append_line(file: Path, line: str, *, durable: bool = False) -> None:
-    """Add one line to a file of the journal, in one write; `durable` waits until it is on the disk."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    """Add one line (or several) to a file of the journal; `durable` waits until it is on the disk.
+
+    A last line that a crash or a full disk left without its end is taken away first. Writers take turns.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.write(descriptor, (line + "\n").encode())
+        _locks.wait(descriptor)
+        _drop_torn_line(descriptor)
+        left = (line + "\n").encode()
+        while left:
+            left = left[os.write(descriptor, left) :]
         if durable:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def drop_torn_line(file: Path) -> None:
+    """Take away a last line of a file of the journal that has no end: it is written again, whole."""
+    if not file.exists():
+        return
+    descriptor = os.open(file, os.O_RDWR)
+    try:
+        _locks.wait(descriptor)
+        _drop_torn_line(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _drop_torn_line(descriptor: int) -> None:
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    start = max(0, size - _TAIL_BYTES)
+    os.lseek(descriptor, start, os.SEEK_SET)
+    tail = os.read(descriptor, _TAIL_BYTES)
+    if tail and not tail.endswith(b"\n"):
+        os.ftruncate(descriptor, start + tail.rfind(b"\n") + 1)
 
 
 @dataclass(frozen=True)
@@ -105,7 +138,9 @@ class Checkpoint:
 
 
 def checkpoints(file: Path) -> Iterator[tuple[int, Checkpoint | None]]:
-    """(line number, checkpoint) of a file of checkpoints; None for a line that cannot be read."""
+    """(line number, checkpoint) of a file of checkpoints; None for a line that cannot be read. A last line
+    without its end is left out: it is being written, or a full disk or a crash kept its end, and then the
+    next checkpoint takes its place."""
     if not file.exists():
         return
     with file.open(encoding="utf-8", errors="replace") as lines:
@@ -114,7 +149,28 @@ def checkpoints(file: Path) -> Iterator[tuple[int, Checkpoint | None]]:
                 read = json.loads(line)
                 yield number, Checkpoint(int(read["n"]), read["hash"], read["at"], read["signature"])
             except (ValueError, KeyError, TypeError):
-                yield number, None
+                if line.endswith("\n"):
+                    yield number, None
+
+
+def last_checkpoint(file: Path) -> Checkpoint | None:
+    """The checkpoint of the highest entry among the last lines of a file."""
+    if not file.is_file():
+        return None
+    with file.open("rb") as content:
+        content.seek(0, os.SEEK_END)
+        content.seek(max(0, content.tell() - _LAST_BYTES))
+        tail = content.read()
+    found: Checkpoint | None = None
+    for line in tail.splitlines():
+        try:
+            read = json.loads(line)
+            one = Checkpoint(int(read["n"]), read["hash"], read["at"], read["signature"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if found is None or one.n > found.n:
+            found = one
+    return found
 
 
 # --- checking ---------------------------------------------------------------------------------------------
@@ -128,6 +184,10 @@ class Broken:
     words: str
 
 
+def _seconds(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
 def verify_chain(
     entries: Iterable[Mapping[str, Any]],
     statements: Iterable[tuple[int, Checkpoint | None]],
@@ -137,7 +197,8 @@ def verify_chain(
     """Everything that is wrong with a ledger, from its entries in order, its checkpoints and its head.
 
     `entries` have `FIELDS`, `previous` and `hash`. Found and named: an entry whose content was altered, one
-    that is missing, one put in or out of place, and a tail that was cut off (from the checkpoints).
+    that is missing, one put in or out of place, one made while the clock was set back, and a tail that was
+    cut off (from the checkpoints).
     """
     found: list[Broken] = []
     stated: dict[int, Checkpoint] = {}
@@ -150,7 +211,7 @@ def verify_chain(
         else:
             stated[checkpoint.n] = checkpoint
             last_stated = max(last_stated, checkpoint.n)
-    previous, expected = FIRST, 1
+    previous, expected, latest = FIRST, 1, ""
     for entry in entries:
         n = int(entry["n"])
         if n != expected:
@@ -166,6 +227,10 @@ def verify_chain(
             found.append(Broken(n, f"entry {n} was altered: its content does not have its hash"))
         if n in stated and stated[n].hash != entry["hash"]:
             found.append(Broken(n, f"entry {n} is not the one that was signed at {stated[n].at}"))
+        at = str(_plain(entry["at"]))
+        if at < latest and _seconds(at, latest) > MAY_STEP_BACK_SECONDS:
+            found.append(Broken(n, f"entry {n} was made at {at}, after one of {latest}: the clock went back"))
+        latest = max(latest, at)
         previous, expected = entry["hash"], n + 1
     reached = expected - 1
     if reached < last_stated:

@@ -16,7 +16,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from equipoise.conduct import accounts, clock, drafts, entering, opening, tokens
-from equipoise.conduct.gateway import Actor, Refused
+from equipoise.conduct.gateway import Actor, Refused, check_settings
+from equipoise.conduct.models import Trial
 
 
 class ClockMiddleware:
@@ -38,6 +39,10 @@ class ClockMiddleware:
             return HttpResponse(
                 f"{clock.HEADER} is not a time such as 2003-05-04T09:30:00+00:00\n", status=400
             )
+        try:
+            check_settings(Trial.objects.get(id=1))
+        except Refused as error:
+            return HttpResponse(f"{error.words}\n", status=error.status)
         with clock.at(moment):
             return self.get_response(request)
 
@@ -68,7 +73,7 @@ class SessionMiddleware:
             person = request.user
             logout(request)
             what = "session ended, idle" if idle else "session ended, too long"
-            with suppress(accounts.Unavailable):
+            with suppress(Refused):
                 accounts.note(what, request, person)
             request.timed_out = person
         elif now - session.get("seen", 0) > SEEN_EVERY_SECONDS:

@@ -6,6 +6,7 @@ import secrets
 import time
 from difflib import get_close_matches
 
+from equipoise.conduct import accounts
 from equipoise.conduct.folder import TrialFolder
 from equipoise.conduct.gateway import Act, with_system
 from equipoise.conduct.models import Person
@@ -27,19 +28,19 @@ def person(username: str) -> Person:
 
 
 def new_password(username: str, *, forget_second_factor: bool = False) -> str:
-    """Give a person a new first password, end their sessions, and record it; returns the password."""
+    """Give a person a new first password, end their sessions and keys to the API, and record it; returns the
+    password."""
     found = person(username)
     if not found.is_active:
         raise UserError(f"{found.username} has been deactivated: an account is never used again")
     made = secrets.token_urlsafe(PASSWORD_BYTES)
 
     def work(act: Act) -> None:
-        found.set_password(made)
-        found.must_change_password = True
-        found.save()
-        act.record("person", found.id, field="new_password", new="new first password, given on the machine")
+        accounts.give_first_password(act, found, made, "given on the machine")
+        act.record("person", found.id, field=accounts.RESET, new="new first password, given on the machine")
         if forget_second_factor:
             _forget_second_factor(act, found)
+        act.after.append(lambda: _end_sessions(found))
 
     with_system("person.password", work)
     _forgive_failures(found)
@@ -51,10 +52,8 @@ def set_password(found: Person, encoded: str) -> None:
     and record that it was set."""
 
     def work(act: Act) -> None:
-        found.password = encoded
-        found.must_change_password = False
-        found.save()
-        act.record("person", found.id, field="new_password", new="set for a demonstration")
+        change = {"password": encoded, "must_change_password": False}
+        act.change(found, "person", change, reason="set for a demonstration")
 
     with_system("person.password", work)
 
@@ -76,6 +75,10 @@ def _forget_second_factor(act: Act, found: Person) -> None:
     for one in Authenticator.objects.filter(user=found):
         act.record("person", found.id, field="second_factor", old=str(one.type), new="forgotten")
         one.delete()
+
+
+def _end_sessions(found: Person) -> None:
+    accounts.end_sessions(found)
 
 
 def _forgive_failures(found: Person) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from equipoise._atomic import explain_reading, reason
 from equipoise.conduct import entering, opening
 from equipoise.conduct.folder import KEYS, PUT_BACK, TrialFolder
+from equipoise.conduct.refusing import Refused
 from equipoise.errors import UserError
 from equipoise.protocol import canonical
 
@@ -35,13 +36,14 @@ def open_trial(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
     check_keys(trial)
     with plainly(trial):
         check_tables()
+        check_settings(trial)
         check_protocol(trial)
     return trial
 
 
 def open_to_verify(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
-    """As `open_trial`, but for the protocol: that it was changed is one of the things that `verify` names.
-    That it is no protocol at all is named here: nothing can be compared with it."""
+    """As `open_trial`, but for settings and protocol: that they were changed is among the things that
+    `verify` names. That the protocol is none at all is named here: nothing can be compared with it."""
     trial = opening.use(path)
     check_keys(trial)
     with plainly(trial):
@@ -71,13 +73,15 @@ def check_keys(trial: TrialFolder) -> None:
 
 @contextmanager
 def plainly(trial: TrialFolder) -> Iterator[None]:
-    """What the database complains of, as a message to a person."""
+    """What the database complains of, or the gateway refuses, as a message to a person."""
     from django.db import DatabaseError
 
     try:
         yield
     except DatabaseError as error:
         raise database_trouble(trial, error) from None
+    except Refused as error:
+        raise UserError(error.words) from None
 
 
 def database_trouble(trial: TrialFolder, error: Exception) -> UserError:
@@ -155,6 +159,18 @@ def check_empty() -> None:
         )
 
 
+def check_settings(trial: TrialFolder) -> None:
+    """Raise UserError unless name, kind and time zone are those with which the trial was set up."""
+    from equipoise.conduct.models import Trial
+
+    row: Any = Trial.objects.filter(id=1).first()
+    if row is None:
+        raise UserError(f"the database of {trial.path} holds no trial: it was not made by conduct init")
+    differing = trial.differing(row.name, row.kind, row.zone)
+    if differing:
+        raise UserError(differing[0])
+
+
 def check_protocol(trial: TrialFolder) -> None:
     """Raise UserError unless the protocol file is, to the last character, the one that was activated."""
     from equipoise.conduct.models import Trial
@@ -212,7 +228,7 @@ def _patience(trial: TrialFolder) -> Iterator[None]:
 
 def check_clock() -> None:
     """Raise UserError when the clock has gone back behind the last entry of the ledger."""
-    from equipoise.conduct.gateway import Refused, check_time
+    from equipoise.conduct.gateway import check_time
 
     try:
         check_time()

@@ -39,14 +39,7 @@ def issue(act: Act, label: str, scopes: list[str], days: int) -> tuple[Token, st
         person=act.actor.person, label=label, sha256=digest(text), scopes=sorted(set(scopes)),
         created_at=act.at, expires_at=act.at + timedelta(days=days),
     )  # fmt: skip
-    act.create(
-        token,
-        "token",
-        shown={
-            "person": act.actor.person.username, "label": label, "scopes": token.scopes,
-            "expires_at": token.expires_at,
-        },
-    )  # fmt: skip
+    act.create(token, "token", shown={"person": act.actor.person.username})
     return token, text
 
 

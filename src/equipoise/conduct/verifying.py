@@ -1,9 +1,9 @@
 """Whether a trial is what its ledger says: what was altered, taken out or put in is found and named.
 
 Looked at, in this order: the chain of the ledger against its signed checkpoints; the triggers that keep rows
-from being changed; the protocol; every row of the trial against the entries that made it; signatures;
-allocations, replayed from the key; the journal beside the database. Everything is read in pieces, so that a
-trial of any size can be verified.
+from being changed; the settings and the protocol; every row of the trial, column by column, against the
+entries that made and changed it; values; signatures; allocations, replayed from the key; the journal beside
+the database. Everything is read in pieces, so that a trial of any size can be verified.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import connection, models, transaction
+from django.db.models import Max
 
 from equipoise.conduct import clock, entering, journal, ledger, opening
 from equipoise.conduct.commands import randomization
 from equipoise.conduct.folder import TrialFolder
-from equipoise.conduct.gateway import as_text
+from equipoise.conduct.gateway import as_text, columns
 from equipoise.conduct.models import (
     Allocation,
     AllocationError,
     Chain,
     Cycle,
     Decision,
+    Draft,
+    Due,
     Duty,
     Entry,
     Event,
@@ -39,11 +42,15 @@ from equipoise.conduct.models import (
     Hold,
     Injection,
     Medication,
+    Outbox,
     Participant,
     Person,
     Query,
+    QueryMessage,
+    Request,
     Signature,
     Site,
+    Token,
     Trial,
     Value,
 )
@@ -57,51 +64,54 @@ MOST_CHECKPOINTS = 100_000
 its end."""
 LAST_CHECKPOINTS = 1000
 """As many are its end (assumed)."""
+WRITING_SECONDS = 0.5
+"""What is being written beside the database at this moment is given this time (assumed)."""
 
 
 class Kept(NamedTuple):
-    """A table whose rows are compared with the ledger, and the word that the ledger uses for it. `untouched`
-    are fields that hold what a new row holds, until the ledger says otherwise. Rows of a table that is not
-    `strict` are added together with another thing, without an entry of their own."""
+    """A table each of whose rows is compared, column by column, with what the ledger last said of it, and the
+    word that the ledger uses for it. `apart`: columns that are looked at in a way of their own."""
 
     model: type[models.Model]
     kind: str
-    untouched: tuple[str, ...] = ()
-    strict: bool = True
+    apart: tuple[str, ...] = ()
 
 
 KEPT = (
-    Kept(Site, "site", ("opened_on", "closed_on", "protocol_sha256")),
-    Kept(Person, "person", ("is_active",)),
+    Kept(Trial, "trial", ("protocol",)),  # `protocol_problems`
+    Kept(Site, "site"),
+    Kept(Person, "person"),
     Kept(Duty, "duty"),
-    Kept(
-        Participant,
-        "participant",
-        (
-            "failure_reason",
-            "randomized_number",
-            "randomized_on",
-            "strata",
-            "baseline",
-            "ended_on",
-            "ended_how",
-        ),
-    ),
+    Kept(Token, "token"),
+    Kept(Participant, "participant"),
     Kept(Allocation, "allocation"),
     Kept(AllocationError, "allocation error"),
-    Kept(Form, "form", ("not_done_reason", "completed_at")),
-    Kept(Medication, "medication", ("removed",)),
-    Kept(Query, "query", ("confirmed",)),
+    Kept(Form, "form"),
+    Kept(Medication, "medication"),
+    Kept(Query, "query"),
+    Kept(QueryMessage, "query message"),
     Kept(Decision, "decision"),
-    Kept(Cycle, "cycle", ("completed_at",)),
-    Kept(Injection, "injection", ("state", "time", "place", "symptoms"), strict=False),
-    Kept(Hold, "hold", ("until",)),
-    Kept(Event, "event", ("removed",)),
-    Kept(Flag, "flag", ("settled", "settled_by")),
+    Kept(Flag, "flag"),
+    Kept(Cycle, "cycle"),
+    Kept(Injection, "injection"),
+    Kept(Hold, "hold"),
+    Kept(Event, "event"),
+    Kept(EventVersion, "event report"),
+    Kept(Signature, "signature", ("entry",)),  # `signature_problems`
 )
-
-NOT_TOLD = frozenset({"password"})
-"""Fields of which the ledger says that they were changed, never to what."""
+IN_ITS_OWN_WAY = {
+    Entry: "`ledger_problems`: each entry has its hash, which follows the one before",
+    Chain: "`ledger_problems`: the head is the last entry",
+    Value: "`value_problems`: the ledger names a value by its form and item",
+}
+NO_RECORD = {
+    Due: "worked out from the record by the rules, again and again",
+    Draft: "what somebody types and has not saved",
+    Outbox: "messages about what stands in the ledger",
+    Request: "answers kept for a request that comes twice; what it did stands in the ledger",
+}
+"""Tables that hold nothing that the ledger does not, and why. Every table of conduct is in `KEPT`, in
+`IN_ITS_OWN_WAY` or here."""
 
 
 def verify(path: str | os.PathLike[str] | TrialFolder) -> list[str]:
@@ -124,7 +134,38 @@ def ledger_problems(trial: TrialFolder) -> list[str]:
     beyond = Entry.objects.filter(n__gt=head[0]).count()
     if beyond and Chain.objects.get(id=1).n == head[0]:
         found.append(f"{beyond} entries stand behind the head of the ledger: they were put there")
-    return found
+    return [*found, *clock_problems(), *unsigned_problems(trial)]
+
+
+def clock_problems() -> Iterator[str]:
+    """Whether the head of the ledger holds the latest time of its entries, below which nothing is written."""
+    with transaction.atomic():
+        head = Chain.objects.get(id=1)
+        latest = Entry.objects.filter(n__lte=head.n).aggregate(latest=Max("at"))["latest"]
+    if head.at != latest:
+        said, made = _short(as_text(head.at)), _short(as_text(latest))
+        yield f"the head says that the latest entry was made at {said}, it was made at {made}"
+
+
+def unsigned_problems(trial: TrialFolder) -> Iterator[str]:
+    """Entries at the end for which there is no signed checkpoint."""
+    file = trial.journal / ledger.CHECKPOINTS
+    reached, signed = _reached(file)
+    if signed < reached:
+        time.sleep(WRITING_SECONDS)
+        signed = max(signed, _reached(file)[1])
+    if signed < reached:
+        yield (
+            f"the last {reached - signed} of {reached} entries are not signed for: their checkpoints could "
+            f"not be written to {file} (log/server.log says why), or were taken out; what is saved next is "
+            "signed together with them"
+        )
+
+
+def _reached(file: Path) -> tuple[int, int]:
+    """How far the ledger reaches, and how far it is signed for."""
+    last = ledger.last_checkpoint(file)
+    return Chain.objects.values_list("n", flat=True).get(id=1), 0 if last is None else last.n
 
 
 def _up_to(
@@ -158,14 +199,13 @@ def state_problems(trial: TrialFolder) -> list[str]:
     """What is wrong with everything but the ledger itself."""
     return [
         *trigger_problems(),
+        *settings_problems(trial),
         *protocol_problems(trial),
-        *trial_row_problems(),
+        *counter_problems(),
         *(problem for kept in KEPT for problem in row_problems(kept)),
-        *report_problems(),
         *value_problems(trial),
         *signature_problems(),
         *randomization.replay(trial),
-        *sealed_problems(),
         *journal_problems(trial),
     ]
 
@@ -208,23 +248,18 @@ def protocol_problems(trial: TrialFolder) -> list[str]:
     return found
 
 
-def trial_row_problems() -> list[str]:
-    """Whether the row of the trial is what the ledger says, and its counters count."""
+def settings_problems(trial: TrialFolder) -> tuple[str, ...]:
+    """What trial.toml says otherwise than the trial was set up with."""
     row = Trial.objects.get(id=1)
-    found = []
-    begun = Entry.objects.filter(kind="trial", field="").order_by("n").first()
-    stated = _latest("trial", ["1"]).get("1", {})
-    for name, default in (("places", None), ("allocated", 0), ("screened", 0), ("suspended", ""),
-                          ("frozen", "")):  # fmt: skip
-        text = stated.get(name, None if default is None else as_text(default))
-        if text is not None and as_text(getattr(row, name)) != text:
-            found.append(f"the trial's {name} is {getattr(row, name)!r}, the ledger says {text!r}")
-    if begun is not None and "places" not in stated and f"{row.places} places" not in (begun.new or ""):
-        found.append(f"the trial has {row.places} places, the ledger says: {begun.new}")
+    return trial.differing(row.name, row.kind, row.zone)
+
+
+def counter_problems() -> Iterator[str]:
+    """Whether the counters of the trial count."""
+    row = Trial.objects.get(id=1)
     for name, count in (("allocated", Allocation.objects.count()), ("screened", Participant.objects.count())):
         if getattr(row, name) != count:
-            found.append(f"the trial counts {getattr(row, name)} {name}, there are {count}")
-    return found
+            yield f"the trial counts {getattr(row, name)} {name}, there are {count}"
 
 
 def _chunks(things: Iterable[Any]) -> Iterator[list[Any]]:
@@ -272,51 +307,30 @@ def _key(model: type[models.Model]) -> Any:
 
 
 def _row(kept: Kept, row: Any, said: Mapping[str, str | None]) -> Iterator[str]:
-    if "" not in said and kept.strict:
+    if "" not in said:
         yield f"{kept.kind} {row.pk} has no entry in the ledger: it was put there"
         return
     stated = _stated(said)
-    for name in kept.untouched:
-        stated.setdefault(name, as_text(_field(kept.model, name).get_default()))
-    for name, text in stated.items():
-        field = _field(kept.model, name)
-        if field is None or name in NOT_TOLD:
-            continue
-        found = _shown(row, field)
-        if text not in found:
+    for name, value in columns(row, kept.apart).items():
+        found, text = as_text(value), stated.get(name)
+        if name not in stated or not _is(row, name, found, text):
             yield (
-                f"{kept.kind} {row.pk}: {name} is {_short(found[0])}, the ledger says {_short(text)}: it was "
+                f"{kept.kind} {row.pk}: {name} is {_short(found)}, the ledger says {_short(text)}: it was "
                 "changed without an entry"
             )
 
 
-def report_problems() -> Iterator[str]:
-    """Clinical events whose latest report is not what the ledger says."""
-    for events in _chunks(Event.objects.order_by("pk").iterator(CHUNK)):
-        said = _latest("event", [str(event.pk) for event in events])
-        reports: dict[Any, EventVersion] = {}
-        for report in EventVersion.objects.filter(event__in=events).order_by("version"):
-            reports[report.event_id] = report
-        for event in events:
-            stated = {name: text for name, text in said.get(str(event.pk), {}).items() if name}
-            for name, text in stated.items():
-                field = _field(EventVersion, name)
-                found = None if event.pk not in reports else getattr(reports[event.pk], name, None)
-                if field is not None and as_text(found) != text:
-                    yield (
-                        f"event {event.pk}: {name} is {_short(as_text(found))}, the ledger says "
-                        f"{_short(text)}: it was changed without an entry"
-                    )
-
-
-def _shown(row: Any, field: Any) -> tuple[str | None, ...]:
-    """The ways in which the ledger may show the value of a field: another row by its key, or its name."""
-    value = getattr(row, field.attname)
-    plain = str(value) if isinstance(value, UUID) else as_text(value)
-    if field.remote_field is None or value is None:
-        return (plain,)
-    other = getattr(row, field.name)
-    return plain, getattr(other, "username", plain), getattr(other, "number", plain)
+def _is(row: Any, name: str, found: str | None, text: str | None) -> bool:
+    """Whether the text of the ledger is what a column holds. The ledger shows a person by their name; a
+    database may write a number within JSON in another way."""
+    if found == text:
+        return True
+    if found is None or text is None:
+        return False
+    field = row._meta.get_field(name)
+    if isinstance(field, models.JSONField):
+        return bool(json.loads(found) == json.loads(text))
+    return field.related_model is Person and Person.objects.filter(pk=found, username=text).exists()
 
 
 def _stated(said: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -329,10 +343,6 @@ def _stated(said: Mapping[str, str | None]) -> dict[str, str | None]:
     return {**stated, **{name: text for name, text in said.items() if name}}
 
 
-def _field(model: type[models.Model], name: str) -> Any:
-    return next((field for field in model._meta.concrete_fields if field.name == name), None)
-
-
 def _short(text: str | None) -> str:
     return "nothing" if text is None else f'"{text}"' if len(text) <= 60 else f'"{text[:57]}..."'
 
@@ -340,28 +350,48 @@ def _short(text: str | None) -> str:
 def value_problems(trial: TrialFolder) -> Iterator[str]:
     """Values that are not what the ledger says, or are not what their text says."""
     for forms in _chunks(Form.objects.select_related("participant").order_by("pk").iterator(CHUNK)):
-        stored: dict[str, dict[str, Value]] = {str(form.pk): {} for form in forms}
-        for value in Value.objects.filter(form__in=forms):
-            stored[str(value.form_id)][value.item] = value
-        said = _latest("value", list(stored))
+        stored: dict[str, list[Value]] = {str(form.pk): [] for form in forms}
+        for value in Value.objects.filter(form__in=forms).order_by("item", "row"):
+            stored[str(value.form_id)].append(value)
+        said = _answers(list(stored))
         for form in forms:
-            yield from _values(trial, form, stored[str(form.pk)], said.get(str(form.pk), {}))
+            where = f"participant {form.participant.number}, form {form.kind} {form.key}"
+            for words in _values(trial, stored[str(form.pk)], said.get(str(form.pk), {})):
+                yield f"{where}: {words}"
+
+
+def _answers(forms: Sequence[str]) -> dict[str, dict[str, tuple[str | None, str]]]:
+    """Form -> item -> what the ledger last said of its value, and who compared that with the source."""
+    found: dict[str, dict[str, tuple[str | None, str]]] = {}
+    entries = Entry.objects.filter(kind__in=("value", "verification"), subject__in=forms).order_by("n")
+    for kind, form, item, new in entries.values_list("kind", "subject", "field", "new"):
+        said = found.setdefault(form, {})
+        said[item] = (new, "") if kind == "value" else (said.get(item, (None, ""))[0], new or "")
+    return found
 
 
 def _values(
-    trial: TrialFolder, form: Form, stored: Mapping[str, Value], said: Mapping[str, str | None]
+    trial: TrialFolder, stored: Sequence[Value], said: Mapping[str, tuple[str | None, str]]
 ) -> Iterator[str]:
-    where = f"participant {form.participant.number}, form {form.kind} {form.key}"
-    for item in sorted({*stored, *(name for name, text in said.items() if text is not None)}):
-        value = stored.get(item)
-        found = None if value is None else as_text(reading.answer_parts(value))
-        if found != said.get(item):
+    present = {value.item: value for value in stored if value.row == 0}
+    for value in stored:
+        if value.row:
+            yield f"{value.item} has a row {value.row}, which the ledger does not know: it was put there"
+    for item in sorted({*present, *(name for name, (text, _) in said.items() if text is not None)}):
+        text, verified_by = said.get(item, (None, ""))
+        held = present.get(item)
+        found = None if held is None else as_text(reading.answer_parts(held))
+        if found != text:
             yield (
-                f"{where}: {item} is {_short(found)}, the ledger says {_short(said.get(item))}: it was "
-                "changed without an entry"
+                f"{item} is {_short(found)}, the ledger says {_short(text)}: it was changed without an entry"
             )
-        elif value is not None and not _reads_so(trial, value):
-            yield f"{where}: the number or qualifier of {item} is not what its text says: it was changed"
+        elif held is not None and not _reads_so(trial, held):
+            yield f"the number or qualifier of {item} is not what its text says: it was changed"
+        if held is not None and held.verified_by != verified_by:
+            yield (
+                f"{item}: verified_by is {_short(held.verified_by)}, the ledger says {_short(verified_by)}: "
+                "it was changed without an entry"
+            )
 
 
 def _reads_so(trial: TrialFolder, value: Value) -> bool:
@@ -375,36 +405,19 @@ def _reads_so(trial: TrialFolder, value: Value) -> bool:
 
 
 def signature_problems() -> Iterator[str]:
-    """Signatures that their entry in the ledger does not bear out."""
+    """Signatures that name another entry of the ledger than the one that holds them."""
     for signatures in _chunks(Signature.objects.order_by("entry").iterator(CHUNK)):
         entries = Entry.objects.in_bulk([one.entry for one in signatures])
         for one in signatures:
             entry = entries.get(one.entry)
-            if entry is None or (entry.kind, entry.subject) != ("signature", str(one.id)):
-                yield f"signature {one.id} of {one.person} has no entry in the ledger: it was put there"
-            elif (entry.person, entry.role, entry.at, entry.participant, entry.place, entry.new) != (
-                one.person, one.role, one.at, one.participant, f"{one.kind} {one.subject}",
-                f"{one.meaning}: {one.content_sha256}",
-            ):  # fmt: skip
-                yield f"signature {one.id} of {one.person} is not what its entry says: it was changed"
-    stated = Entry.objects.filter(kind="signature", field="").count()
-    if stated > Signature.objects.count():
-        yield f"{stated - Signature.objects.count()} signatures are gone: the ledger has their entries"
-
-
-def sealed_problems() -> Iterator[str]:
-    """Sealed arms that are not those that the ledger holds."""
-    for allocations in _chunks(Allocation.objects.order_by("sequence").iterator(CHUNK)):
-        said = _latest("allocation", [str(one.pk) for one in allocations])
-        for one in allocations:
-            if said.get(str(one.pk), {}).get("sealed_arm") != one.sealed_arm:
-                yield f"the sealed arm of allocation {one.sequence} is not the one in the ledger"
+            if entry is None or (entry.kind, entry.subject, entry.field) != ("signature", str(one.id), ""):
+                yield f"signature {one.id} of {one.person}: entry {one.entry} of the ledger is not its entry"
 
 
 def journal_problems(trial: TrialFolder) -> list[str]:
     """How the journal differs from the database. What is being written at this moment is given the time."""
     found = journal.compare(trial).words
     if found:
-        time.sleep(0.5)
+        time.sleep(WRITING_SECONDS)
         found = journal.compare(trial).words
     return found

@@ -196,7 +196,6 @@ def _save_head(saving: _Saving, done_on: date) -> bool:
         saving.act.create(
             form,
             "form",
-            shown={"kind": form.kind, "key": form.key, "done_on": done_on},
             reveals_arm=saving.plan.reveals_arm,
             **saving.where(),
         )
@@ -278,7 +277,6 @@ def form_not_done(act: Act, given: FormNotDone) -> dict[str, Any]:
         act.create(
             form,
             "form",
-            shown={"kind": form.kind, "key": form.key},
             reveals_arm=saving.plan.reveals_arm,
             **saving.where(),
         )
@@ -399,7 +397,7 @@ def save_medication(act: Act, given: SaveMedication) -> dict[str, Any]:
         if given.remove:
             raise Refused("name the drug to strike", "medication")
         drug = Medication(participant=participant, **told)
-        act.create(drug, "medication", shown=told, **where)
+        act.create(drug, "medication", **where)
         return {"medication": str(drug.id)}
     found = Medication.objects.filter(id=given.medication, participant=participant).first()
     if found is None:

@@ -6,7 +6,7 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from equipoise.conduct import accounts, duties, tokens
+from equipoise.conduct import accounts, clock, duties, opening, tokens
 from equipoise.conduct.gateway import (
     COMMANDS,
     Act,
@@ -42,7 +42,7 @@ def _new_person(act: Act, username: str, full_name: str, email: str) -> tuple[Pe
     password = secrets.token_urlsafe(FIRST_PASSWORD_BYTES)
     person = Person(username=username, full_name=full_name, email=email, created_at=act.at)
     person.set_password(password)
-    act.create(person, "person", shown={"username": username, "full_name": full_name})
+    act.create(person, "person")
     return person, password
 
 
@@ -60,14 +60,7 @@ def _grant(
         person=person, role=role, site=site, since=since, until=until, trained_on=trained_on,
         granted_by=act.actor.person.username, granted_at=act.at,
     )  # fmt: skip
-    act.create(
-        duty,
-        "duty",
-        shown={
-            "person": person.username, "role": role, "site": None if site is None else site.number,
-            "since": since, "until": until, "trained_on": trained_on,
-        },
-    )  # fmt: skip
+    act.create(duty, "duty", shown={"person": person.username})
     return duty
 
 
@@ -165,26 +158,25 @@ def reset_person(act: Act, given: ResetPerson) -> dict[str, Any]:
     if person.pk == act.actor.person.pk:
         raise NotAllowed("another administrator resets your log-in; you can change your password yourself")
     password = secrets.token_urlsafe(FIRST_PASSWORD_BYTES)
-    person.set_password(password)
-    person.must_change_password = True
-    person.save(update_fields=["password", "must_change_password"])
+    accounts.give_first_password(act, person, password, given.reason)
     factors = sorted(Authenticator.objects.filter(user_id=person.pk).values_list("type", flat=True))
     Authenticator.objects.filter(user_id=person.pk).delete()
     act.record(
-        "person", person.pk, field="log-in reset", reason=given.reason,
+        "person", person.pk, field=accounts.RESET, reason=given.reason,
         new=as_text({"person": person.username, "removed": factors}),
     )  # fmt: skip
-    accounts.revoke_tokens(act, person, given.reason)
     act.after.append(lambda: _end_sessions(person))
     return {"username": person.username, "password": password}
 
 
 def _end(act: Act, duty: Duty, reason: str) -> bool:
-    """End a duty now: yesterday was its last whole day. The ledger holds the moment."""
-    yesterday = act.today() - timedelta(days=1)
-    if duty.until is not None and duty.until <= yesterday:
+    """End a duty now: yesterday was its last whole day. False when it had ended before, where it was held."""
+    zone = opening.folder().zone if duty.site is None else duty.site.zone
+    if duty.revoked_at is not None or (duty.until is not None and duty.until < clock.today(zone)):
         return False
-    return act.change(duty, "duty", {"until": yesterday}, reason=reason)
+    yesterday = act.today() - timedelta(days=1)
+    until = yesterday if duty.until is None else min(duty.until, yesterday)
+    return act.change(duty, "duty", {"until": until, "revoked_at": act.at}, reason=reason)
 
 
 @command("duty.revoke", RevokeDuty)

@@ -114,10 +114,8 @@ def raise_query(
 
 
 def _create(act: Act, query: Query, place: str) -> None:
-    shown = {"rule": query.rule, "item": query.item, "text": query.text}
-    act.create(query, "query", shown={name: said for name, said in shown.items() if said},
-               **_where(query, place))  # fmt: skip
-    _say(act, query, query.state, query.text)
+    act.create(query, "query", **_where(query, place))
+    _say(act, query, query.state, query.text, place)
 
 
 def _where(query: Query, place: str) -> dict[str, Any]:
@@ -134,19 +132,16 @@ def _place(query: Query) -> str:
     return reading.plan(opening.folder().protocol, query.participant, query.form.kind, query.form.key).title
 
 
-def _say(act: Act, query: Query, state: str, words: str) -> None:
+def _say(act: Act, query: Query, state: str, words: str, place: str) -> None:
     by = SYSTEM if words in (MENDED, query.text) and query.rule else act.actor.person.username
-    QueryMessage.objects.create(query=query, at=act.at, person=by, state=state, text=words)
+    message = QueryMessage(query=query, at=act.at, person=by, state=state, text=words)
+    act.create(message, "query message", **_where(query, place))
 
 
 def move(act: Act, query: Query, state: str, words: str, place: str = "") -> None:
     """Take a query to another state, with what was said."""
-    where = _where(query, place)
-    if not act.change(query, "query", {"state": state}, reason=words, **where):
-        act.record("query", query.id, field="message", new=words, **where)
-    query.changed_at = act.at
-    query.save(update_fields=["changed_at"])
-    _say(act, query, state, words)
+    act.change(query, "query", {"state": state, "changed_at": act.at}, reason=words, **_where(query, place))
+    _say(act, query, state, words, place)
 
 
 # --- what people do ---------------------------------------------------------------------------------------

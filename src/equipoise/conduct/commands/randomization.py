@@ -248,7 +248,7 @@ def in_error(act: Act, given: AllocationInError) -> dict[str, Any]:
         allocation=allocation, reason=given.reason, person=act.actor.person.username, at=act.at
     )
     shown = {"allocation": str(allocation.id), "sequence": allocation.sequence, "reason": given.reason}
-    act.create(error, "allocation error", participant=participant.number, reason=given.reason, shown=shown)
+    act.create(error, "allocation error", participant=participant.number, reason=given.reason)
     act.sign("allocation error", allocation.id, shown, "randomised in error", participant.number)
     return {"participant": participant.number, "randomized_number": allocation.sequence}
 
@@ -288,7 +288,7 @@ def after_change(act: Act, participant: Participant) -> None:
             participant=participant, rule=STRATUM_RULE, text=said, opened_by="system", opened_at=act.at,
             changed_at=act.at,
         )  # fmt: skip
-        act.create(query, "query", participant=participant.number, shown={"rule": STRATUM_RULE, "text": said})
+        act.create(query, "query", participant=participant.number)
 
 
 def _settle(act: Act, participant: Participant, query: Query) -> None:
@@ -298,7 +298,4 @@ def _settle(act: Act, participant: Participant, query: Query) -> None:
         reason=words,
     )  # fmt: skip
     message = Message(query=query, at=act.at, person="system", state=Query.CLOSED, text=words)
-    act.create(
-        message, "query message", participant=participant.number,
-        shown={"query": str(query.id), "state": message.state, "text": words},
-    )  # fmt: skip
+    act.create(message, "query message", participant=participant.number)

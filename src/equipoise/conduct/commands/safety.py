@@ -48,8 +48,7 @@ def report_event(act: Act, given: EventReport) -> dict[str, Any]:
     _check(act, participant, given, None)
     number = reading.next_number(participant, given.kind)
     event = Event(participant=participant, number=number, kind=given.kind)
-    shown = {"number": event.number, "kind": event.kind}
-    act.create(event, "event", shown=shown, **_where(event))
+    act.create(event, "event", **_where(event))
     _add_version(act, event, given, None, "")
     return _followed(act, event)
 
@@ -192,7 +191,7 @@ def _words(name: str) -> str:
 def _add_version(
     act: Act, event: Event, given: EventReport, before: EventVersion | None, reason: str
 ) -> None:
-    """Add a report, and note each field that is new."""
+    """Add a report, and note each field that is new (whoever must not know the arm reads only those)."""
     version = EventVersion(
         event=event,
         version=1 if before is None else before.version + 1,
@@ -200,8 +199,8 @@ def _add_version(
         at=act.at,
         **{name: _field(given, name) for name in FIELDS},
     )
-    version.save(force_insert=True)
     where = _where(event)
+    act.create(version, "event report", reason=reason, **{**where, "reveals_arm": True})
     for name in FIELDS:
         old = None if before is None else _field(before, name)
         new = _field(given, name)

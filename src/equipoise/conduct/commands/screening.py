@@ -47,12 +47,7 @@ def start(act: Act, given: StartScreening) -> dict[str, Any]:
         number=screening_number(site.number, number), candidate=act.trial.screened, site=site,
         screened_on=given.screened_on, consent_on=given.consent_on, consent_version=given.consent_version,
     )  # fmt: skip
-    act.create(
-        participant,
-        "participant",
-        participant=participant.number,
-        shown=journal.participant_shown(participant),
-    )
+    act.create(participant, "participant", participant=participant.number)
     act.after.append(lambda: journal.catch_up(opening.folder()))
     in_screening = Participant.objects.filter(status=Participant.SCREENING).count()
     warning = ""

@@ -237,7 +237,7 @@ def _write(
     )
     act.create(
         decision, "decision", participant=participant.number, place=f"decision {decision.sequence}",
-        reason=decision.override_reason, shown=signed_content(decision),
+        reason=decision.override_reason,
     )  # fmt: skip
     return decision
 
@@ -284,15 +284,16 @@ def _start(act: Act, past: History, found: Proposal, decision: Decision) -> Cycl
     offsets = administration_days(shape)
     act.create(
         cycle, "cycle", participant=past.participant.number, place=f"cycle {cycle.number}",
-        shown={
-            "number": cycle.number, "regimen": cycle.regimen, "on": cycle.on, "phase": cycle.phase,
-            "dose": cycle.dose, "unit": cycle.unit, "administrations": offsets,
-        },
+        shown={"administrations": offsets},
     )  # fmt: skip
-    Injection.objects.bulk_create(
-        Injection(cycle=cycle, number=number, day=cycle.day + offset, on=cycle.on + timedelta(days=offset))
-        for number, offset in enumerate(offsets, start=1)
-    )
+    for number, offset in enumerate(offsets, start=1):
+        planned = Injection(
+            cycle=cycle, number=number, day=cycle.day + offset, on=cycle.on + timedelta(days=offset)
+        )
+        act.create(
+            planned, "injection", participant=past.participant.number,
+            place=f"cycle {cycle.number}, injection {number}",
+        )  # fmt: skip
     return cycle
 
 
@@ -438,7 +439,6 @@ def place_hold(act: Act, given: PlaceHold) -> dict[str, Any]:
     )
     act.create(
         hold, "hold", participant=participant.number, place="hold", reason=given.reason,
-        shown={"since": given.since, "reason": given.reason},
     )  # fmt: skip
     due.refresh(participant, act.today())
     return {"hold": str(hold.id)}
@@ -539,7 +539,7 @@ def _follow_holds(act: Act, past: History) -> None:
                 participant=past.participant, hold=name, since=each.since, until=each.until,
                 person=act.actor.person.username,
             )  # fmt: skip
-            act.create(hold, "hold", shown={"hold": name, "since": each.since, "until": each.until}, **where)
+            act.create(hold, "hold", **where)
 
 
 def _look_again(act: Act, past: History) -> None:
@@ -579,10 +579,6 @@ def _flag(
     number = past.participant.number
     act.create(
         flag, "flag", participant=number, place=f"decision {decision.sequence}", reveals_arm=True,
-        shown={
-            "decision": str(decision.id), "what": what, "differs": flag.differs,
-            "corrected": flag.corrected_sentence,
-        },
     )  # fmt: skip
     told = "The rules would have said something else" if flag.differs else "The rules would say the same"
     text = (
@@ -594,7 +590,7 @@ def _flag(
         participant=past.participant, subject=str(decision.id), rule=FLAG_RULE, reveals_arm=True,
         text=text, opened_by="system", opened_at=act.at, changed_at=act.at,
     )  # fmt: skip
-    act.create(query, "query", participant=number, reveals_arm=True, shown={"rule": FLAG_RULE, "text": text})
+    act.create(query, "query", participant=number, reveals_arm=True)
 
 
 def _take_back(act: Act, past: History, decision: Decision, standing: list[Flag]) -> None:
@@ -627,10 +623,7 @@ def _close_queries(act: Act, participant: Participant, decision: Decision, words
         message = QueryMessage(
             query=query, at=act.at, person=act.actor.person.username, state=Query.CLOSED, text=words
         )
-        act.create(
-            message, "query message", participant=participant.number, reveals_arm=True,
-            shown={"query": str(query.id), "state": message.state, "text": words},
-        )  # fmt: skip
+        act.create(message, "query message", participant=participant.number, reveals_arm=True)
 
 
 _WHAT = {

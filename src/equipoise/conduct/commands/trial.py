@@ -22,12 +22,7 @@ def add_site(act: Act, given: AddSite) -> dict[str, Any]:
     except UserError as error:
         raise Refused(str(error), "zone") from None
     site = Site(number=given.number, name=given.name, country=given.country, zone=given.zone)
-    act.create(
-        site,
-        "site",
-        shown={"number": site.number, "name": site.name, "country": site.country, "zone": site.zone},
-        reason=given.reason,
-    )
+    act.create(site, "site", reason=given.reason)
     return {"site": site.number}
 
 

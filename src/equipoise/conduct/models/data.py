@@ -15,6 +15,9 @@ class Trial(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     name = models.CharField(max_length=80)
     kind = models.CharField(max_length=20)
+    zone = models.CharField(max_length=60)
+    """Time zone in which the trial as a whole counts its days. Name, kind and zone stand in trial.toml too,
+    and nobody works on the trial unless both say the same."""
     protocol_sha256 = models.CharField(max_length=64)
     protocol = models.TextField()
     """The canonical form, as activated."""

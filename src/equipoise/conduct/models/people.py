@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.hashers import check_password
 from django.db import models
 
 
@@ -33,6 +34,11 @@ class Person(AbstractBaseUser):
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS = ("full_name",)
     objects = People()
+
+    def check_password(self, raw_password: str) -> bool:
+        """Whether this is the password. (Its hash stays as it is until a new password is chosen: it changes
+        by no act that does not stand in the ledger.)"""
+        return check_password(raw_password, self.password)
 
     @property
     def is_staff(self) -> bool:
@@ -64,7 +70,8 @@ class Site(models.Model):
 
 class Duty(models.Model):
     """One role of one person, at one site or (site None) for the whole trial, between two dates, both
-    included. Revoking sets `until`; rows stay, so that the rights of any past date can be told."""
+    included. Revoking sets `revoked_at`, and `until` to the day before; rows stay, so that the rights of any
+    past date can be told."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     person = models.ForeignKey(Person, models.PROTECT, related_name="duties")
@@ -72,6 +79,8 @@ class Duty(models.Model):
     site = models.ForeignKey(Site, models.PROTECT, null=True, related_name="duties")
     since = models.DateField()
     until = models.DateField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    """When it was taken away: nothing is allowed by it from that moment on."""
     trained_on = models.DateField()
     granted_by = models.CharField(max_length=60)
     granted_at = models.DateTimeField()

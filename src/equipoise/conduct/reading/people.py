@@ -57,7 +57,7 @@ def rights(held: Iterable[Duty]) -> list[Right]:
     ends = {
         entry.subject: entry
         for entry in Entry.objects.filter(
-            kind="duty", field="until", subject__in=[str(row.id) for row in rows]
+            kind="duty", field="revoked_at", subject__in=[str(row.id) for row in rows]
         ).order_by("n")
     }
     return [_right(row, ends.get(str(row.id))) for row in rows]
