@@ -66,7 +66,7 @@ def save_form(act: Act, given: SaveForm) -> dict[str, Any]:
     entered = _read(saving, given.answers)
     signatures = _valid_signatures(form, participant)
     changed_state = _save_head(saving, given.done_on)
-    changed = [name for name, answer in entered.items() if _store(saving, name, *answer)]
+    changed = _store(saving, entered)
     if form.completed_at is not None and (changed or changed_state) and not given.reason.strip():
         raise Refused(
             f"this form was completed before: say why it is changed ({', '.join(REASONS)}, or in your words)",
@@ -207,28 +207,36 @@ def _save_head(saving: _Saving, done_on: date) -> bool:
     return saving.act.change(form, "form", changes, reveals_arm=saving.plan.reveals_arm, **saving.where())
 
 
-def _store(saving: _Saving, name: str, entered: entering.Entered, on: date | None) -> bool:
-    """Store one answer; False when it is what stood there."""
+def _store(saving: _Saving, entered: Mapping[str, tuple[entering.Entered, date | None]]) -> bool:
+    """Store the answers; False when all of them are what stood there."""
     form = saving.form
-    standing = Value.objects.filter(form=form, item=name, row=0).first()
-    old = None if standing is None else reading.answer_parts(standing)
-    if entered.is_blank:
-        if standing is None:
-            return False
-        standing.delete()
-        _note(saving, name, old, None)
-        return True
-    value = standing or Value(form=form, item=name)
-    value.text, value.unit, value.qualifier = entered.text, entered.unit, entered.qualifier
-    value.number, value.missing = entered.number, entered.missing
-    value.measured_on = on
-    new = reading.answer_parts(value)
-    if new == old:
-        return False
-    value.verified_by = ""
-    value.save(force_insert=standing is None)
-    _note(saving, name, old, new)
-    return True
+    standing = {value.item: value for value in Value.objects.filter(form=form, item__in=entered, row=0)}
+    added: list[Value] = []
+    changed = False
+    for name, (answer, on) in entered.items():
+        value = standing.get(name)
+        old = None if value is None else reading.answer_parts(value)
+        if answer.is_blank:
+            if value is None:
+                continue
+            value.delete()
+            new = None
+        else:
+            stored = value or Value(form=form, item=name)
+            stored.text, stored.unit, stored.qualifier = answer.text, answer.unit, answer.qualifier
+            stored.number, stored.missing, stored.measured_on = answer.number, answer.missing, on
+            new = reading.answer_parts(stored)
+            if new == old:
+                continue
+            stored.verified_by = ""
+            if value is None:
+                added.append(stored)
+            else:
+                stored.save()
+        _note(saving, name, old, new)
+        changed = True
+    Value.objects.bulk_create(added)
+    return changed
 
 
 def _note(saving: _Saving, name: str, old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> None:
