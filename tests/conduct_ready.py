@@ -23,6 +23,7 @@ ANSWERS = {
 """Eligible, in the stratum "below 9" without dialysis."""
 METHODS = {
     "permuted blocks": "method: permuted blocks\n  blocks: [3, 6]",
+    "blocks of three": "method: permuted blocks\n  blocks: [3]",
     "minimisation": "method: minimisation\n  best_arm_probability: 0.8",
     "simple": "method: simple",
 }

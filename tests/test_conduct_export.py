@@ -34,7 +34,7 @@ def day(number: int) -> date:
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[TrialFolder]:
     with clock.at(START + timedelta(days=1)):
-        yield copied(tmp_path / "trial", protocol_file())
+        yield copied(tmp_path / "trial", protocol_file("blocks of three"))
 
 
 def _person(number: str) -> Any:
@@ -71,8 +71,8 @@ def _cycle(person: Any, number: int, given: int = 4) -> None:
 
 
 def _lived(trial: TrialFolder) -> dict[str, list[Any]]:
-    """Six people for four months: cycles, a missed injection, an event, a death, a withdrawal, a screening
-    failure."""
+    """Six people, two of them without the drug, for four months: cycles, a missed injection, an event, a
+    death, a withdrawal, a screening failure."""
     who = _randomised(6)
     for person in (*who["epo"], *who["usual"]):
         visit(person, "entry:0", DAY0, haemoglobin="8.6", weight="70", systolic="140")

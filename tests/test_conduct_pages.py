@@ -340,7 +340,8 @@ def test_the_filters_of_review_find_what_was_put_there(tmp_path: Path, trial: Tr
             assert found("failed") == []
             assert log_in(logged_out(), "ada", "not it").status_code == 200
             failed = found("failed")
-            assert [(row["person"], row["field"]) for row in failed] == [("ada", "failed log-in")]
+            assert [row["field"] for row in failed] == ["failed log-in"]
+            assert any("ada" in words for words in failed[0].values())
     finally:
         opening.use(trial)
 

@@ -14,7 +14,7 @@ import conduct_ready
 from conduct_people import at_work
 from conduct_postgres import copied_postgres
 from conduct_samples import inputs_for
-from conduct_trial import START, actor, copied, do
+from conduct_trial import START, actor, copied, do, fill
 from equipoise.conduct import clock, duties
 from equipoise.conduct.folder import TrialFolder
 
@@ -95,16 +95,16 @@ def test_a_browser_whose_clock_is_wrong_by_a_day_changes_no_time(tmp_path: Path)
     from django.utils.http import http_date
 
     from equipoise.conduct import opening
-    from equipoise.conduct.models import Entry, Participant
+    from equipoise.conduct.initialise import initialise
 
     now = START + timedelta(days=1)
+    with clock.at(START):
+        initialise(tmp_path / "trial", "silcaat", kind="real")
+        fill()
     with clock.at(now):
-        made = copied(tmp_path / "trial")
-        settings = made.path / "trial.toml"
-        written = settings.read_text()
-        settings.write_text(written.replace('"rehearsal"', '"real"'))
-        assert settings.read_text() != written
-        assert opening.use(made.path).kind == "real"
+        assert opening.use(tmp_path / "trial").kind == "real"
+        from equipoise.conduct.models import Entry, Participant
+
         client = at_work("ada")
         for wrong in (now - timedelta(days=1), now + timedelta(days=1)):
             claimed = {"Date": http_date(wrong.timestamp()), "Equipoise-Now": wrong.isoformat()}
