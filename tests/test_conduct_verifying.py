@@ -36,10 +36,11 @@ def _randomized(number: int) -> Any:
         consent_version="1",
     )  # fmt: skip
     strata = {"cd4_stratum": "50-199", "country": "USA"}
+    baseline = {"cd4": 150.0, "hiv_rna": 50.0, "sex": "female", "age": 40.0, "country": "USA"}
     allocation = Allocation(
         sequence=number, participant=person, request_key=str(number), stratum="all", position=number,
-        inputs={"strata": strata}, protocol_sha256=opening.folder().protocol_sha256, person="ivo",
-        at=clock.now(),
+        inputs={"strata": strata, "baseline": baseline}, person="ivo", at=clock.now(),
+        protocol_sha256=opening.folder().protocol_sha256,
     )  # fmt: skip
     allocation.sealed_arm = sealing.seal(
         opening.folder().key("allocation"), "il2", sealing.bound(allocation.id, person.id)
@@ -47,8 +48,7 @@ def _randomized(number: int) -> Any:
 
     def work(act: Act) -> None:
         act.create(person, "participant", participant=person.number)
-        baseline = {"cd4": 150.0, "hiv_rna": 50.0, "sex": "female", "age": 40.0, "country": "USA"}
-        journal.record_allocation(act, allocation, FIRST_DAY, strata, baseline)
+        journal.record_allocation(act, allocation, FIRST_DAY, strata)
         act.change(act.trial, "trial", {"screened": number, "allocated": number})
 
     with_system("journal.reconcile", work)

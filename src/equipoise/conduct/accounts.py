@@ -32,7 +32,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
-from equipoise.conduct import clock, duties, opening
+from equipoise.conduct import clock, duties, entering, opening
 from equipoise.conduct.gateway import SYSTEM, Act, Refused, as_text, duties_on, with_system
 from equipoise.conduct.models import Entry, Outbox, Person
 
@@ -443,7 +443,8 @@ _IF_NOT_ASKED = "If you did not ask for that, tell the trial's administrator and
 def _reset_words(by: str, at: datetime) -> str:
     who = "on the server itself" if by == SYSTEM else f"by {by}"
     zone = opening.folder().zone
-    return f"Your log-in was reset {who} on {at.astimezone(ZoneInfo(zone)):%d %b %Y at %H:%M} ({zone})."
+    there = at.astimezone(ZoneInfo(zone))
+    return f"Your log-in was reset {who} on {entering.short(there)} at {there:%H:%M} ({zone})."
 
 
 def reset_since_last_log_in(person: Person) -> str:

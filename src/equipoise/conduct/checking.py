@@ -3,15 +3,18 @@ journal beside it tells of, not an older copy; and bringing the tables of an old
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from equipoise._atomic import sync_file
+from equipoise._atomic import explain, sync_file
 from equipoise.conduct import ledger, opening, starting
 from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 def check(path: str | os.PathLike[str] | TrialFolder) -> TrialFolder:
@@ -43,12 +46,33 @@ def check_is_the_latest(trial: TrialFolder) -> None:
                 "it was replaced by an older copy, or is of another trial. Bring it back with  equipoise "
                 "conduct restore, which keeps anybody's place from being given twice"
             )
+        sign_for_the_rest(trial, last)
     journal.catch_up(trial)
     if journal.last_sequence(trial) > Trial.objects.get(id=1).allocated:
         journal.suspend(
             "the journal knows of allocations that the database does not have; they are to be reconciled",
             "trial.suspend",
         )
+
+
+def sign_for_the_rest(trial: TrialFolder, last: ledger.Checkpoint) -> None:
+    """Sign for the entries behind the last checkpoint, which a process wrote that was killed before it signed
+    for them: as the next act would, once they follow one from the other. If they do not, `verify` says so."""
+    from equipoise.conduct.models import Chain, Entry
+
+    head = Chain.objects.get(id=1)
+    reached, digest = last.n, last.hash
+    for entry in Entry.objects.filter(n__gt=last.n, n__lte=head.n).order_by("n").values().iterator():
+        if (entry["n"], entry["previous"]) != (reached + 1, digest):
+            return
+        reached, digest = entry["n"], ledger.entry_hash(digest, entry)
+    if reached == last.n or (reached, digest) != (head.n, head.hash):
+        return
+    try:
+        ledger.write_checkpoint(trial, head.n, head.hash, head.at)
+    except OSError as error:
+        raise explain(error, trial.journal / ledger.CHECKPOINTS, "sign for the ledger") from None
+    _log.warning("signed for the entries %s to %s, which nobody had signed for", last.n + 1, head.n)
 
 
 # --- tables of an older version ---------------------------------------------------------------------------
