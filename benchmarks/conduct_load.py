@@ -133,7 +133,7 @@ def _add(model: Any, rows: Iterator[Any]) -> None:
 
 def _row(copy: Copy, model: Any, old: dict[str, Any], trial: Any) -> Any:
     """One row of a copy."""
-    from equipoise.conduct import models, sealing
+    from equipoise.conduct import due, models, sealing
 
     new: dict[str, Any] = {}
     for field in model._meta.concrete_fields:
@@ -156,6 +156,9 @@ def _row(copy: Copy, model: Any, old: dict[str, Any], trial: Any) -> Any:
         key = trial.key("allocation")
         arm = sealing.unseal(key, old["sealed_arm"], sealing.bound(old["id"], old["participant_id"]))
         new["sealed_arm"] = sealing.seal(key, arm, sealing.bound(new["id"], new["participant_id"]))
+    if model is models.Due and old["sealed"]:
+        hidden = due._opened(models.Due(**old)) or []
+        new["sealed"] = due._seal(models.Participant(id=new["participant_id"]), hidden)
     return model(**new)
 
 
