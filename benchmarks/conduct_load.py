@@ -183,11 +183,13 @@ def _chained(copy: Copy, template: Template, state: list[Any]) -> Iterator[Any]:
 
 
 def sessions(users: int) -> list[tuple[str, list[str]]]:
-    """(session, addresses of charts) of so many coordinators, each at a site of their own."""
+    """(session, addresses of charts) of so many coordinators, each at a site of their own. The charts are
+    those of the quarter of its participants with most forms: whoever has few is quick to draw."""
     import secrets
 
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
+    from django.db.models import Count
 
     from equipoise.conduct import accounts, clock, duties, rescue
     from equipoise.conduct.models import Duty, Participant, Person, Site
@@ -196,7 +198,8 @@ def sessions(users: int) -> list[tuple[str, list[str]]]:
     sites = list(Site.objects.order_by("number"))
     for number in range(users):
         site = sites[number * len(sites) // users]
-        person = Person(username=f"load{number}", full_name=f"Load Example {number}", created_at=clock.now())
+        name = f"load{number}-{secrets.token_hex(3)}"  # not one of an earlier run
+        person = Person(username=name, full_name=f"Load Example {number}", created_at=clock.now())
         person.set_password(secrets.token_urlsafe(12))
         person.must_change_password = False
         person.save()
@@ -213,8 +216,10 @@ def sessions(users: int) -> list[tuple[str, list[str]]]:
         session["account_authentication_methods"] = [{"method": "mfa", "type": "totp", "at": time.time()}]
         session["seen"] = accounts.seconds()
         session.save()
-        charts = [f"/participant/{number}/" for number in
-                  Participant.objects.filter(site=site).values_list("number", flat=True)]  # fmt: skip
+        longest = (
+            Participant.objects.filter(site=site).annotate(forms_held=Count("forms")).order_by("-forms_held")
+        )
+        charts = [f"/participant/{one.number}/" for one in longest[: -(-longest.count() // 4)]]
         made.append((str(session.session_key), charts))
     return made
 

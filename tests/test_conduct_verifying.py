@@ -275,3 +275,26 @@ def test_a_clock_of_the_ledger_that_was_put_back_is_named(trial: TrialFolder) ->
         found = list(verifying.clock_problems())
     assert len(found) == 1
     assert found[0].startswith("the head says that the latest entry was made at")
+
+
+@pytest.mark.requirement("A12")
+def test_what_others_write_meanwhile_is_no_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from equipoise.conduct import verifying
+    from equipoise.conduct.models import Trial
+
+    copied(tmp_path / "trial")
+    (kept,) = (one for one in verifying.KEPT if one.model is Trial)
+    reads, places = verifying._latest, iter((1801, 1802))
+
+    def read_then_change(*asked: Any) -> Any:
+        said = reads(*asked)
+        if (number := next(places, None)) is not None:
+            do("trial.places", "theo", places=number, reason="more sites")
+        return said
+
+    monkeypatch.setattr(verifying, "_latest", read_then_change)
+    assert list(verifying.row_problems(kept)) == []
+    places = iter((1803,))
+    Trial.objects.update(screened=7)
+    (found,) = verifying.row_problems(kept)
+    assert 'screened is "7"' in found

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -201,7 +202,7 @@ def state_problems(trial: TrialFolder) -> list[str]:
         *trigger_problems(),
         *settings_problems(trial),
         *protocol_problems(trial),
-        *counter_problems(),
+        *_lasting(lambda: list(counter_problems())),
         *(problem for kept in KEPT for problem in row_problems(kept)),
         *value_problems(trial),
         *signature_problems(),
@@ -262,6 +263,17 @@ def counter_problems() -> Iterator[str]:
             yield f"the trial counts {getattr(row, name)} {name}, there are {count}"
 
 
+def _lasting(look: Callable[[], list[str]]) -> list[str]:
+    """What `look` finds; of what it finds while others write to the ledger, what it finds twice: it reads a
+    row and its entries one after the other."""
+    before = Chain.objects.values_list("n", flat=True).get(id=1)
+    found = look()
+    if not found or Chain.objects.values_list("n", flat=True).get(id=1) == before:
+        return found
+    again = set(look())
+    return [words for words in found if words in again]
+
+
 def _chunks(things: Iterable[Any]) -> Iterator[list[Any]]:
     running = iter(things)
     while chunk := list(islice(running, CHUNK)):
@@ -281,10 +293,9 @@ def _latest(kind: str, subjects: Sequence[str]) -> dict[str, dict[str, str | Non
 
 def row_problems(kept: Kept) -> Iterator[str]:
     """Rows of a table that are not what the ledger says of them, that it does not know, or that are gone."""
-    for rows in _chunks(kept.model.objects.order_by("pk").iterator(CHUNK)):
-        said = _latest(kept.kind, [str(row.pk) for row in rows])
-        for row in rows:
-            yield from _row(kept, row, said.get(str(row.pk), {}))
+    rows = kept.model.objects.order_by("pk")
+    for keys in _chunks(rows.values_list("pk", flat=True).iterator(CHUNK)):
+        yield from _lasting(partial(_rows, kept, keys))
     made = Entry.objects.filter(kind=kept.kind, field="", old=None).order_by("n")
     for subjects in _chunks(made.values_list("subject", flat=True).iterator(CHUNK)):
         keys = [key for key in map(_key(kept.model), subjects) if key is not None]
@@ -292,6 +303,12 @@ def row_problems(kept: Kept) -> Iterator[str]:
         for key in keys:
             if str(key) not in there:
                 yield f"{kept.kind} {key} is gone: the ledger says that it was added"
+
+
+def _rows(kept: Kept, keys: Sequence[Any]) -> list[str]:
+    said = _latest(kept.kind, [str(key) for key in keys])
+    rows = kept.model.objects.filter(pk__in=keys).order_by("pk")
+    return [words for row in rows for words in _row(kept, row, said.get(str(row.pk), {}))]
 
 
 def _key(model: type[models.Model]) -> Any:
@@ -350,14 +367,20 @@ def _short(text: str | None) -> str:
 def value_problems(trial: TrialFolder) -> Iterator[str]:
     """Values that are not what the ledger says, or are not what their text says."""
     for forms in _chunks(Form.objects.select_related("participant").order_by("pk").iterator(CHUNK)):
-        stored: dict[str, list[Value]] = {str(form.pk): [] for form in forms}
-        for value in Value.objects.filter(form__in=forms).order_by("item", "row"):
-            stored[str(value.form_id)].append(value)
-        said = _answers(list(stored))
-        for form in forms:
-            where = f"participant {form.participant.number}, form {form.kind} {form.key}"
-            for words in _values(trial, stored[str(form.pk)], said.get(str(form.pk), {})):
-                yield f"{where}: {words}"
+        yield from _lasting(partial(_values_of, trial, forms))
+
+
+def _values_of(trial: TrialFolder, forms: Sequence[Form]) -> list[str]:
+    stored: dict[str, list[Value]] = {str(form.pk): [] for form in forms}
+    for value in Value.objects.filter(form__in=forms).order_by("item", "row"):
+        stored[str(value.form_id)].append(value)
+    said = _answers(list(stored))
+    found = []
+    for form in forms:
+        where = f"participant {form.participant.number}, form {form.kind} {form.key}"
+        for words in _values(trial, stored[str(form.pk)], said.get(str(form.pk), {})):
+            found.append(f"{where}: {words}")
+    return found
 
 
 def _answers(forms: Sequence[str]) -> dict[str, dict[str, tuple[str | None, str]]]:
