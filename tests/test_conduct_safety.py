@@ -293,7 +293,7 @@ def test_a_candidate_follows_what_is_learned_of_the_event(number: str) -> None:
     send("event.follow_up", "ada", **{**again, "term": "fall with fracture"})
     assert (
         Query.objects.get().text
-        == "Endpoint to be documented: Adverse event, fall with fracture, onset 2026-03-03"
+        == "Endpoint to be documented: Adverse event, fall with fracture, onset 3 March 2026"
     )
     send("event.follow_up", "ada", **{**again, "serious": False, "serious_because": "", "aware_at": None})
     assert queries(number) == [("endpoint", "cancelled")]

@@ -287,7 +287,7 @@ def test_a_serious_event_stands_first_and_leads_to_its_page(trial: TrialFolder) 
     with later(2):
         assert "overdue since Wednesday 4 March 2026" in listed(viewer("ada"))[0].words
     endpoint = [words for kind, words in tasks("ada") if kind == "endpoint"]
-    assert endpoint == ["Endpoint to be documented: Vascular event, stroke, onset 2026-03-03"]
+    assert endpoint == ["Endpoint to be documented: Vascular event, stroke, onset 3 March 2026"]
 
 
 def test_a_list_asks_the_database_as_often_for_many_as_for_few(trial: TrialFolder) -> None:

@@ -308,3 +308,15 @@ def full(day: date) -> str:
 def short(day: date) -> str:
     """A date in a line of words: "3 Sep 2003"."""
     return f"{day.day} {day:%b} {day.year}"
+
+
+def as_known(partial: str) -> str:
+    """A date as precisely as it is known: "3 September 2003", "September 2003", "2003"; what is no date as it
+    stands."""
+    try:
+        numbers = [int(part) for part in partial.split("-")]
+        if len(numbers) == 3:
+            return full(date(*numbers))
+        return partial if len(numbers) != 2 else f"{date(numbers[0], numbers[1], 1):%B %Y}"
+    except ValueError:
+        return partial

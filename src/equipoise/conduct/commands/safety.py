@@ -276,7 +276,7 @@ def _follow_endpoint(act: Act, event: Event) -> bool:
     counts = reading.is_endpoint(protocol, event.kind, latest.term, latest.serious)
     label = reading.label_of(protocol, event.kind)
     what = label if latest.term == label else f"{label}, {latest.term}"
-    words = f"Endpoint to be documented: {what}, onset {latest.onset}"
+    words = f"Endpoint to be documented: {what}, onset {entering.as_known(latest.onset)}"
     query = standing.first()
     if not counts:
         if query is not None and query.state in queries.STANDING:

@@ -58,14 +58,7 @@ def in_words(day: date | str | None) -> str:
         return ""
     if isinstance(day, date):
         return entering.full(day)
-    parts = day.split("-")
-    try:
-        numbers = [int(part) for part in parts]
-        if len(numbers) == 3:
-            return in_words(date(*numbers))
-        return day if len(numbers) != 2 else f"{MONTHS[numbers[1] - 1]} {numbers[0]}"
-    except (ValueError, IndexError):
-        return day
+    return entering.as_known(day)
 
 
 @register.filter
