@@ -238,14 +238,19 @@ def look(
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while time.monotonic() < until:
             kind = "today" if chance.random() < 0.5 else "chart"
+            page = "/" if kind == "today" else chance.choice(charts)
             began = time.perf_counter()
-            connection.request(
-                "GET",
-                "/" if kind == "today" else chance.choice(charts),
-                headers={"Cookie": f"session={session}"},
-            )
-            answer = connection.getresponse()
-            answer.read()
+            try:
+                try:
+                    answer = fetch(connection, page, session)
+                except (
+                    http.client.RemoteDisconnected
+                ):  # the server had let it go meanwhile: as a browser does
+                    connection.close()
+                    answer = fetch(connection, page, session)
+            except (OSError, http.client.HTTPException) as error:
+                wrong.append(f"{kind}: {error!r}")
+                return
             found[kind].append((time.perf_counter() - began) * 1000)
             if answer.status != 200:
                 wrong.append(f"{kind}: {answer.status} {answer.headers.get('Location', '')}")

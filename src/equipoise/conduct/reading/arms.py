@@ -7,6 +7,9 @@ from equipoise.conduct.models import Allocation, Participant
 
 
 def arm_of(participant: Participant) -> str | None:
-    """The arm of a participant, None before randomisation."""
-    found = Allocation.objects.filter(participant=participant).first()
-    return None if found is None else sealing.open_arm(found)
+    """The arm of a participant, None before randomisation. (The allocation, which never changes, is read once
+    for each `participant` at hand.)"""
+    try:
+        return sealing.open_arm(participant.allocation)
+    except Allocation.DoesNotExist:
+        return None
