@@ -38,6 +38,8 @@ TEMPLATE = 24
 """Participants of the demonstration that is copied."""
 BATCH = 5000
 PASSED_MS = 300.0
+WARM_SECONDS = 15.0
+"""Everybody has looked at some pages before they are timed."""
 
 
 # --- filling ----------------------------------------------------------------------------------------------
@@ -72,20 +74,35 @@ class Copy:
 
 
 class Template:
-    """The rows of the participants that are copied."""
+    """The rows of the participants that are copied: all but those in screening, of whom a trial that is full
+    has few."""
 
     def __init__(self) -> None:
         from equipoise.conduct import models
 
-        self.models: list[Any] = [
-            models.Participant, models.Allocation, models.Form, models.Value, models.Medication, models.Query,
-            models.QueryMessage, models.Due, models.Decision, models.Flag, models.Cycle, models.Injection,
-            models.Hold, models.Event, models.EventVersion, models.Signature,
-        ]  # fmt: skip
-        self.rows = {model: list(model.objects.values()) for model in self.models}
+        whose = {
+            models.Participant: "", models.Allocation: "participant__", models.Form: "participant__",
+            models.Value: "form__participant__", models.Medication: "participant__",
+            models.Query: "participant__", models.QueryMessage: "query__participant__",
+            models.Due: "participant__", models.Decision: "participant__",
+            models.Flag: "decision__participant__", models.Cycle: "participant__",
+            models.Injection: "cycle__participant__", models.Hold: "participant__",
+            models.Event: "participant__", models.EventVersion: "event__participant__",
+        }  # fmt: skip
+        screening = models.Participant.objects.filter(status=models.Participant.SCREENING)
+        apart = list(screening.values_list("number", flat=True))
+        self.rows: dict[Any, list[dict[str, Any]]] = {
+            model: list(model.objects.exclude(**{f"{path}number__in": apart}).values())
+            for model, path in whose.items()
+        }
+        self.rows[models.Signature] = list(
+            models.Signature.objects.exclude(participant__in=[*apart, ""]).values()
+        )
+        self.models = list(self.rows)
         self.numbers = {row["number"] for row in self.rows[models.Participant]}
+        self.candidates = models.Participant.objects.count()
         self.sites = list(models.Site.objects.values())
-        self.entries = list(models.Entry.objects.exclude(participant="").order_by("n").values())
+        self.entries = list(models.Entry.objects.exclude(participant__in=[*apart, ""]).order_by("n").values())
         self.randomized = len(self.rows[models.Allocation])
 
 
@@ -146,7 +163,7 @@ def _row(copy: Copy, model: Any, old: dict[str, Any], trial: Any) -> Any:
             value = copy.text(value)
         new[field.attname] = value
     if model is models.Participant:
-        new["candidate"] += len(copy.template.numbers) * copy.number
+        new["candidate"] += copy.template.candidates * copy.number
         new["site_id"] += copy.shift
         if new["randomized_number"]:
             new["randomized_number"] += copy.template.randomized * copy.number
@@ -362,7 +379,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
     held = sessions(users)
     opening.close()
     with served(folder, given.workers) as port:
-        look(port, held[: given.workers * 4], 0.0, 3.0)
+        look(port, held, given.think, WARM_SECONDS)
         for name, milliseconds in look(port, held, given.think, given.seconds).items():
             print(told(name, milliseconds))
         backup = f"from equipoise.conduct import backup; backup.backup({str(folder)!r})"

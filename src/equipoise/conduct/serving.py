@@ -24,6 +24,9 @@ from equipoise.conduct.folder import TrialFolder
 from equipoise.errors import UserError
 
 THREADS = 8
+SWITCH_SECONDS = 0.0005
+"""After so long a thread that computes lets another have its turn (in Python itself: ten times as long). A page
+asks the database dozens of times, and after each answer it would else wait out the turn of another."""
 """Requests at a time of one process (assumed)."""
 MOST_WORKERS = 8
 """Processes, unless told otherwise: they wait for one another to write (assumed)."""
@@ -63,6 +66,7 @@ def serve(trial: TrialFolder, place: Place, *, say: Callable[[str], None], ready
     os.environ[opening.TLS_VARIABLE] = "1" if place.behind_tls else "0"
     refuse_taken(trial, place)
     (trial.path / STATIC).mkdir(parents=True, exist_ok=True)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with lock(trial, place, say):
         _run(trial, place, say, ready)
 
@@ -152,9 +156,11 @@ def _by(other: dict[str, Any] | None) -> str:
 
 def _run(trial: TrialFolder, place: Place, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     from django.db import connections
+    from django.urls import get_resolver
 
     from equipoise.conduct.wsgi import application
 
+    get_resolver()._populate()  # what all processes need is read once, before they part
     connections.close_all()  # no process inherits a connection of another
     if sys.platform == "win32":  # pragma: no cover
         _waitress(application, place, say, ready)
