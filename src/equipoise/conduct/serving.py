@@ -25,9 +25,10 @@ from equipoise.errors import UserError
 
 THREADS = 8
 SWITCH_SECONDS = 0.0005
-"""After so long a thread that computes lets another have its turn (in Python itself: ten times as long). A page
-asks the database dozens of times, and after each answer it would else wait out the turn of another."""
-"""Requests at a time of one process (assumed)."""
+"""After so long a thread that computes lets another have its turn (in Python itself: ten times as long). A
+page asks the database dozens of times, and after each answer it would else wait out the turn of another."""
+KEPT_SECONDS = 75
+"""A connection over which nothing comes is kept so long (as nginx does): people read a page for a while."""
 MOST_WORKERS = 8
 """Processes, unless told otherwise: they wait for one another to write (assumed)."""
 GRACE_SECONDS = 30
@@ -220,7 +221,7 @@ def gunicorn_settings(place: Place) -> dict[str, Any]:
         "preload_app": True,
         "graceful_timeout": GRACE_SECONDS,
         "timeout": 120,
-        "keepalive": 5,
+        "keepalive": KEPT_SECONDS,
         "accesslog": None,
         "logger_class": _quiet_logger(),
         "worker_tmp_dir": str(memory) if memory.is_dir() and os.access(memory, os.W_OK) else None,
