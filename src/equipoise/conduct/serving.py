@@ -25,11 +25,10 @@ from equipoise.errors import UserError
 
 THREADS = 8
 SWITCH_SECONDS = 0.0005
-"""After so long a thread that computes lets another have its turn (in Python itself: ten times as long). A
-page asks the database dozens of times, and after each answer it would else wait out the turn of another. The
-length is assumed."""
+"""After so long a thread that computes lets another have its turn (assumed; in Python itself: ten times as
+long). A page asks the database dozens of times, and would else wait out another's turn after each answer."""
 KEPT_SECONDS = 75
-"""A connection over which nothing comes is kept so long (assumed; as nginx does): people read a page for a while."""
+"""A connection over which nothing comes is kept so long (assumed; as nginx does): people read for a while."""
 MOST_WORKERS = 8
 """Processes, unless told otherwise: they wait for one another to write (assumed)."""
 GRACE_SECONDS = 30
