@@ -287,7 +287,7 @@ def test_the_memory_that_the_export_of_the_ledger_takes_does_not_grow_with_it(
     from equipoise.conduct import exporting
     from equipoise.conduct.models import Chain
 
-    monkeypatch.setattr(exporting, "PART_ROWS", 1000)
+    monkeypatch.setattr(exporting, "LEDGER_PART_ROWS", 1000)
     peaks = []
     for entries in (10_000, 20_000):
         _grown_ledger(entries)

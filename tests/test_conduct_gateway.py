@@ -193,10 +193,35 @@ def test_a_torn_last_line_of_the_checkpoints_is_written_again_with_the_next_act(
     found = verifying.verify(trial)
     assert len(found) == 1
     assert "are not signed for" in found[0]
-    checking.check(trial)
     do("trial.places", "theo", places=1801, reason="more sites")
     assert verifying.verify(trial) == []
     assert all(one is not None for _, one in ledger.checkpoints(file))
+    checking.check(trial)
+
+
+@pytest.mark.requirement("A5", "A12")
+def test_what_nobody_signed_for_is_signed_at_the_next_start_if_it_follows(trial: TrialFolder) -> None:
+    """As after a process that was killed between its commit and its checkpoint."""
+    from equipoise.conduct import checking, verifying
+    from equipoise.conduct.models import Chain
+
+    do("trial.places", "theo", places=1800, reason="more sites")
+    file = trial.journal / ledger.CHECKPOINTS
+    *earlier, _ = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(earlier))
+    last, head = ledger.last_checkpoint(file), Chain.objects.get(id=1)
+    assert last is not None
+    assert last.n < head.n
+    Chain.objects.update(hash="0" * 64)  # no longer what the entries come to
+    checking.check(trial)
+    assert ledger.last_checkpoint(file) == last
+    assert any("the head says" in words for words in verifying.verify(trial))
+    Chain.objects.update(hash=head.hash)
+    checking.check(trial)
+    signed = ledger.last_checkpoint(file)
+    assert signed is not None
+    assert (signed.n, signed.hash) == (head.n, head.hash)
+    assert verifying.verify(trial) == []
 
 
 def _chain() -> tuple[list[dict[str, object]], tuple[int, str]]:

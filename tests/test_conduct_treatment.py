@@ -423,7 +423,7 @@ def test_follow_up_does_not_end_before_what_is_on_record(trial: TrialFolder) -> 
             (measured, "a value that was measured on Wednesday 18 March 2026", 15),
             (decided, "a dosing decision of Sunday 15 March 2026", 12),
             (held, "a hold that was placed from Monday 23 March 2026 on", 20),
-            (treated, "zidovudine, begun 2026-03-20", 17),
+            (treated, "zidovudine, begun 20 March 2026", 17),
             (injected, "injection 9 of cycle 1, given on Saturday 7 March 2026", 4),
         ):
             with pytest.raises(Refused, match=f"on record after .*: {words}.* or later"):

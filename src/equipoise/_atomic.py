@@ -196,9 +196,8 @@ def _hold(folder: Path) -> int | None:
     if not _locks.AVAILABLE:  # pragma: no cover - nothing is taken for left behind there
         return None
     descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    if not _locks.take(
-        descriptor
-    ):  # a file system without locks: nothing on it is ever taken for left behind
+    if not _locks.take(descriptor):
+        # a file system without locks: nothing on it is ever taken for left behind
         _release(folder, descriptor)
         return None
     return descriptor

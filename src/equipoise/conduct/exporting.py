@@ -488,6 +488,8 @@ def _assessed(protocol: Protocol, person: Any) -> tuple[str, str, str]:
 # --- the ledger ---------------------------------------------------------------------------------------------
 
 LEDGER_FILE = "ledger.json"
+LEDGER_PART_ROWS = 50_000
+"""Entries of one Parquet file (assumed): an entry is a long row, and a part is held in memory."""
 EXACT, FOR_SPREADSHEETS, CHECKPOINTS = "ledger.csv", "ledger-for-spreadsheets.csv", "checkpoints.jsonl"
 _COLUMNS = (*ledger.FIELDS, "previous", "hash")
 _TYPES: dict[str, Any] = {"n": pl.Int64, "site": pl.Int32, "row": pl.Int32, "reveals_arm": pl.Boolean}
@@ -575,7 +577,7 @@ def _write_ledger(made: Path, entries: Iterator[Row]) -> _Written:
             exact.write(",".join(_cell(value) for value in row) + "\r\n")
             safe.write(",".join(_cell(harmless(value)) for value in row) + "\r\n")
             waiting.append(row)
-            if len(waiting) == PART_ROWS:
+            if len(waiting) == LEDGER_PART_ROWS:
                 _write_part(made, part, waiting)
                 part, waiting = part + 1, []
         if waiting or not part:

@@ -145,12 +145,9 @@ def checkpoints(file: Path) -> Iterator[tuple[int, Checkpoint | None]]:
         return
     with file.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
-            try:
-                read = json.loads(line)
-                yield number, Checkpoint(int(read["n"]), read["hash"], read["at"], read["signature"])
-            except (ValueError, KeyError, TypeError):
-                if line.endswith("\n"):
-                    yield number, None
+            one = _checkpoint(line)
+            if one is not None or line.endswith("\n"):
+                yield number, one
 
 
 def last_checkpoint(file: Path) -> Checkpoint | None:
@@ -161,16 +158,16 @@ def last_checkpoint(file: Path) -> Checkpoint | None:
         content.seek(0, os.SEEK_END)
         content.seek(max(0, content.tell() - _LAST_BYTES))
         tail = content.read()
-    found: Checkpoint | None = None
-    for line in tail.splitlines():
-        try:
-            read = json.loads(line)
-            one = Checkpoint(int(read["n"]), read["hash"], read["at"], read["signature"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        if found is None or one.n > found.n:
-            found = one
-    return found
+    found = [one for line in tail.splitlines() if (one := _checkpoint(line)) is not None]
+    return max(found, key=lambda one: one.n, default=None)
+
+
+def _checkpoint(line: str | bytes) -> Checkpoint | None:
+    try:
+        read = json.loads(line)
+        return Checkpoint(int(read["n"]), read["hash"], read["at"], read["signature"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 # --- checking ---------------------------------------------------------------------------------------------

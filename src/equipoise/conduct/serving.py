@@ -157,11 +157,11 @@ def _by(other: dict[str, Any] | None) -> str:
 
 def _run(trial: TrialFolder, place: Place, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     from django.db import connections
-    from django.urls import get_resolver
+    from django.urls import resolve
 
     from equipoise.conduct.wsgi import application
 
-    get_resolver()._populate()  # what all processes need is read once, before they part
+    resolve("/")  # reads all pages: what the processes need is read once, before they part
     connections.close_all()  # no process inherits a connection of another
     if sys.platform == "win32":  # pragma: no cover
         _waitress(application, place, say, ready)

@@ -68,8 +68,8 @@ def _dated(participant: Participant, day: date) -> Iterator[Dated]:
             yield Dated(hold.until, f"a hold that was released on {entering.said(hold.until)}")
     for event in Event.objects.filter(participant=participant, removed="").prefetch_related("versions"):
         onset = max(event.versions.all(), key=lambda version: version.version).onset
-        yield Dated(entering.earliest(onset), f"event {event.number} of {onset}")
+        yield Dated(entering.earliest(onset), f"event {event.number} of {entering.as_known(onset)}")
     for drug in Medication.objects.filter(participant=participant, removed=""):
         for what, said in (("begun", drug.started), ("stopped", drug.stopped)):
             if said:
-                yield Dated(entering.earliest(said), f"{drug.drug}, {what} {said}")
+                yield Dated(entering.earliest(said), f"{drug.drug}, {what} {entering.as_known(said)}")
