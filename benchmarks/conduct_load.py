@@ -212,7 +212,7 @@ def sessions(users: int) -> list[tuple[str, list[str]]]:
     from equipoise.conduct.models import Duty, Participant, Person, Site
 
     made = []
-    sites = list(Site.objects.order_by("number"))
+    sites = list(Site.objects.filter(participants__isnull=False).distinct().order_by("number"))
     for number in range(users):
         site = sites[number * len(sites) // users]
         name = f"load{number}-{secrets.token_hex(3)}"  # not one of an earlier run
