@@ -290,6 +290,19 @@ def test_the_history_of_an_item_is_one_click_away_and_stays_at_its_site(trial: T
     assert "216 cells/mm3" in fragment
 
 
+def test_the_ledger_is_shown_in_words_of_people(trial: TrialFolder) -> None:
+    """Without keys of rows and digests, which the table has; days and moments as everywhere."""
+    key = "[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{64}"
+    page = _get("stan", "/audit/?command=decision.take&since=2026-03-01").content.decode()
+    shown = re.sub("<[^>]+>", " ", page[page.index("<tbody>") : page.index("</tbody>")])
+    assert "signature: decision" in shown
+    assert "March 2026" in shown
+    # a day within the key of a form follows a colon
+    assert not re.search(f"{key}|(?<!:)[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", shown)
+    table = b"".join(_get("stan", "/audit/table.csv?command=decision.take&since=2026-03-01").streaming_content)
+    assert re.search(key, table.decode())
+
+
 @pytest.mark.requirement("A13")
 def test_the_filters_of_review_find_what_was_put_there(tmp_path: Path, trial: TrialFolder) -> None:
     from equipoise.conduct import opening

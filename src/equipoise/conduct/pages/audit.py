@@ -101,7 +101,7 @@ def audit_csv(request: HttpRequest) -> StreamingHttpResponse:
     chosen = {name: str(value) for name, value in vars(wanted).items() if value}
     perform("audit.take", request.actor, {"asked": chosen, "spreadsheet": safe})
     entries = reading.search(viewer, wanted).iterator(chunk_size=2000)
-    rows = _rows(reading.lines(entries, viewer), viewer.sees_every_arm, safe)
+    rows = _rows(reading.lines(entries, viewer, whole=True), viewer.sees_every_arm, safe)
     writer = csv.writer(_Echo())
     name = f"audit-{clock.today(opening.folder().zone).isoformat()}{'-spreadsheet' if safe else ''}.csv"
     return StreamingHttpResponse(

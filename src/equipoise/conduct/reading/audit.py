@@ -9,6 +9,7 @@ content; what people wrote about a participant in their own words may tell the a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.db.models.functions import ExtractHour, TruncHour
 
-from equipoise.conduct import clock, duties, opening
+from equipoise.conduct import clock, duties, entering, opening
 from equipoise.conduct.access import TELLS_NO_ARM, Viewer
 from equipoise.conduct.models import Chain, Entry, Site
 from equipoise.conduct.reading.forms import in_words
@@ -256,38 +257,45 @@ def told(viewer: Viewer, entry: Entry) -> Told:
     return Told(entry.old, entry.new, "" if entry.participant else entry.reason)
 
 
-def lines(entries: Iterable[Entry], viewer: Viewer) -> Iterator[Line]:
-    """Entries as they are shown."""
+def lines(entries: Iterable[Entry], viewer: Viewer, *, whole: bool = False) -> Iterator[Line]:
+    """Entries as they are shown: days and moments as people read them, without keys of rows and digests; with
+    `whole`, all as it stands in the ledger."""
     zones = dict(Site.objects.values_list("number", "zone"))
     protocol = opening.folder().protocol
     for one in entries:
         item = protocol.items.get(one.field) if one.kind in ("value", "verification") else None
-        content, whole = told(viewer, one), Told(one.old, one.new, one.reason)
-        hidden = content != whole and content[:2] == (None, None)
+        content, written = told(viewer, one), Told(one.old, one.new, one.reason)
+        hidden = content != written and content[:2] == (None, None)
         where = one.place or (f"{one.kind} {one.subject}" if len(one.subject) < 30 else one.kind)
+        what = f"{one.kind}: {where}" if one.place else where
+        zone = zones.get(one.site, opening.folder().zone) if one.site is not None else opening.folder().zone
         yield Line(
             n=one.n if viewer.sees_every_arm else None,
             at=one.at,
-            zone=zones.get(one.site, opening.folder().zone)
-            if one.site is not None
-            else opening.folder().zone,
+            zone=zone,
             person=one.person,
             role=one.role,
             site=one.site,
             origin=one.origin,
             command=one.command,
             participant=one.participant,
-            what=f"{one.kind}: {where}" if one.place else where,
+            what=what if whole else _KEY.sub("", what).strip(),
             field=item.label if item is not None else one.field.replace("_", " "),
-            old=_said(one, content.old),
-            new=_said(one, content.new),
+            old=_said(one, content.old, None if whole else zone),
+            new=_said(one, content.new, None if whole else zone),
             reason=content.reason if hidden or content.reason == one.reason else NOT_SHOWN,
             hidden=hidden,
         )
 
 
-def _said(entry: Entry, text: str | None) -> str:
-    """Old or new content in words."""
+_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
+"""Keys of rows and digests: they say nothing to people, and stand in the tables that can be taken away."""
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
+
+
+def _said(entry: Entry, text: str | None, zone: str | None) -> str:
+    """Old or new content in words, with moments in a time zone; without one, whole."""
     if text is None:
         return ""
     if entry.kind == "value":
@@ -296,21 +304,38 @@ def _said(entry: Entry, text: str | None) -> str:
         content = json.loads(text) if text[:1] in "{[" else text
     except ValueError:
         return text
+    return _whole(content) if zone is None else _plain(content, zone)
+
+
+def _whole(content: Any) -> str:
+    """All of what the ledger holds."""
     if isinstance(content, dict):
-        return "; ".join(
-            f"{name.replace('_', ' ')}: {_plain(part)}"
-            for name, part in content.items()
-            if part not in ("", None)
-        )
-    return _plain(content)
+        said = {name: part for name, part in content.items() if part not in ("", None)}
+        return "; ".join(f"{name.replace('_', ' ')}: {_whole_part(part)}" for name, part in said.items())
+    return _whole_part(content)
 
 
-def _plain(part: Any) -> str:
+def _whole_part(part: Any) -> str:
     if isinstance(part, bool):
         return "yes" if part else "no"
-    if isinstance(part, str | int | float):
-        return str(part)
-    return json.dumps(part, ensure_ascii=False)
+    return str(part) if isinstance(part, str | int | float) else json.dumps(part, ensure_ascii=False)
+
+
+def _plain(part: Any, zone: str) -> str:
+    """The same as people read it."""
+    if isinstance(part, dict):
+        said = ((name.replace("_", " "), _plain(each, zone)) for name, each in part.items())
+        return "; ".join(f"{name}: {words}" for name, words in said if words)
+    if isinstance(part, list):
+        return ", ".join(words for each in part if (words := _plain(each, zone)))
+    if not isinstance(part, str):
+        return "" if part is None else _whole_part(part)
+    if _MOMENT.fullmatch(part):
+        there = datetime.fromisoformat(part).astimezone(ZoneInfo(zone))
+        return f"{entering.full(there)} {there:%H:%M}"
+    if _DAY.fullmatch(part):
+        return entering.as_known(part)
+    return "" if _KEY.fullmatch(part) else part
 
 
 def history(viewer: Viewer, subject: str, field: str = "") -> QuerySet[Entry]:
