@@ -299,7 +299,9 @@ def test_the_ledger_is_shown_in_words_of_people(trial: TrialFolder) -> None:
     assert "March 2026" in shown
     # a day within the key of a form follows a colon
     assert not re.search(f"{key}|(?<!:)[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", shown)
-    table = b"".join(_get("stan", "/audit/table.csv?command=decision.take&since=2026-03-01").streaming_content)
+    table = b"".join(
+        _get("stan", "/audit/table.csv?command=decision.take&since=2026-03-01").streaming_content
+    )
     assert re.search(key, table.decode())
 
 
