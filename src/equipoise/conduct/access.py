@@ -9,6 +9,7 @@ sent to log in (pages) or told so (API, 401).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from django.db.models import Q
@@ -194,6 +195,14 @@ class Viewer:
     def sites(self) -> Any:
         """The sites at which they have any duty, in order of number."""
         return self._sites_of()
+
+    @cached_property
+    def all_sites(self) -> tuple[Site, ...]:
+        """The same, read once."""
+        if None in self._held():
+            return tuple(self.sites())
+        found = {duty.site.number: duty.site for duty in self.duties if duty.site is not None}
+        return tuple(found[number] for number in sorted(found))
 
     def sites_of_participants(self) -> Any:
         """The sites whose participants they see, in order of number."""

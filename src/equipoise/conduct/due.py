@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -43,6 +44,29 @@ NONCE_BYTES = 12
 VISIT, CYCLE = "visit", "cycle"
 
 
+class Someone(NamedTuple):
+    """Who has something before them."""
+
+    id: UUID
+    number: str
+    site_id: int
+
+
+class _Row(NamedTuple):
+    """A row of what is due, without the weight of a model."""
+
+    participant_id: UUID
+    kind: str
+    key: str
+    words: str
+    opens: date
+    due: date
+    closes: date | None
+    passes: date | None
+    reveals_arm: bool
+    sealed: str
+
+
 class Coming(NamedTuple):
     """A visit (by the key of its form) or a cycle to decide on (by its regimen) that somebody has before
     them: from when to when, and from which day a visit can no longer be attended."""
@@ -57,14 +81,14 @@ class Coming(NamedTuple):
     reveals_arm: bool
 
 
-def coming(sites: Iterable[int], until: date) -> list[tuple[Participant, Coming]]:
+def coming(sites: Iterable[int], until: date) -> list[tuple[Someone, Coming]]:
     """Everything that has come due by a day at some sites, in order of its day. Whoever calls this may see
     arms."""
     rows = Due.objects.filter(Q(kind=Due.SEALED) | Q(opens__lte=until), participant__site__in=sites)
     found = [
-        (row.participant, one)
-        for row in rows.select_related("participant__site")
-        for one in _told(row)
+        (Someone(row[0], number, site), one)
+        for number, site, *row in rows.values_list("participant__number", "participant__site", *_Row._fields)
+        for one in _told(_Row(*row))
         if one.opens <= until
     ]
     return sorted(found, key=lambda pair: (pair[1].due, pair[0].number, pair[1].key))
@@ -76,7 +100,8 @@ def ahead(participants: Iterable[Participant], viewer: Viewer) -> dict[Any, list
     rows = Due.objects.filter(participant__in=[one.pk for one in participants])
     rows = rows.filter(viewer.in_sight("participant__site"))
     found: dict[Any, list[Coming]] = {}
-    for row in rows.select_related("participant__site"):
+    for values in rows.values_list(*_Row._fields):
+        row = _Row(*values)
         found.setdefault(row.participant_id, []).extend(_told(row))
     return {key: sorted(of_one, key=lambda one: (one.due, one.key)) for key, of_one in found.items()}
 
@@ -198,17 +223,17 @@ def _seal(participant: Participant, hidden: Sequence[Coming]) -> str:
     return base64.b64encode(nonce + sealed).decode()
 
 
-def _told(row: Due) -> list[Coming]:
+def _told(row: _Row) -> list[Coming]:
     """What a row says; of one whose seal does not open (copied from elsewhere, say), what the record says."""
     opened = _opened(row)
     if opened is not None:
         return opened
-    person = row.participant
+    person = Participant.objects.select_related("site").get(id=row.participant_id)
     today = clock.today(person.site.zone)
     return [one for one in (*_visits(person, today), *_cycles(person, today)) if one.reveals_arm]
 
 
-def _opened(row: Due) -> list[Coming] | None:
+def _opened(row: Due | _Row) -> list[Coming] | None:
     """What a row says; None when its seal does not open."""
     if row.kind != Due.SEALED:
         return [

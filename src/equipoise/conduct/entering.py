@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final
 
 from equipoise.protocol import units
@@ -300,11 +301,13 @@ def said(day: date) -> str:
     return f"{day:%A} {full(day)}"
 
 
+@lru_cache(maxsize=8192)
 def full(day: date) -> str:
     """A date: "3 September 2003"."""
     return f"{day.day} {day:%B} {day.year}"
 
 
+@lru_cache(maxsize=8192)
 def short(day: date) -> str:
     """A date in a line of words: "3 Sep 2003"."""
     return f"{day.day} {day:%b} {day.year}"

@@ -18,7 +18,7 @@ import os
 import secrets
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -105,13 +105,13 @@ class TrialFolder:
         """
         file = self.path / "keys" / f"{name}.key"
         try:
-            mode = file.stat().st_mode
-            content = file.read_text(encoding="ascii").strip()
+            found = file.stat()
+            content = _content(file, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         except OSError as error:
             raise explain_reading(
                 error, file, f"read the {name} key of the trial", "put back the file that was kept apart"
             ) from None
-        if os.name == "posix" and mode & 0o077:
+        if os.name == "posix" and found.st_mode & 0o077:
             raise UserError(f"{file}: others on this machine may read this key: run  chmod 600 {file}")
         try:
             key = bytes.fromhex(content)
@@ -120,6 +120,12 @@ class TrialFolder:
         if len(key) != KEY_BYTES:
             raise UserError(f"{file}: this is not a key of the trial: put back the file that was kept apart")
         return key
+
+
+@lru_cache(maxsize=16)
+def _content(file: Path, *state: int) -> str:
+    """What a key file says; read again only when the state of the file is another."""
+    return file.read_text(encoding="ascii", errors="replace").strip()
 
 
 def read(path: str | os.PathLike[str]) -> TrialFolder:

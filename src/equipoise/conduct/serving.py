@@ -7,6 +7,7 @@ trial. Ctrl-C, or being told to end, lets the requests in hand finish.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -27,6 +28,9 @@ THREADS = 8
 SWITCH_SECONDS = 0.0005
 """After so long a thread that computes lets another have its turn (assumed; in Python itself: ten times as
 long). A page asks the database dozens of times, and would else wait out another's turn after each answer."""
+COLLECT_AFTER = 50_000
+"""Objects made beyond those given up before Python looks for rubbish among the youngest (assumed; in Python
+itself: 700)."""
 KEPT_SECONDS = 75
 """A connection over which nothing comes is kept so long (assumed; as nginx does): people read for a while."""
 MOST_WORKERS = 8
@@ -163,10 +167,19 @@ def _run(trial: TrialFolder, place: Place, say: Callable[[str], None], ready: Ca
 
     resolve("/")  # reads all pages: what the processes need is read once, before they part
     connections.close_all()  # no process inherits a connection of another
+    settle()
     if sys.platform == "win32":  # pragma: no cover
         _waitress(application, place, say, ready)
     else:
         _gunicorn(application, place, say, ready)
+
+
+def settle() -> None:
+    """Let Python look for rubbish less often, and not among what stays: the protocol and the code. A page
+    makes tens of thousands of objects, nearly all of which end with it by themselves."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 def _waitress(

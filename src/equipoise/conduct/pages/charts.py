@@ -7,11 +7,11 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 
 from equipoise.conduct import access, opening
 from equipoise.conduct.models import Form, Medication, Participant, Query, Signature
 from equipoise.conduct.pages import timeline
+from equipoise.conduct.pages.addresses import address
 from equipoise.conduct.reading import chart as reading
 from equipoise.conduct.reading import forms
 
@@ -44,7 +44,7 @@ def chart(request: HttpRequest, number: str) -> HttpResponse:
             "decisions": found.decisions[::-1],
             "next_address": _address(participant, found),
             "acts": [
-                (words, name, reverse(name, kwargs=kwargs))
+                (words, name, address(name, **kwargs))
                 for words, name, kwargs in _acts(viewer, participant, found)
             ],
         },
@@ -69,17 +69,16 @@ def _grid(participant: Participant, found: reading.Chart, sees_arm: bool) -> lis
              "on": form.done_on, "state": "", "status": form.status}
         )  # fmt: skip
     rows.sort(key=lambda row: row["on"] or row["due"], reverse=True)
-    return rows[:SHOWN_FORMS]
+    shown = rows[:SHOWN_FORMS]
+    for row in shown:
+        row["address"] = address("form", number=participant.number, kind=row["kind"], key=row["key"])
+    return shown
 
 
 def _queries(participant: Participant, sees_arm: bool) -> list[Query]:
     shown = Q() if sees_arm else Q(reveals_arm=False)
     waiting = (Query.OPEN, Query.ANSWERED)
     return list(Query.objects.filter(shown, participant=participant, state__in=waiting).order_by("opened_at"))
-
-
-def _medications(participant: Participant) -> list[Medication]:
-    return list(Medication.objects.filter(participant=participant, removed="").order_by("started", "drug"))
 
 
 def _signatures(participant: Participant) -> list[Signature]:
@@ -92,10 +91,10 @@ def _address(participant: Participant, found: reading.Chart) -> str:
         return ""
     following, number = found.next[0], participant.number
     if following.kind == "decision":
-        return reverse("decide", kwargs={"number": number, "regimen": following.key})
+        return address("decide", number=number, regimen=following.key)
     if following.kind == "screening":
-        return reverse("screening", kwargs={"number": number})
-    return reverse("form", kwargs={"number": number, "kind": following.kind, "key": following.key})
+        return address("screening", number=number)
+    return address("form", number=number, kind=following.kind, key=following.key)
 
 
 def _acts(

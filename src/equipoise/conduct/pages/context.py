@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse
 
 import equipoise
 from equipoise.conduct import access, clock, opening
 from equipoise.conduct.access import Viewer
+from equipoise.conduct.pages.addresses import address
 
 NAVIGATION = (
     ("today", "Today"),
@@ -79,7 +79,7 @@ class Frame:
             return ""
         if any(duty.site_id is None for duty in self._viewer.duties):
             return "All sites"
-        sites = list(self._viewer.sites())
+        sites = self._viewer.all_sites
         return f"Site {sites[0].number} · {sites[0].name}" if len(sites) == 1 else f"{len(sites)} sites"
 
     @property
@@ -108,12 +108,12 @@ class Frame:
         """Where they may go."""
         match = self._request.resolver_match
         here = match.view_name if match is not None else ""
-        return [Link(reverse(name), words, name == here) for name, words in NAVIGATION if self._opens(name)]
+        return [Link(address(name), words, name == here) for name, words in NAVIGATION if self._opens(name)]
 
     @cached_property
     def own(self) -> list[Link]:
         """Pages about themselves."""
-        return [Link(reverse(name), words) for name, words in OWN if self._opens(name)]
+        return [Link(address(name), words) for name, words in OWN if self._opens(name)]
 
     def _opens(self, name: str) -> bool:
         rule = access.rule_of(name)

@@ -1,5 +1,6 @@
 """Charts drawn by the server as plain SVG: shapes and text with classes of the stylesheet, no style and no
-script, so that they are allowed by the content policy, print, and can be read out."""
+script, so that they are allowed by the content policy, print, and can be read out. `kind` is always a class
+of the stylesheet and `anchor` a word of SVG, named by who draws; all words are escaped."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.utils.html import format_html, format_html_join
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 
 
@@ -39,7 +40,7 @@ class Axis:
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> SafeString:
     """A straight line."""
-    return format_html('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>', x1, y1, x2, y2, kind)
+    return SafeString(f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" class="{kind}"/>')
 
 
 def path(points: Sequence[tuple[float, float]], kind: str, step: bool = False) -> SafeString:
@@ -49,33 +50,33 @@ def path(points: Sequence[tuple[float, float]], kind: str, step: bool = False) -
     parts = [f"M{points[0][0]} {points[0][1]}"]
     for x, y in points[1:]:
         parts.append(f"H{x}V{y}" if step else f"L{x} {y}")
-    return format_html('<path d="{}" class="{}"/>', "".join(parts), kind)
+    return SafeString(f'<path d="{"".join(parts)}" class="{kind}"/>')
 
 
 def text(x: float, y: float, words: object, kind: str = "", anchor: str = "start") -> SafeString:
     """Words at a place."""
-    return format_html('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>', x, y, kind, anchor, words)
+    said = conditional_escape(words)
+    return SafeString(f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{said}</text>')
 
 
 def box(x: float, y: float, width: float, height: float, kind: str) -> SafeString:
     """A rectangle."""
-    return format_html(
-        '<rect x="{}" y="{}" width="{}" height="{}" class="{}"/>',
-        x, y, round(max(width, 0), 1), round(max(height, 0), 1), kind,
-    )  # fmt: skip
+    width, height = round(max(width, 0), 1), round(max(height, 0), 1)
+    return SafeString(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" class="{kind}"/>')
 
 
 def titled(words: str, shapes: Iterable[SafeString], href: str = "") -> SafeString:
     """Shapes with words that appear when the pointer rests on them; a link to their source."""
-    inside = format_html("<title>{}</title>{}", words, joined(shapes))
+    said = conditional_escape(words)
+    inside = f"<title>{said}</title>{joined(shapes)}"
     if href:
-        return format_html('<a href="{}" aria-label="{}">{}</a>', href, words, inside)
-    return format_html("<g>{}</g>", inside)
+        return SafeString(f'<a href="{conditional_escape(href)}" aria-label="{said}">{inside}</a>')
+    return SafeString(f"<g>{inside}</g>")
 
 
 def joined(parts: Iterable[SafeString]) -> SafeString:
     """Parts in a row."""
-    return format_html_join("", "{}", ((part,) for part in parts))
+    return SafeString("".join(conditional_escape(part) for part in parts))
 
 
 def picture(

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
+from django.utils.text import capfirst
 
 from equipoise.conduct import access, clock, entering, opening
+from equipoise.conduct.pages.addresses import address
 from equipoise.conduct.pages.context import NAVIGATION
 from equipoise.conduct.reading.tasks import Task, tasks
 
@@ -31,15 +32,17 @@ KINDS = {
 class Line:
     """One task as it is shown."""
 
-    task: Task
+    participant: str
+    words: str
     address: str
+    due: date | None
     overdue: bool
 
 
 def today(request: HttpRequest) -> HttpResponse:
     """The work list of who looks, for all of their sites or one."""
     viewer: access.Viewer = request.viewer
-    sites = list(viewer.sites())
+    sites = viewer.all_sites
     site, kind = entering.read_whole(request.GET.get("site", "")), request.GET.get("kind", "")
     everything = tasks(viewer)
     here = [one for one in everything if site is None or one.site == site]
@@ -69,7 +72,7 @@ def today(request: HttpRequest) -> HttpResponse:
 
 def _line(task: Task, today: date | None) -> Line:
     overdue = task.due is not None and today is not None and task.due < today
-    return Line(task, reverse(task.url, kwargs=dict(task.kwargs)), overdue)
+    return Line(task.participant, capfirst(task.words), address(task.url, **task.kwargs), task.due, overdue)
 
 
 def _places(viewer: access.Viewer) -> list[dict[str, Any]]:
@@ -78,5 +81,5 @@ def _places(viewer: access.Viewer) -> list[dict[str, Any]]:
     for name, words in NAVIGATION:
         rule = access.rule_of(name)
         if name != "today" and rule is not None and (rule.scope == "person" or rule.roles & viewer.roles):
-            found.append({"address": reverse(name), "words": words})
+            found.append({"address": address(name), "words": words})
     return found

@@ -42,7 +42,7 @@ def participants(request: HttpRequest) -> HttpResponse:
             "events": kinds_shown(viewer),
             "screens_at": [
                 site
-                for site in viewer.sites()
+                for site in viewer.all_sites
                 if site.opened_on is not None
                 and site.closed_on is None
                 and viewer.may("screening.start", site)

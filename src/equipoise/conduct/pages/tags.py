@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import uuid
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -73,6 +74,11 @@ def day(value: date | str | None) -> SafeString | str:
             return value
     if not isinstance(value, date):
         return in_words(value)
+    return _day(value)
+
+
+@lru_cache(maxsize=8192)
+def _day(value: date) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', value.isoformat(), f"{value:%A}", in_words(value)
     )
@@ -128,8 +134,11 @@ def plain(value: Any) -> str:
 def badge(word: object, tone: str = "") -> SafeString | str:
     """A state as a badge."""
     text = str(word or "")
-    if not text:
-        return ""
+    return _badge(text, tone) if text else ""
+
+
+@lru_cache(maxsize=512)
+def _badge(text: str, tone: str) -> SafeString:
     found = tone or next((name for name, words in TONES.items() if text.lower() in words), "plain")
     return format_html('<span class="badge {}">{}</span>', found, text)
 

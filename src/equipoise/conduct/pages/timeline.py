@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from equipoise.conduct.pages import drawing
+from equipoise.conduct.pages.addresses import address
 from equipoise.conduct.pages.drawing import Axis
 from equipoise.conduct.pages.tags import MONTHS, in_words, plain
 from equipoise.conduct.reading.chart import Chart, Point, Series
@@ -150,7 +149,7 @@ class _Timeline:
         return drawing.titled(point.words, [shape], href)
 
     def _form(self, place: tuple[str, str]) -> str:
-        return reverse("form", kwargs={"number": self.number, "kind": place[0], "key": place[1]})
+        return address("form", number=self.number, kind=place[0], key=place[1])
 
     def _hold_bands(self, top: float, bottom: float, words: bool) -> None:
         for hold in self.chart.holds:
@@ -179,9 +178,7 @@ class _Timeline:
             if x >= free:
                 shapes.append(drawing.text(x, base + 12, dose, "dose"))
                 free = x + LETTER_WIDTH * len(dose) + 6
-            href = reverse(
-                "injections", kwargs={"number": self.number, "regimen": cycle.regimen, "cycle": cycle.number}
-            )
+            href = address("injections", number=self.number, regimen=cycle.regimen, cycle=cycle.number)
             said = f"{cycle.words}, {in_words(cycle.on)}, {cycle.phase}"
             self.parts.append(drawing.titled(said, shapes, href))
         unit = self.chart.cycles[0].unit
@@ -213,7 +210,7 @@ class _Timeline:
             shapes = [_diamond(x, y, 5, kind)]
             if short:
                 shapes.append(drawing.text(x + 9, y + 4, short, "event-word"))
-            href = reverse("event", kwargs={"number": self.number, "event": str(event.id)})
+            href = address("event", number=self.number, event=str(event.id))
             self.parts.append(drawing.titled(said, shapes, href))
         self.y += len(ends) * ROW + 10
 
@@ -267,12 +264,12 @@ class _Timeline:
 
 
 def _circle(x: float, y: float, radius: float, kind: str) -> SafeString:
-    return format_html('<circle cx="{}" cy="{}" r="{}" class="{}"/>', x, y, radius, kind)
+    return SafeString(f'<circle cx="{x}" cy="{y}" r="{radius}" class="{kind}"/>')
 
 
 def _diamond(x: float, y: float, size: float, kind: str) -> SafeString:
     points = f"{x},{y - size} {x + size},{y} {x},{y + size} {x - size},{y}"
-    return format_html('<polygon points="{}" class="{}"/>', points, kind)
+    return SafeString(f'<polygon points="{points}" class="{kind}"/>')
 
 
 def _is_wide(series: Series) -> bool:

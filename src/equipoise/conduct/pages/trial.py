@@ -49,7 +49,7 @@ def trial(request: HttpRequest) -> HttpResponse:
 
 def _context(viewer: access.Viewer, asked: str) -> dict[str, Any]:
     keeps = viewer.roles & {duties.MANAGER, duties.ADMINISTRATOR, duties.INSPECTOR}
-    sites = list(viewer.sites())
+    sites = viewer.all_sites
     return {
         "row": Trial.objects.get(id=1),
         "text": reading.protocol_text(),

@@ -149,7 +149,7 @@ def screenings(participants: Sequence[Participant], on: Callable[[Participant], 
             kind=SIGNED_AS, subject__in=[str(one.id) for one in participants]
         ).order_by("entry")
     }
-    trial = Trial.objects.get(id=1)
+    trial = Trial.objects.defer("protocol").get(id=1)
     allocated = set(
         Allocation.objects.filter(participant__in=participants).values_list("participant", flat=True)
     )

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from equipoise.conduct import entering, opening, sealing
+from equipoise.conduct import entering, opening
 from equipoise.conduct.gateway import NotFound
-from equipoise.conduct.models import Allocation, Cycle, Decision, EventVersion, Hold, Participant
+from equipoise.conduct.models import Cycle, Decision, EventVersion, Hold, Participant
 from equipoise.conduct.models import Value as Stored
+from equipoise.conduct.reading.arms import arm_of, arms_of
 from equipoise.conduct.reading.forms import KINDS, SITE, TOXICITY_REVIEWED, UNKNOWN
 from equipoise.conduct.reading.safety import is_fatal, is_terminal
 from equipoise.protocol import criteria
@@ -276,10 +277,7 @@ def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, 
     questions to the database, however many they are. Whoever calls this may see arms."""
     protocol = opening.folder().protocol
     people = {person.id: person for person in participants if person.randomized_on is not None}
-    arms = {
-        allocation.participant_id: sealing.open_arm(allocation)
-        for allocation in Allocation.objects.filter(participant__in=people)
-    }
+    arms = arms_of(people.values())
     wanted = {key: cyclic_regimens(protocol, arm) for key, arm in arms.items()}
     treated = [key for key, regimens in wanted.items() if regimens]
     items = {item for regimens in wanted.values() for name in regimens for item in items_read(name)}
@@ -316,9 +314,7 @@ def history(participant: Participant, regimen: str) -> History:
     for found in histories([participant]).get(participant.id, ()):
         if found.regimen == regimen:
             return found
-    allocation = Allocation.objects.filter(participant=participant).first()
-    arm = None if allocation is None else sealing.open_arm(allocation)
-    return History(protocol, participant, regimen, arm, (), (), (), (), ())
+    return History(protocol, participant, regimen, arm_of(participant), (), (), (), (), ())
 
 
 def _grouped(rows: Any) -> dict[UUID, list[Any]]:

@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Max, Q, QuerySet
 
 from equipoise.conduct import checks, clock, entering, opening
 from equipoise.conduct.access import Viewer
@@ -179,9 +179,10 @@ def event_view(participant: Participant, name: str, viewer: Viewer) -> EventView
 def views(versions: QuerySet[EventVersion]) -> list[EventView]:
     """Events from a set of their reports, by participant and number."""
     protocol = opening.folder().protocol
-    ordered = versions.select_related("event__participant__site").order_by(
-        "event__participant__candidate", "event__number", "version"
+    read = versions.select_related("event__participant__site").defer(
+        "event__participant__strata", "event__participant__baseline"
     )
+    ordered = read.order_by("event__participant__candidate", "event__number", "version")
     grouped: dict[UUID, list[EventVersion]] = {}
     for version in ordered:
         grouped.setdefault(version.event_id, []).append(version)
@@ -256,13 +257,19 @@ def _is_whole(report: Report, serious: bool) -> bool:
 def unreported(participants: QuerySet[Participant], viewer: Viewer) -> list[EventView]:
     """Events of these participants, of those that the viewer may hear of, whose report is still to be
     completed, the most urgent first."""
-    reports = EventVersion.objects.filter(event__participant__in=participants, event__removed="")
-    serious = reports.filter(serious=True)
-    whole = serious.filter(attributed__isnull=False).exclude(narrative="")
-    waiting = serious.exclude(event__in=whole.values("event")).values("event")
+    whole: dict[UUID, bool] = {}
+    serious = EventVersion.objects.filter(
+        event__participant__in=participants, event__removed="", serious=True
+    )
+    told = ExpressionWrapper(Q(attributed__isnull=False) & ~Q(narrative=""), BooleanField())
+    for event, said in serious.values_list("event", told):
+        whole[event] = whole.get(event, False) or said
+    waiting = [event for event, said in whole.items() if not said]
+    if not waiting:
+        return []
     found = [
         one
-        for one in _shown(reports.filter(event__in=waiting), viewer)
+        for one in _shown(EventVersion.objects.filter(event__in=waiting), viewer)
         if one.deadline is not None and one.deadline.reported_at is None
     ]
     return sorted(found, key=lambda one: one.deadline.due if one.deadline else clock.now())

@@ -3,7 +3,7 @@ place. A fixed number of questions to the database, however many participants th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from equipoise.conduct import clock, due, duties, opening
 from equipoise.conduct.access import Viewer
-from equipoise.conduct.due import Coming
+from equipoise.conduct.due import Coming, Someone
 from equipoise.conduct.entering import short
 from equipoise.conduct.models import (
     Cycle,
@@ -73,19 +73,24 @@ class _Asked:
         return max(self.today[site] for site in self.sites)
 
     @cached_property
-    def coming(self) -> list[tuple[Participant, Coming]]:
+    def coming(self) -> list[tuple[Someone, Coming]]:
         """Visits and cycles that have come due, or will within days."""
         return due.coming(self.sites, self.latest + AHEAD)
 
-    def of(self, rows: Any, path: str = "participant") -> Any:
-        """Those of the rows that belong to these sites."""
-        return rows.filter(**{f"{path}__site__in": self.sites})
+    def of(self, rows: Any, path: str, *fields: str) -> Iterator[list[Any]]:
+        """The first of those rows that belong to these sites: whose each is, and some of its fields. `path`
+        leads from a row to its participant."""
+        read = rows.filter(**{f"{path}__site__in": self.sites})
+        for key, number, site, *values in read.values_list(path, f"{path}__number", f"{path}__site", *fields)[
+            :MOST_OF_A_KIND
+        ]:
+            yield [Someone(key, number, site), *values]
 
 
 def tasks(viewer: Viewer, today_by_site: Mapping[int, date] | None = None) -> list[Task]:
     """Everything that waits for the viewer, by weight and then by date. `today_by_site`: site -> its date,
     by the clock when left out."""
-    sites = {site.number: site for site in viewer.sites()}
+    sites = {site.number: site for site in viewer.all_sites}
     today = today_by_site or {number: clock.today(site.zone) for number, site in sites.items()}
     found: dict[tuple[str, str, str], Task] = {}
     for role, parts in _PARTS.items():
@@ -106,7 +111,14 @@ def _holds(viewer: Viewer, role: str, site: Any) -> bool:
 
 
 def _task(
-    kind: str, words: str, person: Participant, by: date | None, weight: int, url: str, /, **kwargs: Any
+    kind: str,
+    words: str,
+    person: Participant | Someone,
+    by: date | None,
+    weight: int,
+    url: str,
+    /,
+    **kwargs: Any,
 ) -> Task:
     kwargs = {"number": person.number, **kwargs}
     return Task(kind, words, person.number, person.site_id, by, weight, url, kwargs)
@@ -192,7 +204,7 @@ def _visits(asked: _Asked) -> list[Task]:
     ]
 
 
-def _visit(person: Participant, one: Coming, today: date) -> Task:
+def _visit(person: Someone, one: Coming, today: date) -> Task:
     closes = one.closes or one.due
     if one.passes is not None and one.passes <= today:
         words, weight = f"{one.words} was missed: enter it late, or say why it was not done", VISIT_MISSED
@@ -205,7 +217,7 @@ def _visit(person: Participant, one: Coming, today: date) -> Task:
     return _task("visit", words, person, one.due, weight, "form", kind=reading.VISIT, key=one.key)
 
 
-def _cycles(asked: _Asked) -> list[tuple[Participant, Coming]]:
+def _cycles(asked: _Asked) -> list[tuple[Someone, Coming]]:
     return [
         (person, one)
         for person, one in asked.coming
@@ -242,104 +254,106 @@ def _checks(asked: _Asked) -> list[Task]:
 
 
 def _injections(asked: _Asked) -> list[Task]:
-    rows = asked.of(Cycle.objects.filter(completed_at=None, on__lte=asked.latest))
+    open_ones = Cycle.objects.filter(completed_at=None, on__lte=asked.latest).order_by("on")
     return [
         _task(
-            "injections", f"cycle {row.number} of {short(row.on)}: injections to record", row.participant,
-            row.on, INJECTIONS, "injections", regimen=row.regimen, cycle=row.number,
+            "injections", f"cycle {number} of {short(on)}: injections to record", person,
+            on, INJECTIONS, "injections", regimen=regimen, cycle=number,
         )
-        for row in rows.select_related("participant").order_by("on")[:MOST_OF_A_KIND]
+        for person, regimen, number, on in asked.of(open_ones, "participant", "regimen", "number", "on")
     ]  # fmt: skip
 
 
 def _flags(asked: _Asked) -> list[Task]:
-    rows = asked.of(Flag.objects.filter(settled=""), "decision__participant")
+    rows = asked.of(
+        Flag.objects.filter(settled="").order_by("at"), "decision__participant", "what", "at",
+        "decision__on", "decision__regimen",
+    )  # fmt: skip
     return [
         _task(
-            "flag", f"decision of {short(row.decision.on)} rested on what was corrected: {row.what}",
-            row.decision.participant, row.at.date(), FLAG, "decide", regimen=row.decision.regimen,
+            "flag", f"decision of {short(on)} rested on what was corrected: {what}",
+            person, at.date(), FLAG, "decide", regimen=regimen,
         )
-        for row in rows.select_related("decision__participant").order_by("at")[:MOST_OF_A_KIND]
+        for person, what, at, on, regimen in rows
     ]  # fmt: skip
 
 
 def _holds_open(asked: _Asked) -> list[Task]:
-    rows = asked.of(Hold.objects.filter(until=None))
+    rows = Hold.objects.filter(until=None).order_by("since")
     return [
-        _task("hold", f"hold since {short(row.since)}: {row.reason or row.hold}", row.participant, row.since,
-              HOLD, "chart")
-        for row in rows.select_related("participant").order_by("since")[:MOST_OF_A_KIND]
+        _task("hold", f"hold since {short(since)}: {reason or hold}", person, since, HOLD, "chart")
+        for person, hold, since, reason in asked.of(rows, "participant", "hold", "since", "reason")
     ]  # fmt: skip
 
 
 # --- data -------------------------------------------------------------------------------------------------
 
 
+_OF_FORMS: Final = ("kind", "key", "done_on")
+
+
 def _incomplete(asked: _Asked) -> list[Task]:
-    rows = asked.of(Form.objects.filter(signed=False, status=Form.INCOMPLETE).exclude(kind=reading.SCREENING))
+    rows = Form.objects.filter(signed=False, status=Form.INCOMPLETE).exclude(kind=reading.SCREENING)
     return [
-        _task("incomplete", f"{_named(row)}: not complete", row.participant, row.done_on, INCOMPLETE, "form",
-              kind=row.kind, key=row.key)
-        for row in rows.select_related("participant").order_by("done_on")[:MOST_OF_A_KIND]
+        _task("incomplete", f"{_named(kind, on)}: not complete", person, on, INCOMPLETE, "form",
+              kind=kind, key=key)
+        for person, kind, key, on in asked.of(rows.order_by("done_on"), "participant", *_OF_FORMS)
     ]  # fmt: skip
 
 
 def _unsigned(asked: _Asked) -> list[Task]:
     """One line for each participant with forms to sign, leading to the first of them."""
     settled = (Form.COMPLETE, Form.NOT_DONE)
-    rows = asked.of(Form.objects.filter(signed=False, status__in=settled))
-    rows = rows.select_related("participant").order_by("completed_at")[:MOST_OF_A_KIND]
-    grouped: dict[str, list[Form]] = {}
-    for row in rows:
-        grouped.setdefault(row.participant.number, []).append(row)
+    rows = Form.objects.filter(signed=False, status__in=settled).order_by("completed_at")
+    grouped: dict[Someone, list[list[Any]]] = {}
+    for person, *form in asked.of(rows, "participant", *_OF_FORMS):
+        grouped.setdefault(person, []).append(form)
     tasks = []
-    for forms in grouped.values():
-        first = forms[0]
-        words = f"{_named(first)}: to be signed"
+    for person, forms in grouped.items():
+        kind, key, on = forms[0]
+        words = f"{_named(kind, on)}: to be signed"
         if len(forms) > 1:
             words += f", and {len(forms) - 1} more"
-        tasks.append(
-            _task(
-                "sign", words, first.participant, first.done_on, SIGN, "form", kind=first.kind, key=first.key
-            )
-        )
+        tasks.append(_task("sign", words, person, on, SIGN, "form", kind=kind, key=key))
     return tasks
 
 
-def _named(form: Form) -> str:
-    on = "" if form.done_on is None else f" of {short(form.done_on)}"
-    return {
-        reading.SCREENING: f"screening form{on}",
-        reading.VISIT: f"visit{on}",
-        reading.CHECK: f"check before a cycle{on}",
-        reading.UPDATE: f"form between visits{on}",
-    }[form.kind]
+_FORMS: Final = {
+    reading.SCREENING: "screening form", reading.VISIT: "visit", reading.CHECK: "check before a cycle",
+    reading.UPDATE: "form between visits",
+}  # fmt: skip
+
+
+def _named(kind: str, done_on: date | None) -> str:
+    return _FORMS[kind] if done_on is None else f"{_FORMS[kind]} of {short(done_on)}"
 
 
 def _awaited(asked: _Asked) -> list[Task]:
     protocol = opening.folder().protocol
-    rows = asked.of(Value.objects.filter(missing="awaited"), "form__participant")
-    rows = rows.select_related("form__participant").order_by("form__done_on")[:MOST_OF_A_KIND]
+    rows = asked.of(
+        Value.objects.filter(missing="awaited").order_by("form__done_on"), "form__participant", "item",
+        *(f"form__{name}" for name in _OF_FORMS),
+    )  # fmt: skip
     return [
         _task(
-            "awaited", f"{reading.item_of(protocol, row.item).label}: result awaited", row.form.participant,
-            row.form.done_on, AWAITED, "form", kind=row.form.kind, key=row.form.key,
+            "awaited", f"{reading.item_of(protocol, item).label}: result awaited", person, on, AWAITED,
+            "form", kind=kind, key=key,
         )
-        for row in rows
+        for person, item, kind, key, on in rows
     ]  # fmt: skip
 
 
 def _queries(asked: _Asked, state: str, words: str) -> list[Task]:
-    rows = asked.of(Query.objects.filter(state=state)).select_related("participant")
-    rows = rows.filter(asked.viewer.in_sight("participant__site"))
+    rows = Query.objects.filter(asked.viewer.in_sight("participant__site"), state=state)
     tasks = []
-    for row in rows.order_by("opened_at")[:MOST_OF_A_KIND]:
-        endpoint = row.rule == "endpoint"
-        said = row.text if endpoint else f"query {words}: {row.text}"
+    rows = rows.order_by("opened_at")
+    for person, query, rule, text, opened in asked.of(rows, "participant", "id", "rule", "text", "opened_at"):
+        endpoint = rule == "endpoint"
+        said = text if endpoint else f"query {words}: {text}"
         tasks.append(
             _task(
-                "endpoint" if endpoint else "query", said, row.participant, row.opened_at.date(),
-                ENDPOINT if endpoint else QUERY, "query", query=row.id,
+                "endpoint" if endpoint else "query", said, person, opened.date(),
+                ENDPOINT if endpoint else QUERY, "query", query=query,
             )
         )  # fmt: skip
     return tasks

@@ -206,12 +206,12 @@ def _ends(subjects: Sequence[Subject]) -> Check:
 def _allocations(trial: TrialFolder, subjects: Sequence[Subject]) -> Check:
     from equipoise.conduct.commands.randomization import replay
     from equipoise.conduct.models import Participant
-    from equipoise.conduct.reading.arms import arm_of
+    from equipoise.conduct.reading.arms import arms_of
 
     told = list(replay(trial))
-    arms = {
-        row.number: arm_of(row) for row in Participant.objects.exclude(randomized_on=None).iterator()
-    }  # fmt: skip
+    people = list(Participant.objects.exclude(randomized_on=None))
+    by_id = arms_of(people)
+    arms = {one.number: by_id.get(one.id) for one in people}
     for subject in subjects:
         if subject.arm is not None and arms.get(subject.number) != subject.arm.name:
             told.append(f"{subject.number}: the arm that was told is not the arm that is stored")
