@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from equipoise.conduct import access, opening
-from equipoise.conduct.models import Form, Medication, Participant, Query, Signature
+from equipoise.conduct.models import Medication, Participant, Query, Signature
 from equipoise.conduct.pages import timeline
 from equipoise.conduct.pages.addresses import address
 from equipoise.conduct.reading import chart as reading
@@ -35,7 +35,7 @@ def chart(request: HttpRequest, number: str) -> HttpResponse:
             "sees_arm": sees_arm,
             "picture": timeline.timeline(found),
             "rows": timeline.as_table(found),
-            "grid": _grid(participant, found, sees_arm),
+            "grid": _grid(participant, found),
             "queries": _queries(participant, sees_arm),
             "signatures": _signatures(participant) if sees_arm else [],
             "medications": Medication.objects.filter(participant=participant, removed="").order_by(
@@ -51,7 +51,7 @@ def chart(request: HttpRequest, number: str) -> HttpResponse:
     )
 
 
-def _grid(participant: Participant, found: reading.Chart, sees_arm: bool) -> list[dict[str, Any]]:
+def _grid(participant: Participant, found: reading.Chart) -> list[dict[str, Any]]:
     """Every form there is or should be, latest first: those of visits, then checks and updates."""
     protocol = opening.folder().protocol
     rows: list[dict[str, Any]] = [
@@ -59,10 +59,7 @@ def _grid(participant: Participant, found: reading.Chart, sees_arm: bool) -> lis
          "key": mark.place[1], "due": mark.due, "on": mark.on, "state": mark.state, "status": mark.status}
         for mark in found.visits if mark.state != "to come"
     ]  # fmt: skip
-    others = Form.objects.filter(participant=participant).exclude(kind__in=(forms.SCREENING, forms.VISIT))
-    if not sees_arm:
-        others = others.filter(kind=forms.UPDATE)
-    for form in others.order_by("-done_on"):
+    for form in found.others:
         plan = forms.plan(protocol, participant, form.kind, form.key)
         rows.append(
             {"title": plan.title, "of": "", "kind": form.kind, "key": form.key, "due": plan.on,

@@ -18,7 +18,17 @@ from equipoise.conduct.models import Flag, Form, Hold, Injection, Participant
 from equipoise.conduct.reading import forms, safety
 from equipoise.conduct.reading import situation as treatment
 from equipoise.conduct.reading.arms import arm_of
-from equipoise.conduct.reading.history import History, Noted, amount, histories, shown, span, values_of
+from equipoise.conduct.reading.history import (
+    History,
+    Noted,
+    amount,
+    cyclic_regimens,
+    histories,
+    items_read,
+    shown,
+    span,
+    values_of,
+)
 from equipoise.protocol.model import Protocol
 from equipoise.rules import schedule
 from equipoise.rules.schedule import PlannedVisit
@@ -213,6 +223,8 @@ class Chart:
     events: tuple[EventMark, ...]
     holds: tuple[HoldBar, ...]
     visits: tuple[VisitMark, ...]
+    others: tuple[Form, ...]
+    """Checks before cycles, and forms between visits, the latest first."""
     next: tuple[NextAction, ...]
     """The first of them is the next action."""
     goal_words: tuple[str, ...]
@@ -224,18 +236,27 @@ def chart(participant: Participant, viewer: Viewer) -> Chart:
     today = clock.today(participant.site.zone)
     sees_arm = viewer.sees_arm(participant.site)
     arm = arm_of(participant) if sees_arm else None
-    past = histories([participant])[participant.id] if arm is not None else ()
+    names = charted_items(protocol)
+    looked_at = {item for regimen in cyclic_regimens(protocol, arm) for item in items_read(regimen)}
+    values = values_of([participant.id], {*names, *looked_at})
+    past = histories([participant], values)[participant.id] if arm is not None else ()
     holds = _holds(protocol, participant, past) if sees_arm else ()
-    visits = _visits(protocol, participant, arm, today)
+    held = list(Form.objects.filter(participant=participant).order_by("-done_on"))
+    visits = _visits(protocol, participant, arm, today, held)
     return Chart(
         header=_header(protocol, participant, arm, today, holds),
         today=today,
-        series=_series(protocol, participant, past, sees_arm),
+        series=_series(protocol, participant, past, values.get(participant.id, ()), names, sees_arm),
         cycles=_cycles(protocol, past),
         decisions=_decisions(past),
         events=_events(participant, viewer),
         holds=holds,
         visits=visits,
+        others=tuple(
+            one
+            for one in held
+            if one.kind == forms.UPDATE or (sees_arm and one.kind not in (forms.SCREENING, forms.VISIT))
+        ),
         next=_next(participant, past, visits, today),
         goal_words=tuple(_goal_words(protocol, one) for one in past if not math.isnan(one.goal)),
     )
@@ -285,16 +306,19 @@ def charted_items(protocol: Protocol) -> tuple[str, ...]:
 
 
 def _series(
-    protocol: Protocol, person: Participant, past: Sequence[History], sees_arm: bool
+    protocol: Protocol,
+    person: Participant,
+    past: Sequence[History],
+    values: Sequence[Noted],
+    names: Sequence[str],
+    sees_arm: bool,
 ) -> tuple[Series, ...]:
-    names = charted_items(protocol)
     guided = {regimen.goal.measure for regimen in protocol.regimens.values() if regimen.goal is not None}
     goals = {
         regimen.goal.measure: one.goal
         for one in past
         if (regimen := protocol.regimens[one.regimen]).goal is not None and not math.isnan(one.goal)
     }
-    values = values_of([person.id], names).get(person.id, [])
     if not sees_arm:
         values = [value for value in values if value.kind == forms.SCREENING]
     found = []
@@ -470,11 +494,10 @@ def _events(person: Participant, viewer: Viewer) -> tuple[EventMark, ...]:
     return tuple(sorted(marks, key=lambda mark: (mark.first, mark.number)))
 
 
-def _visits(protocol: Protocol, person: Participant, arm: str | None, today: date) -> tuple[VisitMark, ...]:
-    on_file = {
-        (form.kind, form.key): form
-        for form in Form.objects.filter(participant=person, kind__in=[forms.SCREENING, forms.VISIT])
-    }
+def _visits(
+    protocol: Protocol, person: Participant, arm: str | None, today: date, held: Sequence[Form]
+) -> tuple[VisitMark, ...]:
+    on_file = {(form.kind, form.key): form for form in held}
     marks = [
         _screening_mark(person, visit.id, visit.label, on_file.get((forms.SCREENING, visit.id)), today)
         for visit in protocol.visits

@@ -272,16 +272,21 @@ def cyclic_regimens(protocol: Protocol, arm: str | None) -> tuple[str, ...]:
     return tuple(name for name in protocol.arms[arm].regimens if protocol.regimens[name].kind == "cycles")
 
 
-def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, ...]]:
+def histories(
+    participants: Sequence[Participant], read: Mapping[UUID, Sequence[Noted]] | None = None
+) -> dict[UUID, tuple[History, ...]]:
     """The histories of several participants, one for each regimen in cycles of their arm; a fixed number of
-    questions to the database, however many they are. Whoever calls this may see arms."""
+    questions to the database, however many they are. Whoever calls this may see arms. `read`: their values as
+    `values_of` gives them, where at least those that decisions look at have been read."""
     protocol = opening.folder().protocol
     people = {person.id: person for person in participants if person.randomized_on is not None}
     arms = arms_of(people.values())
     wanted = {key: cyclic_regimens(protocol, arm) for key, arm in arms.items()}
     treated = [key for key, regimens in wanted.items() if regimens]
     items = {item for regimens in wanted.values() for name in regimens for item in items_read(name)}
-    values = values_of(treated, items)
+    if read is None:
+        read = values_of(treated, items)
+    values = {key: tuple(one for one in read.get(key, ()) if one.item in items) for key in treated}
     cycles = _grouped(Cycle.objects.filter(participant__in=treated).order_by("regimen", "number"))
     decisions = _grouped(Decision.objects.filter(participant__in=treated).order_by("sequence"))
     events = _events(treated)
@@ -293,7 +298,7 @@ def histories(participants: Sequence[Participant]) -> dict[UUID, tuple[History, 
                 people[key],
                 name,
                 arms.get(key),
-                tuple(values.get(key, ())),
+                values.get(key, ()),
                 tuple(cycle for cycle in cycles.get(key, ()) if cycle.regimen == name),
                 tuple(decision for decision in decisions.get(key, ()) if decision.regimen == name),
                 tuple(events.get(key, ())),
@@ -343,7 +348,7 @@ def values_of(participants: Sequence[UUID], items: Iterable[str]) -> dict[UUID, 
         )
     )  # fmt: skip
     found: dict[UUID, list[Noted]] = {}
-    for person, measured_on, done_on, *rest in rows.iterator(chunk_size=5000):
+    for person, measured_on, done_on, *rest in rows if len(participants) == 1 else rows.iterator(5000):
         found.setdefault(person, []).append(Noted(measured_on or done_on, done_on, *rest))
     for values in found.values():
         values.sort(key=_order)
