@@ -29,7 +29,7 @@ COMMANDS = [
     ["conduct", "serve"], ["conduct", "status"],
     ["conduct", "password"], ["conduct", "code"], ["conduct", "evidence"], ["conduct", "demo"],
     ["conduct", "export"], ["conduct", "backup"], ["conduct", "restore"], ["conduct", "reconcile"],
-    ["conduct", "verify"], ["conduct", "upgrade"],
+    ["conduct", "verify"], ["conduct", "upgrade"], ["conduct", "redact"],
 ]  # fmt: skip
 SMALL = ["--participants", "120", "--seed", "3"]
 

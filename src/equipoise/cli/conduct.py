@@ -13,6 +13,7 @@ from equipoise.errors import UserError
 
 if TYPE_CHECKING:
     from equipoise.conduct.folder import TrialFolder
+    from equipoise.conduct.redacting import Redacted
 
 conduct = typer.Typer(
     no_args_is_help=True, help="Conduct a trial: participants, pages, database, backups.",
@@ -389,6 +390,52 @@ def code(folder: Trial, user: User) -> None:
 
     with starting.plainly(trial):
         typer.echo(rescue.present_code(trial, user))
+
+
+@conduct.command()
+def redact(
+    folder: Trial,
+    participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help="Number of the participant.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, and who decided it; it stays on record.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; the text is then a line of standard input.")
+    ] = False,
+) -> None:
+    """Take a text that identifies somebody out of what is on record of a participant, for good.
+
+    The text is asked for. In the ledger a tombstone says which entry lost it, when and why; `verify` accepts
+    the entry as it is then, and in no other way. Signatures of forms that change lapse.
+
+    Example:  equipoise conduct redact trial/ 003-0012-O --reason "a name, found by the monitor"
+    """
+    from equipoise.conduct import starting
+
+    trial = starting.open_trial(folder)
+    starting.check_to_serve(trial)
+    from equipoise.conduct import redacting
+
+    with starting.plainly(trial):
+        text = (
+            typer.get_text_stream("stdin").readline() if yes else typer.prompt("Text to take out")
+        ).strip()
+        found = redacting.look(participant, text)
+        if found.is_nothing:
+            raise UserError(f"{participant}: nothing that concerns this participant holds this text")
+        if not yes:
+            typer.echo(f"It stands in {_held(found)}.")
+            if not typer.confirm("Take it out of all of them, for good?"):
+                typer.echo("Nothing was changed.")
+                return
+        done = redacting.redact(participant, text, reason)
+    typer.echo(f"Taken out of {_held(done)}.")
+    for kind, count in done.elsewhere.items():
+        typer.echo(f"Not touched, for it is not of this participant: {kind} ({count:,})")
+    typer.echo("Backups and exports made before hold it still.")
+
+
+def _held(found: Redacted) -> str:
+    held = {"entries of the ledger": len(found.entries), **found.rows, "draft": found.drafts}
+    return ", ".join(f"{kind} ({count:,})" for kind, count in held.items() if count)
 
 
 @conduct.command()

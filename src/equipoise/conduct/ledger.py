@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -31,6 +32,8 @@ FIELDS = (
     "place", "field", "row", "old", "new", "reason", "reveals_arm", "protocol_sha256", "software",
 )  # fmt: skip
 CHECKPOINTS = "ledger.jsonl"
+REDACTION = "redaction"
+"""Kind and command of the entries that say that a text was taken out of others (`redacting`)."""
 MAY_STEP_BACK_SECONDS = 300
 """By how much the clock of a server may be set back without anybody being told (assumed)."""
 _TAIL_BYTES = 1 << 20
@@ -173,6 +176,13 @@ def _checkpoint(line: str | bytes) -> Checkpoint | None:
 # --- checking ---------------------------------------------------------------------------------------------
 
 
+def redactions_in(entries: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """Entry -> the hash of what it says since a text was taken out of it, from the tombstones among entries
+    in their order (with `kind`, `subject` and `new`); the latest of each counts."""
+    stones = (one for one in entries if one["kind"] == REDACTION and str(one["subject"]).isdecimal())
+    return {int(one["subject"]): str(one["new"]) for one in stones}
+
+
 @dataclass(frozen=True)
 class Broken:
     """Where the ledger is not what it was. `n` is the entry, 0 for the ledger as a whole."""
@@ -190,12 +200,14 @@ def verify_chain(
     statements: Iterable[tuple[int, Checkpoint | None]],
     key: str,
     head: tuple[int, str],
+    redacted: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Broken]:
     """Everything that is wrong with a ledger, from its entries in order, its checkpoints and its head.
 
     `entries` have `FIELDS`, `previous` and `hash`. Found and named: an entry whose content was altered, one
     that is missing, one put in or out of place, one made while the clock was set back, and a tail that was
-    cut off (from the checkpoints).
+    cut off (from the checkpoints). `redacted`: the hash of what an entry says now from which a text was taken
+    out, as its tombstone has it (`redactions_in`).
     """
     found: list[Broken] = []
     stated: dict[int, Checkpoint] = {}
@@ -220,7 +232,7 @@ def verify_chain(
             found.append(Broken(expected, gap))
         elif entry["previous"] != previous:
             found.append(Broken(n, f"entry {n} does not follow entry {n - 1}: it was put there or moved"))
-        if entry_hash(entry["previous"], entry) != entry["hash"]:
+        if (made := entry_hash(entry["previous"], entry)) != entry["hash"] and redacted.get(n) != made:
             found.append(Broken(n, f"entry {n} was altered: its content does not have its hash"))
         if n in stated and stated[n].hash != entry["hash"]:
             found.append(Broken(n, f"entry {n} is not the one that was signed at {stated[n].at}"))

@@ -64,7 +64,7 @@ def save_form(act: Act, given: SaveForm) -> dict[str, Any]:
     form, plan = saving.form, saving.plan
     _check_day(saving, given.done_on)
     entered = _read(saving, given.answers)
-    signatures = _valid_signatures(form, participant)
+    signatures = valid_signatures(form, participant)
     changed_state = _save_head(saving, given.done_on)
     changed = _store(saving, entered)
     if form.completed_at is not None and (changed or changed_state) and not given.reason.strip():
@@ -81,7 +81,7 @@ def save_form(act: Act, given: SaveForm) -> dict[str, Any]:
         raise Refused(f"not complete: answer, or say why there is no answer: {labels}", blank[0])
     _set_status(saving, Form.INCOMPLETE if blank or not _finished(form, given.complete) else Form.COMPLETE)
     act.change(form, "form", {"version": form.version + 1}, **saving.where())
-    _lapse(saving, signatures)
+    lapse(saving.act, saving.form, saving.participant, signatures, **saving.where())
     warnings = queries.follow(
         act,
         participant,
@@ -280,7 +280,7 @@ def form_not_done(act: Act, given: FormNotDone) -> dict[str, Any]:
     participant = act.allow_at(given.participant)
     saving = _open(act, participant, given.kind, given.key, given.version, given.reason)
     form = saving.form
-    signatures = _valid_signatures(form, participant)
+    signatures = valid_signatures(form, participant)
     if form._state.adding:
         act.create(
             form,
@@ -305,7 +305,7 @@ def form_not_done(act: Act, given: FormNotDone) -> dict[str, Any]:
         reveals_arm=saving.plan.reveals_arm,
         **saving.where(),
     )
-    _lapse(saving, signatures)
+    lapse(saving.act, saving.form, saving.participant, signatures, **saving.where())
     queries.follow(act, participant, form, saving.plan, (), "", raise_new=False)
     settle(act, participant)
     return {"form": str(form.id), "version": form.version, "status": form.status}
@@ -340,7 +340,7 @@ def sign_form(act: Act, given: SignForm) -> dict[str, Any]:
     return {"signature": str(key), "form": str(form.id)}
 
 
-def _valid_signatures(form: Form, participant: Participant) -> list[Signature]:
+def valid_signatures(form: Form, participant: Participant) -> list[Signature]:
     """The signatures that hold for the form as it stands, before it is changed."""
     if form._state.adding or not form.signed:
         return []
@@ -350,17 +350,20 @@ def _valid_signatures(form: Form, participant: Participant) -> list[Signature]:
     )
 
 
-def _lapse(saving: _Saving, signatures: Iterable[Signature]) -> None:
-    """Note that signatures no longer hold, if the content is no longer what was signed."""
-    digest = reading.content_sha256(saving.form, saving.participant.number)
+def lapse(
+    act: Act, form: Form, participant: Participant, signatures: Iterable[Signature], /, **where: Any
+) -> None:
+    """Note that signatures no longer hold, if the content is no longer what was signed. `where`: of the
+    entries."""
+    digest = reading.content_sha256(form, participant.number)
     lapsed = [one for one in signatures if one.content_sha256 != digest]
     for one in lapsed:
-        saving.act.record(
+        act.record(
             "signature", one.id, field="state", old="valid",
-            new=f"lapsed: what {one.printed_name} signed has changed", **saving.where(),
+            new=f"lapsed: what {one.printed_name} signed has changed", **where,
         )  # fmt: skip
     if lapsed:
-        saving.act.change(saving.form, "form", {"signed": False}, **saving.where())
+        act.change(form, "form", {"signed": False}, **where)
 
 
 # --- comparison with the source ---------------------------------------------------------------------------
