@@ -76,6 +76,7 @@ def test_the_chart_tells_where_somebody_is_what_came_and_what_comes_next(trial: 
     assert (decision.action, decision.cycle, decision.overridden) == ("start", 1, False)
     assert [(hold.text, hold.since, hold.until) for hold in found.holds] == [("Breastfeeding", day(57), None)]
     assert [mark.term for mark in found.events] == ["fever", "broken arm"]
+    assert [(mark.kind, mark.on) for mark in found.others] == [("update", day(57)), ("check", DAY0)]
     visits = {mark.name: mark for mark in found.visits}
     assert visits["week 9"].state == "in window"
     assert visits["week 17"].state == "to come"
@@ -95,6 +96,7 @@ def test_whoever_does_not_see_the_arm_sees_the_same_chart_in_either(trial: Trial
         event(control, day(2), 2, attributed=False)
         event(control, day(4), 3, attributed=False, term="broken arm")
         visit(control, "year1:56", day(56), cd4="140", hiv_rna="<50", on_art="yes")
+        form(control, "update", f"{day(57)}:1", day(57), breastfeeding="yes")
         seen = [asdict(_chart(person, "theo")) for person in (treated, control)]
     for chart in seen:
         for own in ("number", "randomized_number"):
@@ -104,6 +106,7 @@ def test_whoever_does_not_see_the_arm_sees_the_same_chart_in_either(trial: Trial
     assert seen[0] == seen[1]
     assert seen[0]["header"]["arm"] is None
     assert not seen[0]["cycles"] + seen[0]["decisions"] + seen[0]["holds"]
+    assert [mark["kind"] for mark in seen[0]["others"]] == ["update"]
     assert {point["day"] for series in seen[0]["series"] for point in series["points"]} == {0}
 
 

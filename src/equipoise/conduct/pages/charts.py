@@ -63,7 +63,7 @@ def _grid(participant: Participant, found: reading.Chart) -> list[dict[str, Any]
         plan = forms.plan(protocol, participant, form.kind, form.key)
         rows.append(
             {"title": plan.title, "of": "", "kind": form.kind, "key": form.key, "due": plan.on,
-             "on": form.done_on, "state": "", "status": form.status}
+             "on": form.on, "state": "", "status": form.status}
         )  # fmt: skip
     rows.sort(key=lambda row: row["on"] or row["due"], reverse=True)
     shown = rows[:SHOWN_FORMS]

@@ -177,6 +177,16 @@ class VisitMark:
 
 
 @dataclass(frozen=True)
+class FormMark:
+    """A form that is of no planned visit."""
+
+    kind: str
+    key: str
+    on: date | None
+    status: str
+
+
+@dataclass(frozen=True)
 class NextAction:
     """What comes next: in words, when, and where it is done (`kind` decision with the regimen, or a form with
     its key)."""
@@ -223,7 +233,7 @@ class Chart:
     events: tuple[EventMark, ...]
     holds: tuple[HoldBar, ...]
     visits: tuple[VisitMark, ...]
-    others: tuple[Form, ...]
+    others: tuple[FormMark, ...]
     """Checks before cycles, and forms between visits, the latest first."""
     next: tuple[NextAction, ...]
     """The first of them is the next action."""
@@ -253,7 +263,7 @@ def chart(participant: Participant, viewer: Viewer) -> Chart:
         holds=holds,
         visits=visits,
         others=tuple(
-            one
+            FormMark(one.kind, one.key, one.done_on, one.status)
             for one in held
             if one.kind == forms.UPDATE or (sees_arm and one.kind not in (forms.SCREENING, forms.VISIT))
         ),
