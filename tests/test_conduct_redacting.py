@@ -199,6 +199,7 @@ def test_what_is_typed_and_not_saved_goes_and_what_is_of_others_stays(on_sqlite:
     [
         ("Nobody Such", REASON, "nothing that concerns this participant holds this text"),
         ("JJ", REASON, "fewer than 3 letters"),
+        (NAME, " ", "say why"),
         (NAME, f"the name {NAME}", "the reason holds the very text"),
         ("removed", REASON, "stands in place of what was taken out"),
         ("one\nand two", REASON, "is one line"),

@@ -104,6 +104,8 @@ def redact(number: str, text: str, reason: str) -> Redacted:
     it still stands in. Raises UserError when it cannot be done, and changes nothing then."""
     person = _participant(number)
     _check(text, reason)
+    if not reason.strip():
+        raise UserError("say why the text is taken out, and who decided it")
     found: list[Redacted] = []
 
     def work(act: Act) -> None:
