@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import example as always
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -477,6 +478,7 @@ _STRAY = ["zzz", "0 days", "1 mg", "400 months", "week 3", "pregnant", "marker <
 _GONE = object()
 
 
+@always([(("randomization", "ratio"), {})])
 @given(
     st.lists(st.tuples(st.sampled_from(_PATHS), st.sampled_from([_GONE, *_STRAY])), min_size=1, max_size=3)
 )

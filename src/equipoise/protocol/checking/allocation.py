@@ -63,7 +63,7 @@ def _method(protocol: Protocol) -> Problems:
         if not plan.blocks:
             yield error("randomization.blocks", "permuted blocks need their sizes")
         for index, size in enumerate(plan.blocks or ()):
-            if size % total:
+            if total and size % total:  # an arm without a part is told above
                 yield error(
                     f"randomization.blocks[{index}]",
                     f"a block of {size} cannot hold the ratio {ratio}: sizes must be multiples of {total}",
