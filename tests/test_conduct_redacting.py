@@ -132,6 +132,36 @@ def test_after_a_redaction_rows_are_protected_and_any_other_change_is_found(tria
     assert f"entry {n} was altered: its content does not have its hash" in wrong(trial)
 
 
+@pytest.mark.requirement("A12")
+def test_a_tombstone_that_is_not_signed_by_the_key_of_the_trial_excuses_nothing(
+    on_sqlite: TrialFolder,
+) -> None:
+    """Whoever can write to the database alters an entry, and has an entry made that would excuse it."""
+    from django.db import connection
+
+    from equipoise.conduct import ledger
+    from equipoise.conduct.gateway import with_system
+    from equipoise.conduct.models import Entry
+
+    named()
+    real = Entry.objects.filter(kind="query message").order_by("n").first()
+    assert real is not None
+    n = real.n
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER conduct_entry_no_update")
+    Entry.objects.filter(n=n).update(new="Is Somebody Else the one who was seen?")
+    altered = Entry.objects.values().get(n=n)
+    content = ledger.entry_hash(altered["previous"], altered)
+    others = ledger.tombstone(on_sqlite, n + 1, content)
+    for stone in (content, f"{content} {'0' * 128}", others):
+
+        def forge(act: Any, stone: str = stone) -> None:
+            act.record("redaction", n, new=stone, reason="a name")
+
+        with_system("redaction", forge)
+        assert f"entry {n} was altered: its content does not have its hash" in wrong(on_sqlite)
+
+
 @pytest.mark.requirement("A5", "S5")
 def test_the_signature_of_a_form_that_loses_a_text_lapses(on_sqlite: TrialFolder) -> None:
     from equipoise.conduct import redacting

@@ -52,21 +52,6 @@ class Someone(NamedTuple):
     site_id: int
 
 
-class _Row(NamedTuple):
-    """A row of what is due, without the weight of a model."""
-
-    participant_id: UUID
-    kind: str
-    key: str
-    words: str
-    opens: date
-    due: date
-    closes: date | None
-    passes: date | None
-    reveals_arm: bool
-    sealed: str
-
-
 class Coming(NamedTuple):
     """A visit (by the key of its form) or a cycle to decide on (by its regimen) that somebody has before
     them: from when to when, and from which day a visit can no longer be attended."""
@@ -86,9 +71,11 @@ def coming(sites: Iterable[int], until: date) -> list[tuple[Someone, Coming]]:
     arms."""
     rows = Due.objects.filter(Q(kind=Due.SEALED) | Q(opens__lte=until), participant__site__in=sites)
     found = [
-        (Someone(row[0], number, site), one)
-        for number, site, *row in rows.values_list("participant__number", "participant__site", *_Row._fields)
-        for one in _told(_Row(*row))
+        (Someone(person, number, site), one)
+        for person, sealed, number, site, *row in rows.values_list(
+            "participant", "sealed", "participant__number", "participant__site", *Coming._fields
+        )
+        for one in _told(person, sealed, Coming(*row))
         if one.opens <= until
     ]
     return sorted(found, key=lambda pair: (pair[1].due, pair[0].number, pair[1].key))
@@ -100,9 +87,8 @@ def ahead(participants: Iterable[Participant], viewer: Viewer) -> dict[Any, list
     rows = Due.objects.filter(participant__in=[one.pk for one in participants])
     rows = rows.filter(viewer.in_sight("participant__site"))
     found: dict[Any, list[Coming]] = {}
-    for values in rows.values_list(*_Row._fields):
-        row = _Row(*values)
-        found.setdefault(row.participant_id, []).extend(_told(row))
+    for person, sealed, *row in rows.values_list("participant", "sealed", *Coming._fields):
+        found.setdefault(person, []).extend(_told(person, sealed, Coming(*row)))
     return {key: sorted(of_one, key=lambda one: (one.due, one.key)) for key, of_one in found.items()}
 
 
@@ -113,7 +99,7 @@ def refresh(participant: Participant, today: date, past: Sequence[History] | Non
         fresh = wanted.pop((row.kind, row.key), None)
         if fresh is None:
             row.delete()
-        elif _opened(row) is None or _opened(row) != _opened(fresh):
+        elif (there := _content(row)) is None or there != _content(fresh):
             fresh.id = row.id
             fresh.save(force_update=True)
     Due.objects.bulk_create(wanted.values())
@@ -223,26 +209,30 @@ def _seal(participant: Participant, hidden: Sequence[Coming]) -> str:
     return base64.b64encode(nonce + sealed).decode()
 
 
-def _told(row: _Row) -> list[Coming]:
+def _told(participant_id: UUID, sealed: str, row: Coming) -> list[Coming]:
     """What a row says; of one whose seal does not open (copied from elsewhere, say), what the record says."""
-    opened = _opened(row)
+    opened = _opened(participant_id, sealed, row)
     if opened is not None:
         return opened
-    person = Participant.objects.select_related("site").get(id=row.participant_id)
+    person = Participant.objects.select_related("site").get(id=participant_id)
     today = clock.today(person.site.zone)
     return [one for one in (*_visits(person, today), *_cycles(person, today)) if one.reveals_arm]
 
 
-def _opened(row: Due | _Row) -> list[Coming] | None:
+def _content(row: Due) -> list[Coming] | None:
     """What a row says; None when its seal does not open."""
+    plain = Coming(*(getattr(row, name) for name in Coming._fields))
+    return _opened(row.participant_id, row.sealed, plain)
+
+
+def _opened(participant_id: UUID, sealed: str, row: Coming) -> list[Coming] | None:
+    """What a row says: itself, or if it is sealed what is within; None when the seal does not open."""
     if row.kind != Due.SEALED:
-        return [
-            Coming(row.kind, row.key, row.words, row.opens, row.due, row.closes, row.passes, row.reveals_arm)
-        ]
-    content = base64.b64decode(row.sealed)
+        return [row]
+    content = base64.b64decode(sealed)
     try:
         text = _cipher(opening.folder().key("allocation")).decrypt(
-            content[:NONCE_BYTES], content[NONCE_BYTES:], _bound(row.participant_id)
+            content[:NONCE_BYTES], content[NONCE_BYTES:], _bound(participant_id)
         )
     except InvalidTag:
         return None

@@ -131,13 +131,7 @@ class Checkpoint:
 
     def is_signed_by(self, key: str) -> bool:
         """Whether the signature is that of the public key (hexadecimal)."""
-        try:
-            Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
-                bytes.fromhex(self.signature), f"{self.n} {self.hash} {self.at}".encode()
-            )
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return _is_signed(key, self.signature, f"{self.n} {self.hash} {self.at}".encode())
 
 
 def checkpoints(file: Path) -> Iterator[tuple[int, Checkpoint | None]]:
@@ -176,11 +170,36 @@ def _checkpoint(line: str | bytes) -> Checkpoint | None:
 # --- checking ---------------------------------------------------------------------------------------------
 
 
-def redactions_in(entries: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+def tombstone(trial: TrialFolder, n: int, content: str) -> str:
+    """What the tombstone of entry `n` holds: the hash of what the entry says since a text was taken out of
+    it, and a signature, without which whoever can write to the database could let any entry say anything."""
+    return f"{content} {signing_key(trial).sign(_redacted(n, content)).hex()}"
+
+
+def redactions_in(entries: Iterable[Mapping[str, Any]], key: str) -> dict[int, str]:
     """Entry -> the hash of what it says since a text was taken out of it, from the tombstones among entries
-    in their order (with `kind`, `subject` and `new`); the latest of each counts."""
-    stones = (one for one in entries if one["kind"] == REDACTION and str(one["subject"]).isdecimal())
-    return {int(one["subject"]): str(one["new"]) for one in stones}
+    in their order (with `kind`, `subject` and `new`) that are signed by the public key (hexadecimal); the
+    latest of each counts."""
+    found: dict[int, str] = {}
+    for one in entries:
+        if one["kind"] == REDACTION and str(one["subject"]).isdecimal():
+            n, (content, _, signature) = int(one["subject"]), str(one["new"]).partition(" ")
+            if _is_signed(key, signature, _redacted(n, content)):
+                found[n] = content
+    return found
+
+
+def _redacted(n: int, content: str) -> bytes:
+    return f"{REDACTION} {n} {content}".encode()
+
+
+def _is_signed(key: str, signature: str, stated: bytes) -> bool:
+    """Whether a signature of what is stated is that of the public key (both hexadecimal)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), stated)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 The text is replaced by `REMOVED` in the entries of the ledger that concern the participant and in the rows
 that hold it, and nowhere is a row or an entry taken away. Entries keep their hash and their place in the
 chain. For each entry that lost its text another is added, its tombstone: which entry, why, and the hash of
-what it says now, so that `verify` accepts the entry as it is and still finds any other change.
+what it says now with a signature, so that `verify` accepts the entry as it is and finds any other change.
 
-Not reached: backups and exports made before, and what a disk or PostgreSQL keeps of what was overwritten.
+Not reached: backups and exports made before, and what a disk or PostgreSQL keeps of what was overwritten. The
+hash of an entry as it was stays: whoever guesses the text to the letter can see that the guess is right.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from django.db import connection, models
 from django.db.models import Q, TextField
 from django.db.models.functions import Cast
 
-from equipoise.conduct import ledger
+from equipoise.conduct import ledger, opening
 from equipoise.conduct.gateway import Act, as_text, with_system
 from equipoise.conduct.models import (
     AllocationError,
@@ -134,11 +135,12 @@ def _take_out(act: Act, person: Participant, text: str, reason: str) -> Redacted
             Entry.objects.filter(n=entry.n).update(**changed)
             for name, value in changed.items():
                 setattr(entry, name, value)
-            said = {name: getattr(entry, name) for name in ledger.FIELDS}
+            fields = {name: getattr(entry, name) for name in ledger.FIELDS}
+            said = ledger.entry_hash(entry.previous, fields)
             numbers.append(entry.n)
             act.record(
                 KIND, entry.n, participant=person.number, place=f"entry {entry.n}",
-                field=", ".join(changed), new=ledger.entry_hash(entry.previous, said), reason=reason,
+                field=", ".join(changed), new=ledger.tombstone(opening.folder(), entry.n, said), reason=reason,
                 reveals_arm=entry.reveals_arm,
             )  # fmt: skip
     drafts, _ = _drafts(person, text).delete()

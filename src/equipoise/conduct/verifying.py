@@ -132,9 +132,8 @@ def ledger_problems(trial: TrialFolder) -> list[str]:
     entries = Entry.objects.filter(n__lte=head[0]).order_by("n").values().iterator(chunk_size=2000)
     statements = _up_to(head[0], thinned(trial.journal / ledger.CHECKPOINTS))
     stones = Entry.objects.filter(command=ledger.REDACTION).order_by("n").values("kind", "subject", "new")
-    broken = ledger.verify_chain(
-        entries, statements, ledger.public_key(trial), head, ledger.redactions_in(stones)
-    )
+    key = ledger.public_key(trial)
+    broken = ledger.verify_chain(entries, statements, key, head, ledger.redactions_in(stones, key))
     found = [one.words for one in broken]
     beyond = Entry.objects.filter(n__gt=head[0]).count()
     if beyond and Chain.objects.get(id=1).n == head[0]:
