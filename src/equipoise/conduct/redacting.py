@@ -140,8 +140,8 @@ def _take_out(act: Act, person: Participant, text: str, reason: str) -> Redacted
             numbers.append(entry.n)
             act.record(
                 KIND, entry.n, participant=person.number, place=f"entry {entry.n}",
-                field=", ".join(changed), new=ledger.tombstone(opening.folder(), entry.n, said), reason=reason,
-                reveals_arm=entry.reveals_arm,
+                field=", ".join(changed), new=ledger.tombstone(opening.folder(), entry.n, said),
+                reason=reason, reveals_arm=entry.reveals_arm,
             )  # fmt: skip
     drafts, _ = _drafts(person, text).delete()
     if drafts or (rows and not numbers):
