@@ -12,7 +12,7 @@ import pytest
 from django.db import Error
 from typer.testing import CliRunner
 
-from conduct_data import send
+from conduct_data import send, viewer
 from conduct_postgres import copied_postgres
 from conduct_ready import protocol_file, randomized, screened
 from conduct_trial import START, copied, do
@@ -130,6 +130,20 @@ def test_after_a_redaction_rows_are_protected_and_any_other_change_is_found(tria
             cursor.execute(f"DROP TRIGGER {table}_no_update")
     Entry.objects.filter(n=n).update(new="Is Somebody Else the one who was seen?")
     assert f"entry {n} was altered: its content does not have its hash" in wrong(trial)
+
+
+@pytest.mark.requirement("A5", "A9")
+def test_the_people_of_the_site_read_of_a_redaction_without_its_digest(on_sqlite: TrialFolder) -> None:
+    from equipoise.conduct import redacting
+    from equipoise.conduct.models import Entry
+    from equipoise.conduct.reading import audit
+
+    done = redacting.redact(named(), NAME, REASON)
+    told = Entry.objects.filter(kind="redaction").order_by("n")
+    for name, seen in (("ada", True), ("mona", True), ("cas", False)):
+        mine = audit.visible(viewer(name)).filter(n__in=told.values("n")).order_by("n")
+        shown = [(line.what, line.new, line.reason) for line in audit.lines(mine, viewer(name))]
+        assert shown == [(f"redaction: entry {n}", "", REASON) for n in done.entries if seen]
 
 
 @pytest.mark.requirement("A12")

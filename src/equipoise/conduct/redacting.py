@@ -112,6 +112,7 @@ def redact(number: str, text: str, reason: str) -> Redacted:
     def work(act: Act) -> None:
         if act.trial.frozen:
             raise UserError("the data are frozen: nothing may be changed in them now")
+        act.site = person.site  # whose people read of it
         found.append(_take_out(act, person, text, reason))
 
     with _overwriting():

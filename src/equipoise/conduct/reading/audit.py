@@ -288,8 +288,9 @@ def lines(entries: Iterable[Entry], viewer: Viewer, *, whole: bool = False) -> I
         )
 
 
-_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
-"""Keys of rows and digests: they say nothing to people, and stand in the tables that can be taken away."""
+_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}( [0-9a-f]{128})?")
+"""Keys of rows and digests, signed ones with their signature: they say nothing to people, and stand in the
+tables that can be taken away."""
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
 
