@@ -22,7 +22,12 @@ from typing import Any
 from equipoise.rules import reasons as why
 from equipoise.rules import schedule
 from equipoise.rules.from_protocol import dose_rules
-from equipoise.rules.schedule import induction_slot, induction_slot_before, opening, review_after
+from equipoise.rules.schedule import (
+    induction_slot,
+    induction_slot_before,
+    opening_and_phase,
+    opening_from_next_review,
+)
 from equipoise.rules.terms import (
     ESCALATE,
     HOLD,
@@ -312,19 +317,18 @@ def decide(rules: DoseRules, now: Situation) -> Decision:
         return Decision(STOP, 0.0, NEVER, why.STOP_NO_RESPONSE, 0)
 
     # 4. The calendar.
-    opens = opening(rules, now, now.day)
+    opens, inducting = opening_and_phase(rules, now, now.day)
     if opens != now.day:
         return Decision(WAIT, 0.0, opens, calendar_reason(rules, now), 0)
 
     # 5. The goal, once induction is over.
-    inducting = in_induction(rules, now)
     if (
         not inducting
         and measure_current(rules, now)
         and not math.isnan(now.goal)
         and has_reached(rules, now.measure, now.goal)
     ):
-        return Decision(WAIT, 0.0, opening(rules, now, review_after(rules, now.day)), why.AT_GOAL, 0)
+        return Decision(WAIT, 0.0, opening_from_next_review(rules, now), why.AT_GOAL, 0)
 
     # 6. What a cycle needs.
     if now.cover == NO:
@@ -359,7 +363,9 @@ LOOP_FUNCTIONS: tuple[Callable[..., Any], ...] = (
     schedule.review_on_or_before,
     schedule.review_after,
     schedule.review_open,
+    schedule.opening_and_phase,
     schedule.opening,
+    schedule.opening_from_next_review,
     schedule.next_decision_day,
     at_least,
     has_reached,

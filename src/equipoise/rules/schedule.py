@@ -150,20 +150,36 @@ def review_open(rules: DoseRules, now: Situation, day: int) -> bool:
     return now.cycles == 0 or now.last_cycle_day < review
 
 
-def opening(rules: DoseRules, now: Situation, day: int) -> int:
-    """The first day from `day` on at which the calendar lets a cycle start, whatever is measured until then:
-    a due induction cycle or a review, inside its window, the minimum gap kept; NEVER when none will come."""
+def opening_and_phase(rules: DoseRules, now: Situation, day: int) -> tuple[int, bool]:
+    """`opening`, and whether an induction cycle is open or still to come on that day."""
     if rules.maximum_cycles != NONE and now.cycles >= rules.maximum_cycles:
-        return NEVER
+        return NEVER, False
     earliest = earliest_after_gap(rules, now, day)
     due = induction_slot(rules, now, earliest)
     if due != NEVER:
-        return max(due, earliest)
+        return max(due, earliest), True
     if rules.maintenance_from == NONE:
-        return NEVER
+        return NEVER, False
     if review_open(rules, now, earliest):
-        return earliest
-    return review_after(rules, earliest)
+        return earliest, False
+    return review_after(rules, earliest), False
+
+
+def opening(rules: DoseRules, now: Situation, day: int) -> int:
+    """The first day from `day` on at which the calendar lets a cycle start, whatever is measured until then:
+    a due induction cycle or a review, inside its window, the minimum gap kept; NEVER when none will come."""
+    opens, _ = opening_and_phase(rules, now, day)
+    return opens
+
+
+def opening_from_next_review(rules: DoseRules, now: Situation) -> int:
+    """`opening` from the first review after today on, for somebody with cycles left."""
+    review = review_after(rules, now.day)
+    used = now.cycles > 0 and now.last_cycle_day >= review
+    # Mostly nothing stands in its way: then it opens on its own day, and nothing need be looked up.
+    if review != NEVER and not used and earliest_after_gap(rules, now, review) == review:
+        return review
+    return opening(rules, now, review)
 
 
 def next_decision_day(rules: DoseRules, now: Situation) -> int:
