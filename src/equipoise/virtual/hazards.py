@@ -293,7 +293,12 @@ def hazards_along(b, d, p, after_od, coupled, wanted, count, pieces, rates):
             slow = exp(-loss * (middle[i] - since[i]))
             induced = burst[i] * fast + (long[i] * slow + fed[i] * (slow - fast))
             count_then[i] = log(functional(d, count_then[i], induced))
-        _harm(d, k, pieces)
+        harms_od_or_death = (wanted[0] and d.harm_opportunistic != 0.0) or (wanted[1] and d.harm_death != 0.0)
+        if harms_od_or_death or (wanted[2] and d.harm_grade4 != 0.0):
+            _harm(d, k, pieces)
+        else:
+            for i in range(k):
+                harm[i] = 0.0
     else:
         for i in range(k):
             count_then[i] = log(functional(d, count_then[i], 0.0))
