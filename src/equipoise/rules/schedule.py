@@ -45,9 +45,12 @@ def intervals_within(origin: float, most: int, every: float) -> int:
 def intervals_around(origin: float, day: int, every: float) -> tuple[int, int]:
     """The last day on or before `day` on which the interval has passed a whole number of times, and the first
     after it; `day` is not before that of `origin`."""
-    count = int((day - origin) / every)
+    # Halves are rounded up: an interval that ends less than half a day later falls on this day already.
+    count = int((day + ROUND_HALF_UP - origin) / every)
     before = interval_day(origin, count, every)
     following = interval_day(origin, count + 1, every)
+    if before > day:
+        return interval_day(origin, count - 1, every), before
     if following <= day:
         return following, interval_day(origin, count + 2, every)
     return before, following
@@ -75,9 +78,10 @@ def induction_slot(rules: DoseRules, now: Situation, day: int) -> int:
         return NEVER
     every = rules.induction_every
     if rules.induction_by_calendar == YES:
-        slot = intervals_until(DAY_0, day - rules.induction_window, every)
+        least = day - rules.induction_window
         if now.cycles > 0:
-            slot = max(slot, intervals_within(DAY_0, now.last_cycle_day, every) + 1)
+            least = max(least, now.last_cycle_day + 1)
+        slot = intervals_until(DAY_0, least, every)
         if slot >= rules.induction_cycles:
             return NEVER
         due = interval_day(DAY_0, slot, every)

@@ -60,7 +60,15 @@ from equipoise.virtual.habits import (
 )
 from equipoise.virtual.hazards import NEVER as NO_DAY
 from equipoise.virtual.hazards import orderly, touched
-from equipoise.virtual.latent import dose_effect, exposure, long_lived, native, person, rise_from
+from equipoise.virtual.latent import (
+    dose_effect,
+    exposure,
+    fed_by_burst,
+    long_lived_from,
+    native,
+    person,
+    rise_from,
+)
 from equipoise.virtual.maths import exponential_quantiles, log, whole_number
 from equipoise.virtual.observation import measured_count_from
 from equipoise.virtual.parameters import Kernel
@@ -349,7 +357,7 @@ def _course(
     # The body: native cells relax from the last switch, induced cells and exposure fade from the last
     # cycle.
     stretch, end_stretch = o.first_stretch[l], o.first_stretch[l + 1]
-    burst = long = acute = chronic = 0.0
+    burst = long = fed = acute = chronic = 0.0
     cycle_day = -1
 
     # The course of the drug, as the rules know it.
@@ -424,7 +432,7 @@ def _course(
             if arm.measures_count[planned] == YES:
                 if visit - foreseen_from >= len(o.foreseen):
                     foreseen_from = visit
-                    _foresee(b, p, o, visit, burst, long, cycle_day)
+                    _foresee(b, p, o, visit, burst, long, fed, cycle_day)
                 count = o.foreseen[visit - foreseen_from]
                 measure, measured_day = count, day
             o.visits[outset.COUNT, visit] = count
@@ -432,7 +440,7 @@ def _course(
                 now_native = o.visits[outset.NATIVE, visit]
                 now_burst = now_long = now_acute = now_chronic = 0.0
                 if cycle_day >= 0:
-                    now_burst, now_long = long_lived(b, p, burst, long, day - cycle_day)
+                    now_burst, now_long = long_lived_from(b, p, burst, long, fed, day - cycle_day)
                     now_acute = exposure(acute, day - cycle_day, d.tau_acute)
                     now_chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
                 body = (now_native, now_burst, now_long, now_acute, now_chronic)
@@ -491,13 +499,14 @@ def _course(
                             o.virus[outset.N_RATE, stretch], day - o.stretch[stretch],
                         )  # fmt: skip
                         if cycle_day >= 0:
-                            burst, long = long_lived(b, p, burst, long, day - cycle_day)
+                            burst, long = long_lived_from(b, p, burst, long, fed, day - cycle_day)
                             acute = exposure(acute, day - cycle_day, d.tau_acute)
                             chronic = exposure(chronic, day - cycle_day, d.tau_chronic)
                         felt = effect
                         if given != arm.administrations:
                             felt = dose_effect(b, decision.dose * taken)
                         burst += rise_from(b, p, felt, now_native, now_native + burst + long)
+                        fed = fed_by_burst(b, p, burst)
                         acute += decision.dose * taken / 7.5
                         chronic += decision.dose * taken / 7.5
                         cycle_day, foreseen_from = day, NOT_FORESEEN
@@ -661,7 +670,7 @@ def _draw_offers(seed, trial, number, index, drawn, chances):
 
 
 @njit(forceinline=True, borrows=True, inner=True)
-def _foresee(b, p, o, visit, burst, long, cycle_day):
+def _foresee(b, p, o, visit, burst, long, fed, cycle_day):
     """The counts that are measured at the next visits if no cycle comes between, into `o.foreseen`: worked
     out together, as many as there is room for (those past the participant's last visit mean nothing)."""
     native_cells, noise, foreseen = o.visits[outset.NATIVE], o.visits[outset.NOISE], o.foreseen
@@ -669,7 +678,7 @@ def _foresee(b, p, o, visit, burst, long, cycle_day):
     # The length of an array, for of a number that the compiler knows to be small it makes a plain loop.
     for k in range(min(np.uint64(len(foreseen)), np.uint64(len(o.day)) - first)):
         days = whole_number(o.day[first + k] - cycle_day)
-        now_burst, now_long = long_lived(b, p, burst, long, days)
+        now_burst, now_long = long_lived_from(b, p, burst, long, fed, days)
         foreseen[k] = measured_count_from(b, native_cells[first + k] + now_burst + now_long, noise[first + k])
 
 

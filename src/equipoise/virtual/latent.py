@@ -116,10 +116,20 @@ def native(start, target, rate, days):
 @njit(forceinline=True)
 def long_lived(b, p, burst, long, days):
     """Burst and long-lived cells `days` after they were (burst, long): dP = -kP P, dM = sigma kP P - kM M."""
-    k = p.loss_long_lived
+    return long_lived_from(b, p, burst, long, fed_by_burst(b, p, burst), days)
+
+
+@njit(forceinline=True)
+def fed_by_burst(b, p, burst):
+    """Long-lived cells that come of a burst, before any of them or of it is lost."""
+    return b.survive * b.loss_burst * burst / (b.loss_burst - p.loss_long_lived)
+
+
+@njit(forceinline=True)
+def long_lived_from(b, p, burst, long, fed, days):
+    """`long_lived`, given `fed_by_burst`."""
     fast = exp(-b.loss_burst * days)
-    slow = exp(-k * days)
-    fed = b.survive * b.loss_burst * burst / (b.loss_burst - k)
+    slow = exp(-p.loss_long_lived * days)
     return burst * fast, long * slow + fed * (slow - fast)
 
 
