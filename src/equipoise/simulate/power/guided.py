@@ -29,6 +29,7 @@ from equipoise.simulate.power.deciding import Committee, committee, decision_col
 from equipoise.simulate.power.scenarios import Design
 from equipoise.simulate.replicates import endpoint_times, stratum_cells
 from equipoise.simulate.runs import Measures, walk_everybody
+from equipoise.simulate.totals import arm_totals
 from equipoise.simulate.trial import Outcomes
 from equipoise.virtual.maths import exponential_quantile
 from equipoise.virtual.philox import uniform_column
@@ -159,7 +160,7 @@ def one(ready: Ready, seed: int, trial: int) -> dict[str, float]:
     )
     out = {f"look {k + 1}|{name}": float(looks[name][k]) for k in range(len(cuts)) for name in LOOK}
     out |= decision_columns(ended, looks)
-    out |= _whole(ready, compared)
+    out |= _whole(ready, compared, looks)
     cut = int(looks["day"][ended.look])
     if cut < ready.horizon:
         enrolment, happened = _until(ready, enrolment, cut, seed, trial)
@@ -231,9 +232,13 @@ def _comparison(compared: _Compared, cut: int, final: bool) -> tuple[float, ...]
     return (ones + zeros, ones, zeros, enrolled, z, variance, log_hr, log_se)
 
 
-def _whole(ready: Ready, compared: _Compared) -> dict[str, float]:
-    """The comparison had nobody stopped the trial before the end of follow-up."""
-    events, ones, zeros, enrolled, z, _, log_hr, log_se = _comparison(compared, ready.horizon, True)
+def _whole(ready: Ready, compared: _Compared, looks: dict[str, Floats]) -> dict[str, float]:
+    """The comparison had nobody stopped the trial before the end of follow-up. `looks`: as of `_looks`."""
+    if looks["day"][-1] == ready.horizon:
+        found = tuple(float(looks[name][-1]) for name in LOOK[1:])
+    else:
+        found = _comparison(compared, ready.horizon, True)
+    events, ones, zeros, enrolled, z, _, log_hr, log_se = found
     return {
         "whole|events": float(events), "whole|events other": float(ones),
         "whole|events reference": float(zeros), "whole|enrolled": float(enrolled), "whole|z": z,
@@ -255,31 +260,38 @@ def _measures(ready: Ready, enrolment: Enrolment, happened: Outcomes) -> dict[st
     out: dict[str, float] = {}
     means = {}
     for who, number in (("other", ready.other), ("reference", ready.reference)):
-        mine = enrolment.arm == number
-        n = max(1, int(mine.sum()))
-        seen = mine & (happened.counts > 0)
-        own = happened.count_sum[seen] / happened.counts[seen]
-        mean = float(own.mean()) if len(own) else math.nan
-        error = float(own.std(ddof=1)) / math.sqrt(len(own)) if len(own) > 1 else math.nan
-        means[who] = (mean, error)
-        out[f"participants {who}"] = float(mine.sum())
-        out[f"marker|{who}"] = mean
-        out[f"years {who}"] = float(happened.last_day[mine].sum()) / 365.25
-        for name, column in (
-            ("opportunistic disease", happened.diseases[:, 0]), ("deaths", happened.death),
-            ("grade 4", happened.grade4),
-        ):  # fmt: skip
-            out[f"{name} {who}"] = float((column[mine] >= 0).sum())
+        total, own, doses = arm_totals(
+            number, enrolment.arm, happened.counts, happened.count_sum, happened.last_day,
+            happened.diseases[:, 0], happened.death, happened.grade4, happened.cycles, happened.injections,
+            happened.dose_total, happened.escalations, happened.reductions,
+        )  # fmt: skip
+        means[who] = _mean_and_error(own)
+        out[f"participants {who}"] = float(total.participants)
+        out[f"marker|{who}"] = means[who][0]
+        out[f"years {who}"] = float(total.days) / 365.25
+        out[f"opportunistic disease {who}"] = float(total.diseases)
+        out[f"deaths {who}"] = float(total.deaths)
+        out[f"grade 4 {who}"] = float(total.grade4)
         if ready.setup.arms[number].regimen is not None:
-            cycles = happened.cycles[mine]
-            out[f"cycles {who}"] = float(cycles.sum()) / n
-            out[f"injections {who}"] = float(happened.injections[mine].sum()) / n
-            out[f"dose {who}"] = float(happened.dose_total[mine].sum()) / n
-            out[f"escalated {who}"] = float((happened.escalations[mine] > 0).sum()) / n
-            out[f"reduced {who}"] = float((happened.reductions[mine] > 0).sum()) / n
-            out[f"starting cycles {who}"] = float((cycles > 0).sum()) / n
+            n = max(1, total.participants)
+            out[f"cycles {who}"] = float(total.cycles) / n
+            out[f"injections {who}"] = float(total.injections) / n
+            out[f"dose {who}"] = float(doses.sum()) / n
+            out[f"escalated {who}"] = float(total.escalated) / n
+            out[f"reduced {who}"] = float(total.reduced) / n
+            out[f"starting cycles {who}"] = float(total.starting) / n
     difference = means["other"][0] - means["reference"][0]
     error = math.hypot(means["other"][1], means["reference"][1])
     out["marker|difference"], out["marker|se"] = difference, error
     out["marker|win"] = float(error > 0 and difference / error >= ready.level)
     return out
+
+
+def _mean_and_error(own: Floats) -> tuple[float, float]:
+    """Mean and its standard error; NaN where there are too few."""
+    n = len(own)
+    mean = float(own.sum()) / n if n else math.nan
+    if n < 2:
+        return mean, math.nan
+    away = own - mean
+    return mean, math.sqrt(float((away * away).sum()) / (n - 1)) / math.sqrt(n)
