@@ -18,7 +18,15 @@ from numba.extending import register_jitable
 from equipoise.protocol import bundled, load
 from equipoise.rules import Decision, DoseRules, Situation, decide, dose_rules, dosing, next_decision_day
 from equipoise.rules.explaining import explain
-from equipoise.rules.schedule import induction_due, interval_day, intervals_around, review_on_or_before
+from equipoise.rules.schedule import (
+    induction_due,
+    interval_day,
+    intervals_around,
+    opening,
+    opening_from_next_review,
+    review_after,
+    review_on_or_before,
+)
 from equipoise.rules.terms import (
     ESCALATE,
     HOLD,
@@ -135,6 +143,37 @@ def test_the_days_around_a_day_are_those_that_counting_finds(origin: float, ever
         count += 1
     found = interval_day(origin, count, every), interval_day(origin, count + 1, every)
     assert intervals_around(origin, day, every) == found
+
+
+@settings(max_examples=500)
+@given(rules_and_situations())
+def test_the_next_review_opens_on_the_day_that_the_calendar_finds(
+    both: tuple[DoseRules, Situation],
+) -> None:
+    rules, now = both
+    if not 0 <= rules.maximum_cycles <= now.cycles:
+        found = opening(rules, now, review_after(rules, now.day))
+        assert opening_from_next_review(rules, now) == found
+
+
+@settings(max_examples=500)
+@given(rules_and_situations())
+def test_the_induction_cycle_that_is_due_is_the_first_that_counting_finds(
+    both: tuple[DoseRules, Situation],
+) -> None:
+    """By the calendar: whose window has not passed, and that is after the last cycle."""
+    rules, now = both
+    maintenance = rules.maintenance_from if rules.maintenance_from >= 0 else math.inf
+    due = NEVER
+    if now.cycles < rules.induction_cycles and now.day < maintenance and rules.induction_by_calendar == YES:
+        for slot in range(rules.induction_cycles):
+            day = interval_day(0.0, slot, rules.induction_every)
+            used = now.cycles > 0 and day <= now.last_cycle_day
+            if not used and now.day <= day + rules.induction_window:
+                due = day if day < maintenance else NEVER
+                break
+    if rules.induction_by_calendar == YES:
+        assert induction_due(rules, now) == due
 
 
 @settings(max_examples=1500)
