@@ -109,6 +109,8 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_USER_MODEL_EMAIL_FIELD = "email"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+ACCOUNT_REAUTHENTICATION_METHODS = {"password", "mfa"}
+"""Not the third that django-allauth knows, a code sent by e-mail: it proves less than either."""
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_FORMS = {"change_password": "equipoise.conduct.accounts.NewPasswordForm"}
 ACCOUNT_RATE_LIMITS: dict[str, str] | bool = False
