@@ -155,6 +155,19 @@ def test_every_address_has_a_rule_and_every_rule_an_address(trial: TrialFolder) 
     assert sorted(set(RULES) - names) == []
 
 
+def test_nobody_proves_who_they_are_by_a_code_that_is_sent_to_them(trial: TrialFolder) -> None:
+    from allauth.account.adapter import get_adapter
+    from allauth.account.models import EmailAddress
+
+    from equipoise.conduct.models import Person
+
+    person = Person.objects.get(username="ada")
+    address = EmailAddress.objects.create(user=person, email="ada@example.org", verified=True)
+    ways = {one["id"] for one in get_adapter().get_reauthentication_methods(person)}
+    address.delete()
+    assert ways == {"reauthenticate", "mfa_reauthenticate"}
+
+
 @pytest.mark.requirement("U2", "D11")
 @pytest.mark.parametrize("who", EVERYBODY, ids=lambda one: f"{one.username}" if one else "nobody")
 def test_every_address_answers_each_role_as_its_rule_says_at_one_s_own_site_and_at_another(

@@ -45,15 +45,13 @@ def intervals_within(origin: float, most: int, every: float) -> int:
 def intervals_around(origin: float, day: int, every: float) -> tuple[int, int]:
     """The last day on or before `day` on which the interval has passed a whole number of times, and the first
     after it; `day` is not before that of `origin`."""
-    # Halves are rounded up: an interval that ends less than half a day later falls on this day already.
+    # Halves are rounded up: an interval that ends within half a day from now falls on this day already. At
+    # exactly half a day the count is one too high; too low it never is, for rounding keeps the order.
     count = int((day + ROUND_HALF_UP - origin) / every)
     before = interval_day(origin, count, every)
-    following = interval_day(origin, count + 1, every)
     if before > day:
         return interval_day(origin, count - 1, every), before
-    if following <= day:
-        return following, interval_day(origin, count + 2, every)
-    return before, following
+    return before, interval_day(origin, count + 1, every)
 
 
 def earliest_after_gap(rules: DoseRules, now: Situation, day: int) -> int:
@@ -179,9 +177,8 @@ def opening(rules: DoseRules, now: Situation, day: int) -> int:
 def opening_from_next_review(rules: DoseRules, now: Situation) -> int:
     """`opening` from the first review after today on, for somebody with cycles left."""
     review = review_after(rules, now.day)
-    used = now.cycles > 0 and now.last_cycle_day >= review
     # Mostly nothing stands in its way: then it opens on its own day, and nothing need be looked up.
-    if review != NEVER and not used and earliest_after_gap(rules, now, review) == review:
+    if now.last_cycle_day < review == earliest_after_gap(rules, now, review):
         return review
     return opening(rules, now, review)
 

@@ -13,8 +13,6 @@ class ArmTotals(NamedTuple):
     """Whole numbers over the participants of one arm."""
 
     participants: int
-    measured: int
-    """Those with a CD4 measurement after randomisation."""
     days: int
     """Of follow-up."""
     diseases: int
@@ -61,7 +59,6 @@ def arm_totals(
         escalated += 1 if escalations[i] > 0 else 0
         reduced += 1 if reductions[i] > 0 else 0
     totals = ArmTotals(
-        people, measured, days, diseases, deaths, serious, all_cycles, all_injections, starting, escalated,
-        reduced,
-    )  # fmt: skip
+        people, days, diseases, deaths, serious, all_cycles, all_injections, starting, escalated, reduced
+    )
     return totals, means[:measured], given[:people]

@@ -293,12 +293,7 @@ def hazards_along(b, d, p, after_od, coupled, wanted, count, pieces, rates):
             slow = exp(-loss * (middle[i] - since[i]))
             induced = burst[i] * fast + (long[i] * slow + fed[i] * (slow - fast))
             count_then[i] = log(functional(d, count_then[i], induced))
-        harms_od_or_death = (wanted[0] and d.harm_opportunistic != 0.0) or (wanted[1] and d.harm_death != 0.0)
-        if harms_od_or_death or (wanted[2] and d.harm_grade4 != 0.0):
-            _harm(d, k, pieces)
-        else:
-            for i in range(k):
-                harm[i] = 0.0
+        _harm(d, wanted, k, pieces)
     else:
         for i in range(k):
             count_then[i] = log(functional(d, count_then[i], 0.0))
@@ -321,12 +316,15 @@ def hazards_along(b, d, p, after_od, coupled, wanted, count, pieces, rates):
 
 
 @njit(forceinline=True, borrows=True)
-def _harm(d, k, pieces):
-    """The harm of the exposures in each piece."""
+def _harm(d, wanted, k, pieces):
+    """The harm of the exposures in each piece; none where it touches no hazard that is wanted."""
     start, end, since, harm = pieces[START], pieces[END], pieces[SINCE], pieces[HARM]
     acute, chronic, faded = pieces[ACUTE], pieces[CHRONIC], pieces[FADED]
     for i in range(k):
         harm[i] = 0.0
+    od_or_death = (wanted[0] and d.harm_opportunistic != 0.0) or (wanted[1] and d.harm_death != 0.0)
+    if not (od_or_death or (wanted[2] and d.harm_grade4 != 0.0)):
+        return
     if d.rho_acute != 0.0:
         for i in range(k):
             faded[i] = exp(-(end[i] - since[i]) / d.tau_acute)
